@@ -1,0 +1,1 @@
+"""Palaestra: where embodied agents train."""

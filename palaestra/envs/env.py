@@ -1,0 +1,182 @@
+"""The functional environment: `reset(key, task)` and `step(state, action)`, pure, for one environment, without auto-reset.
+
+`Rearrange` is the whole task; `palaestra.skills.training.SkillEnv` is the same world seen by one skill. Both are an `Env`,
+and whatever takes an `Env` (auto-reset, Gymnasium, PPO, evaluation) takes both.
+"""
+
+from typing import Any, Generic, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs import generator, observation, predicates
+from palaestra.envs.types import (
+    COLOURS,
+    MAX_GOALS,
+    PREDICATES,
+    State,
+    Task,
+    TimeStep,
+    entity_used,
+    num_entities,
+    restart,
+    select,
+    termination,
+    transition,
+    truncation,
+)
+from palaestra.sim.engine import Engine
+from palaestra.sim.native import NativeEngine
+from palaestra.sim.world import World, WorldSpec, world
+
+S = TypeVar("S")
+
+
+class Env(Protocol, Generic[S]):
+    """What every environment offers. Pure functions of one environment: vmap outside."""
+
+    name: str
+    observation_size: int
+    action_size: int
+    horizon: int  # control steps before truncation
+
+    def begin(self, key: jax.Array) -> tuple[S, TimeStep]:
+        """A fresh episode: a task from the environment's own distribution, and a start in it; key is consumed."""
+        ...
+
+    def step(self, state: S, action: jax.Array) -> tuple[S, TimeStep]:
+        """One control step (1/20 s); actions [action_size] are clipped to [-1, 1]."""
+        ...
+
+
+def advance(engine: Engine, state: Any, action: jax.Array) -> tuple[Any, jax.Array]:
+    """Physics of one control step: the state with new set points and physics, and whether it went wrong.
+
+    An action that is not finite counts as a divergence of this environment alone; its simulation stands still.
+    """
+    body, finite = engine.world.body, jnp.isfinite(action).all()
+    action = jnp.where(finite, jnp.clip(action, -1.0, 1.0), 0.0)
+    ctrl = body.control(state.physics.qpos[: body.num_joints], state.ctrl, action)
+    physics = engine.step(state.physics, ctrl)
+    return state.replace(physics=physics, ctrl=ctrl), physics.diverged | ~finite
+
+
+class Rearrange:
+    """Bring a generated house into a goal state.
+
+    Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [24], then an entity
+    after the other (used, kind one-hot [4], colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's literals
+    (used, holds, predicate one-hot [5], subject one-hot [E], target one-hot [E]).
+    Action: the body's (see `MobileManipulator`). Reward: the gain in the share of literals that hold, so an episode
+    sums to at most 1. Terminated when all hold at once; truncated after `horizon` steps, or when the physics diverged.
+    """
+
+    name = "rearrange"
+
+    def __init__(
+        self,
+        spec: WorldSpec | None = None,
+        *,
+        ranges: generator.SceneRange | None = None,
+        min_goals: int = 1,
+        max_goals: int = 3,
+        horizon: int = 1200,
+        engine: Engine | None = None,
+    ):
+        if not 1 <= min_goals <= max_goals <= MAX_GOALS:
+            raise ValueError(f"goals: got {min_goals} to {max_goals}, expected 1 <= min_goals <= max_goals <= {MAX_GOALS}")
+        self.engine = engine or NativeEngine(world(spec or WorldSpec()))
+        self.world: World = self.engine.world
+        self.ranges = ranges or generator.SceneRange.make(self.world.spec)
+        self.min_goals, self.max_goals = min_goals, max_goals
+        self.horizon = horizon
+        e = num_entities(self.world.spec)
+        self._entity_size = 1 + 4 + len(COLOURS) + 3 + 2
+        self.observation_size = (
+            observation.PROPRIOCEPTION
+            + observation.NUM_RAYS
+            + (e - 1) * self._entity_size
+            + MAX_GOALS * (2 + len(PREDICATES) + 2 * e)
+        )
+        self.action_size = len(self.world.body.action_names)
+
+    def sample_task(self, key: jax.Array) -> Task:
+        return generator.sample_task(key, self.world, self.ranges, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+
+    def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
+        k_task, k_reset = jax.random.split(key)
+        return self.reset(k_reset, self.sample_task(k_task))
+
+    def reset(self, key: jax.Array, task: Task) -> tuple[State, TimeStep]:
+        """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""
+        del key
+        physics = self.engine.init(task.scene.layout)
+        q = task.scene.layout.robot_q
+        ctrl = jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6]]).astype(jnp.float32)
+        state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), potential=jnp.zeros(()))
+        geo, table = self.perceive(state)
+        holds = predicates.literals(table, task.goal)
+        share = self._share(holds, task)
+        state = state.replace(potential=share)
+        return state, restart(self._observe(state, geo, holds), self._metrics(holds, task, jnp.asarray(False)))
+
+    def step(self, state: State, action: jax.Array) -> tuple[State, TimeStep]:
+        state, diverged = advance(self.engine, state, action)
+        geo, table = self.perceive(state)
+        task = state.task
+        holds = predicates.literals(table, task.goal)
+        share = self._share(holds, task)
+        reward = share - state.potential
+        state = state.replace(step=state.step + 1, potential=share)
+        obs, metrics = self._observe(state, geo, holds), self._metrics(holds, task, diverged)
+        done = holds.all() & ~diverged
+        cut = (state.step >= self.horizon) | diverged
+        return state, select(
+            done, cut, termination(obs, reward, metrics), truncation(obs, reward, metrics), transition(obs, reward, metrics)
+        )
+
+    def perceive(self, state: State) -> tuple[predicates.Geometry, jax.Array]:
+        """Geometry and the truth table [predicates, E, E] of a state."""
+        scene = state.task.scene
+        geo = predicates.geometry(self.world, scene, state.physics, state.ctrl)
+        return geo, predicates.truth_table(self.world, scene, geo, entity_used(self.world.spec, scene))
+
+    @staticmethod
+    def _share(holds: jax.Array, task: Task) -> jax.Array:
+        used = task.goal.used
+        return (holds & used).sum() / used.sum()
+
+    def _metrics(self, holds: jax.Array, task: Task, diverged: jax.Array) -> dict[str, jax.Array]:
+        return {"success": holds.all(), "progress": self._share(holds, task), "diverged": diverged}
+
+    def _observe(self, state: State, geo: predicates.Geometry, holds: jax.Array) -> jax.Array:
+        spec, scene, goal = self.world.spec, state.task.scene, state.task.goal
+        e = num_entities(spec)
+        kind = jnp.concatenate(
+            [jnp.zeros(spec.objects), jnp.ones(spec.tables), jnp.full(spec.bins, 2), jnp.full(spec.rooms, 3)]
+        ).astype(jnp.int32)
+        colour = jnp.concatenate([scene.object_colour, scene.receptacle_colour, jnp.full(spec.rooms, -1)])
+        used = entity_used(spec, scene)[1:, None]
+        offset = observation.to_base(geo.yaw, geo.position[1:] - jnp.append(geo.robot, 0.0))
+        entities = jnp.concatenate(
+            [jax.nn.one_hot(kind, 4), jax.nn.one_hot(colour, len(COLOURS)), offset, geo.half[1:]], -1
+        )
+        entities = jnp.concatenate([used, jnp.where(used, entities, 0.0)], -1)
+        literals = jnp.concatenate(
+            [
+                goal.used[:, None],
+                (holds & goal.used)[:, None],
+                jax.nn.one_hot(goal.predicate, len(PREDICATES)),
+                jax.nn.one_hot(goal.subject, e),
+                jax.nn.one_hot(goal.target, e),
+            ],
+            -1,
+        )
+        literals = jnp.where(goal.used[:, None], literals, 0.0)
+        parts = [
+            observation.proprioception(self.world, state.physics, state.ctrl),
+            observation.rays(self.world, scene, geo),
+            entities.ravel(),
+            literals.ravel(),
+        ]
+        return jnp.clip(jnp.concatenate(parts), -10.0, 10.0).astype(jnp.float32)

@@ -1,0 +1,60 @@
+"""What is sensed: the robot itself, the distances around it, and things relative to it, all in the base or gripper frame."""
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs.predicates import Geometry
+from palaestra.envs.types import Scene
+from palaestra.sim.engine import PhysicsState
+from palaestra.sim.world import World
+
+NUM_RAYS = 24
+RAY_LENGTH = 2.0  # m
+PROPRIOCEPTION = 9
+
+
+def to_base(yaw: jax.Array, offset: jax.Array) -> jax.Array:
+    """World-frame offsets [..., 2 or 3] turned into the base frame."""
+    cos, sin = jnp.cos(yaw), jnp.sin(yaw)
+    turned = jnp.stack([cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0]], -1)
+    return jnp.concatenate([turned, offset[..., 2:]], -1)
+
+
+def proprioception(world: World, physics: PhysicsState, ctrl: jax.Array) -> jax.Array:
+    """[9]: base velocity forward, left (m/s), turn (rad/s); lift and its error (m); fingers, their set point and squeeze."""
+    q, v = physics.qpos[: world.body.num_joints], physics.qvel[: world.body.num_joints]
+    velocity = to_base(q[2], v[:2])
+    return jnp.stack(
+        [velocity[0], velocity[1], 0.4 * v[2], 3 * q[3], 10 * (ctrl[3] - q[3]), 20 * q[4], 20 * q[5], 20 * ctrl[4], 0.1 * world.body.squeeze(q, ctrl)]
+    )
+
+
+def rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
+    """Distances to the nearest wall, receptacle or floor object in 24 directions of the base frame [24], in ray lengths.
+
+    Cast from the base's axis in the plane, analytically (slabs of axis-aligned boxes): the same on every engine.
+    """
+    lay, o = scene.layout, world.spec.objects
+    angle = geo.yaw + jnp.arange(NUM_RAYS) * (2 * jnp.pi / NUM_RAYS)
+    direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)  # [rays, 2]
+    objects = geo.position[1 : 1 + o]
+    low_object = lay.object_used & (objects[:, 2] < 0.12)
+    centre = jnp.concatenate([lay.fixture_pos[:, :2], objects[:, :2]])
+    half = jnp.concatenate([lay.fixture_half[:, :2], jnp.repeat(lay.object_half[:, None], 2, -1)])
+    seen = jnp.concatenate([scene.fixture_used, low_object])
+    inverse = 1.0 / jnp.where(jnp.abs(direction) < 1e-6, 1e-6, direction)
+    middle = (centre - geo.robot)[None] * inverse[:, None]  # [rays, boxes, 2]
+    extent = half[None] * jnp.abs(inverse)[:, None]
+    enter, leave = (middle - extent).max(-1), (middle + extent).min(-1)
+    hit = (enter <= leave) & (leave > 0) & seen
+    return jnp.min(jnp.where(hit, jnp.maximum(enter, 0.0), RAY_LENGTH), axis=-1, initial=RAY_LENGTH) / RAY_LENGTH
+
+
+def quarter_turn(world: World, physics: PhysicsState, geo: Geometry) -> jax.Array:
+    """How every object is turned relative to the gripper, modulo a quarter turn: cos and sin of four times it [O, 2]."""
+    _, quat = world.object_pose(physics.qpos)
+    yaw = jnp.arctan2(
+        2 * (quat[:, 0] * quat[:, 3] + quat[:, 1] * quat[:, 2]), 1 - 2 * (quat[:, 2] ** 2 + quat[:, 3] ** 2)
+    )
+    angle = 4 * (yaw - geo.yaw)
+    return jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)

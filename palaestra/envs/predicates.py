@@ -1,0 +1,106 @@
+"""All predicates over all entities, as one truth table a step; goals, skills and rewards gather from it."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from palaestra.envs import house
+from palaestra.envs.types import Goal, Scene, num_entities, receptacle_boxes
+from palaestra.sim.engine import PhysicsState
+from palaestra.sim.world import BIN_FLOOR, World
+
+NEAR_DISTANCE = 0.75  # m, from the robot's axis to the nearest point of the thing, in the same room
+LIFTED = 0.03  # m, that a held object's underside is above what is under it
+GRASP_FORCE = 1.0  # N, of the weaker finger
+GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be from the grip point: forward, sideways, up
+RESTS = 0.02  # m, between an object's underside and the table's top
+
+
+@struct.dataclass(kw_only=True)
+class Geometry:
+    """Positions that predicates, observations and rewards share; computed once a step. World frame."""
+
+    robot: jax.Array  # [2] m, the base's axis
+    yaw: jax.Array  # [] rad
+    grip: jax.Array  # [3] m
+    position: jax.Array  # [E, 3] m: robot on the floor, object centres, receptacle tops (of bins, the rim), room centres
+    half: jax.Array  # [E, 2] m: 0 for the robot and balls' and cubes' half size, receptacles' and rooms' half sides
+    support: jax.Array  # [O] m, the height of what is under each object
+    grasped: jax.Array  # [O] bool: between the fingers, which both press
+
+
+def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array) -> Geometry:
+    spec, body = world.spec, world.body
+    q = physics.qpos[: body.num_joints]
+    objects, _ = world.object_pose(physics.qpos)
+    grip = body.grip_position(q)
+    centre, half, height = receptacle_boxes(spec, scene)
+    room_centre = 0.5 * (scene.room[:, :2] + scene.room[:, 2:])
+    room_half = 0.5 * (scene.room[:, 2:] - scene.room[:, :2])
+    position = jnp.concatenate(
+        [
+            jnp.append(q[:2], 0.0)[None],
+            objects,
+            jnp.concatenate([centre, height[:, None]], -1),
+            jnp.concatenate([room_centre, jnp.zeros((spec.rooms, 1))], -1),
+        ]
+    )
+    object_half = jnp.repeat(scene.layout.object_half[:, None], 2, -1)
+    over = (jnp.abs(objects[:, None, :2] - centre) <= half).all(-1)  # [O, tables + bins]
+    is_bin = jnp.arange(spec.receptacles) >= spec.tables
+    floor = jnp.where(is_bin, BIN_FLOOR, height)
+    above = objects[:, None, 2] > floor - 0.02
+    offset = objects - grip
+    cos, sin = jnp.cos(q[2]), jnp.sin(q[2])
+    local = jnp.stack([cos * offset[:, 0] + sin * offset[:, 1], cos * offset[:, 1] - sin * offset[:, 0], offset[:, 2]], -1)
+    between = (jnp.abs(local) <= jnp.asarray(GRASP_BOX)).all(-1)
+    return Geometry(
+        robot=q[:2],
+        yaw=q[2],
+        grip=grip,
+        position=position,
+        half=jnp.concatenate([jnp.zeros((1, 2)), object_half, half, room_half]),
+        support=jnp.max(jnp.where(over & above, floor, 0.0), axis=-1, initial=0.0),
+        grasped=between & (body.squeeze(q, ctrl) >= GRASP_FORCE) & scene.layout.object_used,
+    )
+
+
+def distances(geo: Geometry) -> jax.Array:
+    """From the robot's axis to the nearest point of every entity, in the plane [E] m."""
+    gap = jnp.maximum(jnp.abs(geo.position[:, :2] - geo.robot) - geo.half, 0.0)
+    return jnp.linalg.norm(gap, axis=-1)
+
+
+def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> jax.Array:
+    """Which literals hold: [predicates, E subject, E target] bool, in the order of PREDICATES.
+
+    near(robot, x), holding(robot, object), on(object, table), inside(object, bin), in_room(x, room). `used` [E].
+    """
+    spec = world.spec
+    n, o, t = num_entities(spec), spec.objects, spec.tables
+    rooms = n - spec.rooms
+    objects, receptacles = slice(1, 1 + o), slice(1 + o, rooms)
+    room = house.room_of(scene, geo.position[:, :2])  # [E]
+    underside = geo.position[objects, 2] - geo.half[objects, 0]
+    held = geo.grasped & (underside - geo.support >= LIFTED)
+    near = (distances(geo) <= NEAR_DISTANCE) & (room == room[0]) & (jnp.arange(n) > 0) & (jnp.arange(n) < rooms)
+
+    gap = jnp.abs(geo.position[objects, None, :2] - geo.position[None, receptacles, :2])
+    over = (gap <= geo.half[None, receptacles]).all(-1)  # [O, tables + bins]
+    top = geo.position[receptacles, 2]
+    released = ~geo.grasped[:, None]
+    on = over & (jnp.abs(underside[:, None] - top) <= RESTS) & released
+    inside = over & (underside[:, None] < top - 0.01) & released
+
+    table = jnp.zeros((5, n, n), bool)
+    table = table.at[0, 0].set(near)
+    table = table.at[1, 0, objects].set(held)
+    table = table.at[2, objects, 1 + o : 1 + o + t].set(on[:, :t])
+    table = table.at[3, objects, 1 + o + t : rooms].set(inside[:, t:])
+    table = table.at[4, :rooms, rooms:].set(room[:rooms, None] == jnp.arange(spec.rooms))
+    return table & used[:, None] & used[None, :]
+
+
+def literals(table: jax.Array, goal: Goal) -> jax.Array:
+    """Which of the goal's literals hold [G] bool; unused ones do."""
+    return table[goal.predicate, goal.subject, goal.target] | ~goal.used

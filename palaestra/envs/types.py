@@ -1,0 +1,151 @@
+"""A task is data: fixed-shape arrays, made by a generator `key -> Task`, given to `reset` from outside.
+
+Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls),
+tables, bins, rooms. Axes as in `palaestra.sim.world`: F, O, E, R, D, G.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from palaestra.sim.engine import PhysicsState
+from palaestra.sim.world import BIN_INNER, BIN_RIM, Layout, WorldSpec
+
+COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
+ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge")
+PREDICATES = ("near", "holding", "on", "inside", "in_room")
+NEAR, HOLDING, ON, INSIDE, IN_ROOM = range(len(PREDICATES))
+LARGE = 0.030  # m: an object whose half size is larger is called large
+MAX_DOORS = 4
+MAX_GOALS = 4
+
+
+@struct.dataclass(kw_only=True)
+class Scene:
+    """A house with its things. Everything is axis-aligned but the objects."""
+
+    layout: Layout
+    room: jax.Array  # [R, 4] m: x0, y0, x1, y1 between the walls' centre lines
+    room_used: jax.Array  # [R] bool
+    room_name: jax.Array  # [R] int32, into ROOMS
+    door: jax.Array  # [MAX_DOORS, 2] m, the centre of the doorway
+    door_along_x: jax.Array  # [MAX_DOORS] bool: passed by moving along x
+    door_width: jax.Array  # [MAX_DOORS] m
+    door_rooms: jax.Array  # [MAX_DOORS, 2] int32, the rooms it joins
+    door_used: jax.Array  # [MAX_DOORS] bool
+    fixture_used: jax.Array  # [F] bool
+    receptacle_colour: jax.Array  # [tables + bins] int32, into COLOURS
+    object_colour: jax.Array  # [O] int32, into COLOURS
+
+
+@struct.dataclass(kw_only=True)
+class Goal:
+    """A conjunction of literals. Reached when every used one holds at the same time."""
+
+    predicate: jax.Array  # [G] int32, into PREDICATES
+    subject: jax.Array  # [G] int32, an entity
+    target: jax.Array  # [G] int32, an entity
+    used: jax.Array  # [G] bool
+
+
+@struct.dataclass(kw_only=True)
+class Task:
+    scene: Scene
+    goal: Goal
+
+
+@struct.dataclass(kw_only=True)
+class State:
+    """What the next step needs."""
+
+    physics: PhysicsState
+    ctrl: jax.Array  # [nu] set points now in force
+    task: Task
+    step: jax.Array  # [] int32, control steps since reset
+    potential: jax.Array  # [] share of the goal's literals that held after the last step
+
+
+@struct.dataclass(kw_only=True)
+class TimeStep:
+    """What a step returns. Make it with `restart`, `transition`, `termination` or `truncation` only."""
+
+    observation: jax.Array  # [obs] float32
+    reward: jax.Array  # [] float32
+    terminated: jax.Array  # [] bool: the task is over, and no more reward can come
+    truncated: jax.Array  # [] bool: cut short; bootstrap from `observation`
+    metrics: dict[str, jax.Array]  # for people; fixed keys
+
+    @property
+    def done(self) -> jax.Array:
+        return self.terminated | self.truncated
+
+
+def _timestep(observation: jax.Array, reward: Any, terminated: bool, truncated: bool, metrics: dict[str, jax.Array]) -> TimeStep:
+    return TimeStep(
+        observation=observation,
+        reward=jnp.asarray(reward, jnp.float32),
+        terminated=jnp.asarray(terminated),
+        truncated=jnp.asarray(truncated),
+        metrics=metrics,
+    )
+
+
+def restart(observation: jax.Array, metrics: dict[str, jax.Array]) -> TimeStep:
+    """The first of an episode: no reward yet."""
+    return _timestep(observation, 0.0, False, False, metrics)
+
+
+def transition(observation: jax.Array, reward: jax.Array, metrics: dict[str, jax.Array]) -> TimeStep:
+    """An ordinary step."""
+    return _timestep(observation, reward, False, False, metrics)
+
+
+def termination(observation: jax.Array, reward: jax.Array, metrics: dict[str, jax.Array]) -> TimeStep:
+    """The end that belongs to the task: the value after it is zero."""
+    return _timestep(observation, reward, True, False, metrics)
+
+
+def truncation(observation: jax.Array, reward: jax.Array, metrics: dict[str, jax.Array]) -> TimeStep:
+    """The end that does not belong to the task (time, divergence): the value after it is that of `observation`."""
+    return _timestep(observation, reward, False, True, metrics)
+
+
+def select(done: jax.Array, truncated: jax.Array, at_end: TimeStep, cut: TimeStep, onward: TimeStep) -> TimeStep:
+    """`at_end` where the task is done, else `cut` where it was cut short, else `onward`; scalars without a batch axis."""
+    return jax.tree.map(lambda e, c, o: jnp.where(done, e, jnp.where(truncated, c, o)), at_end, cut, onward)
+
+
+# --- entities -----------------------------------------------------------------------------------------------------
+
+
+def num_entities(spec: WorldSpec) -> int:
+    return 1 + spec.objects + spec.receptacles + spec.rooms
+
+
+def object_entity(spec: WorldSpec, index: Any) -> Any:
+    return 1 + index
+
+
+def receptacle_entity(spec: WorldSpec, index: Any) -> Any:
+    return 1 + spec.objects + index
+
+
+def room_entity(spec: WorldSpec, index: Any) -> Any:
+    return 1 + spec.objects + spec.receptacles + index
+
+
+def entity_used(spec: WorldSpec, scene: Scene) -> jax.Array:
+    """Which entities exist in this scene [E] bool."""
+    return jnp.concatenate(
+        [jnp.ones(1, bool), scene.layout.object_used, scene.fixture_used[spec.walls :], scene.room_used]
+    )
+
+
+def receptacle_boxes(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Centres [tables + bins, 2] m, half sizes [.., 2] m (of a bin: the inner ones) and heights [..] m (top, or rim)."""
+    pos, half = scene.layout.fixture_pos[spec.walls :], scene.layout.fixture_half[spec.walls :]
+    is_bin = jnp.arange(spec.receptacles) >= spec.tables
+    height = jnp.where(is_bin, BIN_RIM, pos[:, 2] + half[:, 2])
+    return pos[:, :2], jnp.where(is_bin[:, None], BIN_INNER, half[:, :2]), height

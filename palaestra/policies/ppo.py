@@ -1,0 +1,206 @@
+"""Proximal policy optimisation (Schulman et al. 2017) on a page: rollout -> advantages -> update.
+
+The choices follow Andrychowicz et al. (2021) and Huang et al. (2022): observations normalised, advantages normalised a
+minibatch, orthogonal weights, a small last policy layer, gradients clipped by their global norm.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from palaestra.envs.autoreset import AutoReset, BatchState
+from palaestra.envs.env import Env
+from palaestra.policies.networks import ActorCritic, Policy, Statistics, entropy, log_prob
+from palaestra.policies.returns import generalised_advantages
+
+
+@struct.dataclass(kw_only=True)
+class Hyper:
+    """What may be vmapped over: traced numbers."""
+
+    learning_rate: float = 1e-3  # at the start; it falls linearly to a tenth
+    gamma: float = 0.98  # discount
+    lam: float = 0.95  # λ of the advantages
+    clip: float = 0.2  # how far the probability ratio may go from 1
+    entropy: float = 2e-3  # weight of the entropy bonus
+    value: float = 0.5  # weight of the value loss
+    reward_scale: float = 0.02  # rewards are multiplied by this; with rewards in [0, 1], 1 - gamma keeps values in [0, 1]
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Hyper-parameters that set shapes: static."""
+
+    num_envs: int = 1024  # environments stepped at once
+    num_steps: int = 16  # control steps of each between updates
+    epochs: int = 4  # passes over a rollout
+    minibatches: int = 8  # gradient steps a pass
+    max_grad_norm: float = 0.5  # gradients are scaled down to this global norm
+    hidden: tuple[int, ...] = (128, 128)  # units of the layers of policy and value
+    hyper: Hyper = Hyper()
+
+    def __post_init__(self) -> None:
+        if self.num_envs * self.num_steps % self.minibatches:
+            raise ValueError(
+                f"minibatches: got {self.minibatches}, expected a divisor of num_envs * num_steps = {self.num_envs * self.num_steps}"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        return self.num_envs * self.num_steps
+
+
+@struct.dataclass(kw_only=True)
+class Transition:
+    """One step of every environment [T, B, ...]."""
+
+    observation: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    reward: jax.Array  # scaled
+    next_observation: jax.Array  # what the action led to, an episode's last one included
+    terminated: jax.Array
+    done: jax.Array
+    metrics: dict[str, jax.Array]
+
+
+@struct.dataclass(kw_only=True)
+class TrainState:
+    """Everything that the next update needs: a checkpoint of it resumes to the same numbers."""
+
+    params: Any
+    optimiser: Any
+    statistics: Statistics
+    batch: BatchState
+    key: jax.Array
+    update: jax.Array  # [] int32, updates made
+    returns: jax.Array  # [B] undiscounted, unscaled return of the running episodes
+
+
+class Learner:
+    """PPO on one environment. `init`, `rollout` and `update` are pure; `train_step` is the two in sequence, jitted each."""
+
+    def __init__(self, env: Env, config: PPO, total_updates: int):
+        self.env, self.config, self.total_updates = env, config, max(total_updates, 1)
+        self.envs = AutoReset(env, config.num_envs)
+        self.network = ActorCritic(env.action_size, config.hidden)
+        self._rollout, self._update = jax.jit(self.rollout), jax.jit(self.update)
+
+    def _optimiser(self, hyper: Hyper) -> optax.GradientTransformation:
+        steps = self.total_updates * self.config.epochs * self.config.minibatches
+        rate = optax.linear_schedule(hyper.learning_rate, 0.1 * hyper.learning_rate, steps)
+        return optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.adam(rate, eps=1e-5))
+
+    def init(self, key: jax.Array) -> TrainState:
+        """A fresh run; key is consumed."""
+        k_params, k_envs, k_run = jax.random.split(key, 3)
+        params = self.network.init(k_params, jnp.zeros((1, self.env.observation_size)))
+        batch, _ = jax.jit(self.envs.reset)(jax.random.split(k_envs, self.config.num_envs))
+        return TrainState(
+            params=params,
+            optimiser=self._optimiser(self.config.hyper).init(params),
+            statistics=Statistics.new(self.env.observation_size),
+            batch=batch,
+            key=k_run,
+            update=jnp.zeros((), jnp.int32),
+            returns=jnp.zeros(self.config.num_envs),
+        )
+
+    def train_step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One rollout and one update."""
+        state, transitions, metrics = self._rollout(state)
+        state, losses = self._update(state, transitions)
+        return state, metrics | losses
+
+    def policy(self, state: TrainState) -> Policy:
+        return Policy(params=state.params, statistics=state.statistics)
+
+    def rollout(self, state: TrainState) -> tuple[TrainState, Transition, dict[str, jax.Array]]:
+        """`num_steps` steps of every environment with the present policy, and what the finished episodes came to."""
+        hyper = self.config.hyper
+
+        def one(carry: tuple[BatchState, jax.Array], key: jax.Array) -> tuple[tuple[BatchState, jax.Array], Any]:
+            batch, returns = carry
+            mean, log_std, _ = self.network.apply(state.params, state.statistics.normalise(batch.observation))
+            action = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+            seen = batch.observation
+            batch, timestep = self.envs.step(batch, action)
+            returns = returns + timestep.reward
+            step = Transition(
+                observation=seen,
+                action=action,
+                log_prob=log_prob(mean, log_std, action),
+                reward=timestep.reward * hyper.reward_scale,
+                next_observation=timestep.observation,
+                terminated=timestep.terminated,
+                done=timestep.done,
+                metrics=timestep.metrics,
+            )
+            done = timestep.done
+            ended = {name: (value & done).sum() for name, value in timestep.metrics.items() if value.dtype == bool}
+            ended |= {"episodes": done.sum(), "return": jnp.where(done, returns, 0.0).sum()}
+            return (batch, jnp.where(done, 0.0, returns)), (step, ended)
+
+        key, k_steps = jax.random.split(state.key)
+        keys = jax.random.split(k_steps, self.config.num_steps)
+        (batch, returns), (transitions, ended) = jax.lax.scan(one, (state.batch, state.returns), keys)
+        sums = jax.tree.map(lambda x: x.sum(0), ended)
+        return state.replace(batch=batch, returns=returns, key=key), transitions, sums
+
+    def update(self, state: TrainState, transitions: Transition) -> tuple[TrainState, dict[str, jax.Array]]:
+        """The policy and value improved on one rollout. Statistics are renewed after it, so that ratios compare like with like."""
+        config, hyper = self.config, self.config.hyper
+        optimiser = self._optimiser(hyper)
+        normalise = state.statistics.normalise
+        value = self.network.apply(state.params, normalise(transitions.observation))[2]
+        next_value = self.network.apply(state.params, normalise(transitions.next_observation))[2]
+        advantage = jax.vmap(generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1)(
+            transitions.reward, value, next_value, transitions.terminated, transitions.done, hyper.gamma, hyper.lam
+        )
+        batch = {
+            "observation": normalise(transitions.observation),
+            "action": transitions.action,
+            "log_prob": transitions.log_prob,
+            "advantage": advantage,
+            "target": advantage + value,
+        }
+        flat = jax.tree.map(lambda x: x.reshape(config.batch_size, *x.shape[2:]), batch)
+
+        def loss(params: Any, part: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+            mean, log_std, value = self.network.apply(params, part["observation"])
+            log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
+            ratio = jnp.exp(log_ratio)
+            adv = part["advantage"]
+            adv = (adv - adv.mean()) / (adv.std() + 1e-8)
+            surrogate = jnp.minimum(ratio * adv, jnp.clip(ratio, 1 - hyper.clip, 1 + hyper.clip) * adv).mean()
+            error = jnp.square(value - part["target"]).mean()
+            info = {
+                "value_loss": error,
+                "entropy": entropy(log_std),
+                "kl": (ratio - 1 - log_ratio).mean(),
+                "clipped": (jnp.abs(ratio - 1) > hyper.clip).mean(),
+            }
+            return -surrogate + hyper.value * error - hyper.entropy * entropy(log_std), info
+
+        def minibatch(carry: tuple[Any, Any], ids: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+            params, opt = carry
+            grads, info = jax.grad(loss, has_aux=True)(params, jax.tree.map(lambda x: x[ids], flat))
+            updates, opt = optimiser.update(grads, opt, params)
+            return (optax.apply_updates(params, updates), opt), info
+
+        key, k_epochs = jax.random.split(state.key)
+
+        def epoch(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+            ids = jax.random.permutation(key, config.batch_size).reshape(config.minibatches, -1)
+            return jax.lax.scan(minibatch, carry, ids)
+
+        (params, opt), info = jax.lax.scan(epoch, (state.params, state.optimiser), jax.random.split(k_epochs, config.epochs))
+        variance = jnp.var(flat["target"])
+        info = jax.tree.map(lambda x: x.mean(), info)
+        info["explained_variance"] = 1 - jnp.var(flat["target"] - value.reshape(-1)) / (variance + 1e-8)
+        statistics = state.statistics.update(transitions.observation.reshape(config.batch_size, -1))
+        return state.replace(params=params, optimiser=opt, statistics=statistics, key=key, update=state.update + 1), info

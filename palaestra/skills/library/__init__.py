@@ -1,0 +1,16 @@
+"""The skills that come with the package, by name."""
+
+from palaestra.sim.errors import UnknownNameError
+from palaestra.skills.library.navigate import NAVIGATE
+from palaestra.skills.library.pick import PICK
+from palaestra.skills.library.place import PLACE
+from palaestra.skills.record import Skill
+
+SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE)}
+
+
+def skill(name: str) -> Skill:
+    """The skill registered as `name`."""
+    if name not in SKILLS:
+        raise UnknownNameError("skill", name, SKILLS)
+    return SKILLS[name]

@@ -1,0 +1,110 @@
+"""navigate(target): drive to a thing or into a room, around what stands in the way, keeping what is held."""
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs import house, observation
+from palaestra.envs.generator import SceneRange, sample_scene
+from palaestra.envs.predicates import distances
+from palaestra.envs.types import entity_used, room_entity
+from palaestra.sim.world import World, WorldSpec
+from palaestra.skills.library import starts
+from palaestra.skills.record import KINDS, ROBOT, Literal, Param, Skill, Start, View, tolerance
+
+_ARRIVED = 0.66  # m, a little nearer than `near` asks
+_INSIDE = 0.35  # m, how far into a room one has to be
+_SLOW = 0.3  # m/s
+_RAISED = 0.0  # m of the lift: high enough to pass over tables
+
+
+def _way(world: World, view: View) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Offset to the next way point [2] m (base frame), whether it is the target, length of the way, distance to the
+    target's surface (of a room: to a point well inside) [] m, and whether the target is a room."""
+    target = view.args[0]
+    centre = view.geo.position[target, :2]
+    is_room = target >= room_entity(world.spec, 0)
+    room = jnp.where(is_room, target - room_entity(world.spec, 0), house.room_of(view.scene, centre))
+    point, length, final = house.next_way_point(view.scene, view.geo.robot, centre, room)
+    inner = jnp.maximum(view.geo.half[target] - _INSIDE, 0.05)
+    into = jnp.linalg.norm(jnp.maximum(jnp.abs(centre - view.geo.robot) - inner, 0.0))
+    surface = jnp.where(is_room, into, distances(view.geo)[target])
+    # Through doorways: the way to the centre, less what of it lies inside the target.
+    surface = jnp.where(final, surface, jnp.maximum(length, surface))
+    return observation.to_base(view.geo.yaw, point - view.geo.robot), final, length, surface, is_room
+
+
+def observe(world: World, view: View) -> jax.Array:
+    offset, final, length, surface, is_room = _way(world, view)
+    away = jnp.linalg.norm(offset)
+    held = view.geo.grasped
+    return jnp.concatenate(
+        [
+            observation.proprioception(world, view.physics, view.ctrl),
+            offset / jnp.maximum(away, 0.1),
+            jnp.stack([jnp.tanh(away), jnp.tanh(length / 4), jnp.tanh(surface), final.astype(jnp.float32), is_room.astype(jnp.float32)]),
+            jnp.stack([held.any().astype(jnp.float32), 20 * jnp.max(jnp.where(held, view.scene.layout.object_half, 0.0))]),
+            observation.rays(world, view.scene, view.geo),
+        ]
+    )
+
+
+def reward(world: World, view: View) -> jax.Array:
+    _, _, _, surface, is_room = _way(world, view)
+    left = jnp.maximum(surface - jnp.where(is_room, 0.0, _ARRIVED - 0.1), 0.0)
+    come = 0.5 * tolerance(left, 4.0) + 0.5 * tolerance(left, 1.0)
+    raised = tolerance(jnp.minimum(view.physics.qpos[3] - _RAISED - 0.03, 0.0), 0.2)
+    closed = view.ctrl[4] > 0.02
+    kept = jnp.where(closed & ~view.geo.grasped.any(), 0.5, 1.0)
+    near_wall = observation.rays(world, view.scene, view.geo).min() * observation.RAY_LENGTH
+    clear = 0.8 + 0.2 * jnp.clip((near_wall - 0.12) / 0.06, 0.0, 1.0)
+    return come * (0.6 + 0.4 * raised) * kept * clear
+
+
+def finished(world: World, view: View) -> jax.Array:
+    _, _, _, surface, is_room = _way(world, view)
+    slow = jnp.linalg.norm(view.physics.qvel[:2]) < _SLOW
+    return (surface <= jnp.where(is_room, 0.02, _ARRIVED)) & slow & (view.physics.qpos[3] >= _RAISED)
+
+
+def failed(world: World, view: View) -> jax.Array:
+    del world, view
+    return jnp.asarray(False)
+
+
+def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
+    """Anywhere in a house, with an object in the hand in two of five cases; the target is any other thing or room."""
+    del easy
+    k_scene, k_held, k_which, k_target, k_pose, k_hand = jax.random.split(key, 6)
+    spec = world.spec
+    scene = sample_scene(k_scene, world, SceneRange.make(spec))
+    held = jnp.where(jax.random.bernoulli(k_held, 0.4), starts.choose(k_which, scene.layout.object_used), -1)
+    q, _ = starts.pose_anywhere(k_pose, world, scene, held)
+    scene = starts.in_hand(k_hand, world, scene, q, held)
+    scene = scene.replace(layout=scene.layout.replace(robot_q=q))
+    candidates = entity_used(spec, scene) & (jnp.arange(1 + spec.objects + spec.receptacles + spec.rooms) > 0)
+    rooms = jnp.arange(len(candidates)) >= room_entity(spec, 0)
+    here = room_entity(spec, house.room_of(scene, q[:2]))
+    candidates &= (jnp.arange(len(candidates)) != 1 + held) | (held < 0)
+    candidates &= ~rooms | ((jnp.arange(len(candidates)) != here) & (jax.random.bernoulli(k_which, 0.6)))
+    target = starts.choose(k_target, candidates)
+    return Start(scene=scene, ctrl=starts.set_points(world, q, held), args=jnp.stack([target, jnp.zeros((), jnp.int32)]))
+
+
+NAVIGATE = Skill(
+    name="navigate",
+    version=1,
+    doc="Drive to an object, a table, a bin or a room, through doorways where needed. Keeps what the hand holds. "
+    "Afterwards the robot is near the target (in it, if it is a room) and near nothing else that it was near before.",
+    params=(Param("target", KINDS),),
+    precondition=(),
+    effect=(Literal(("near", "in_room"), ROBOT, "target"),),
+    horizon=400,
+    commands=(0, 1, 2, 3),
+    observation_size=observation.PROPRIOCEPTION + 9 + observation.NUM_RAYS,
+    observe=observe,
+    reward=reward,
+    finished=finished,
+    failed=failed,
+    start=start,
+    train_spec=WorldSpec(cubes=1, balls=1, tables=2, bins=1, rooms=4),
+)

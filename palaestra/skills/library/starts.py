@@ -1,0 +1,112 @@
+"""Start states for training and measuring: robot poses that touch nothing, with an object in the hand or without."""
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs import house
+from palaestra.envs.predicates import NEAR_DISTANCE
+from palaestra.envs.types import Scene
+from palaestra.sim.world import BIN_RIM, World
+
+_POSES = 24
+_CLOSED = 0.053  # m, a finger's set point when it holds
+
+
+def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
+    """Whether the robot at q [6] touches something [] bool. `held`: the object in the hand, -1 for none."""
+    spec, body, lay = world.spec, world.body, scene.layout
+    number = jnp.arange(spec.objects)
+    obj, half = lay.object_pos, lay.object_half
+    solid = lay.object_used & (number != held)
+    is_bin = jnp.arange(spec.fixtures) >= spec.walls + spec.tables
+    top = jnp.where(is_bin, BIN_RIM, lay.fixture_pos[:, 2] + lay.fixture_half[:, 2])
+
+    def to_fixtures(xy: jax.Array) -> jax.Array:
+        gap = jnp.maximum(jnp.abs(xy - lay.fixture_pos[:, :2]) - lay.fixture_half[:, :2], 0.0)
+        return jnp.where(scene.fixture_used, jnp.linalg.norm(gap, axis=-1), jnp.inf)
+
+    def to_objects(xy: jax.Array) -> jax.Array:
+        return jnp.where(solid, jnp.linalg.norm(xy - obj[:, :2], axis=-1) - 1.42 * half, jnp.inf)
+
+    hit = (to_fixtures(q[:2]) < body.base_radius + 0.02).any()
+    hit |= ((to_objects(q[:2]) < body.base_radius + 0.02) & (obj[:, 2] < 0.30)).any()
+    forward, left = jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), jnp.stack([-jnp.sin(q[2]), jnp.cos(q[2])])
+    under = body.grip_height + q[3] - jnp.where(held >= 0, 0.05, 0.035)
+    for ahead, aside, room in ((0.22, 0.0, 0.04), (0.32, 0.0, 0.04), (body.reach, 0.0, 0.06), (body.reach, 0.06, 0.05), (body.reach, -0.06, 0.05)):
+        at = q[:2] + ahead * forward + aside * left
+        hit |= ((to_fixtures(at) < room) & (under < top)).any()
+        hit |= ((to_objects(at) < room) & (under < obj[:, 2] + half)).any()
+    return hit
+
+
+def lift_height(key: jax.Array, world: World, shape: tuple[int, ...]) -> jax.Array:
+    """Lift positions m: half of them high, half anywhere; key is consumed."""
+    k_which, k_high, k_any = jax.random.split(key, 3)
+    low, high = world.body.lift_range
+    raised = jax.random.uniform(k_high, shape, minval=0.03, maxval=high)
+    return jnp.where(jax.random.bernoulli(k_which, 0.5, shape), raised, jax.random.uniform(k_any, shape, minval=low, maxval=high))
+
+
+def pose_near(key: jax.Array, world: World, scene: Scene, centre: jax.Array, half: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A robot pose anywhere within NEAR_DISTANCE of a box, in its room, that touches nothing; key is consumed.
+
+    Returns the joints [6] and whether such a pose was found [] bool.
+    """
+    k_at, k_yaw, k_lift, k_grip = jax.random.split(key, 4)
+    extent = half + NEAR_DISTANCE - 0.01
+    at = centre + jax.random.uniform(k_at, (_POSES, 2), minval=-1.0, maxval=1.0) * extent
+    gap = jnp.linalg.norm(jnp.maximum(jnp.abs(at - centre) - half, 0.0), axis=-1)
+    fits = (gap < NEAR_DISTANCE - 0.01) & (house.room_of(scene, at) == house.room_of(scene, centre))
+    return _first_free(k_yaw, k_lift, k_grip, world, scene, at, fits, held)
+
+
+def pose_anywhere(key: jax.Array, world: World, scene: Scene, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A robot pose anywhere in the house that touches nothing; key is consumed. As `pose_near`."""
+    k_room, k_at, k_yaw, k_lift, k_grip = jax.random.split(key, 5)
+    room = jax.random.categorical(k_room, jnp.where(scene.room_used, 0.0, -jnp.inf), shape=(_POSES,))
+    low, high = scene.room[room, :2], scene.room[room, 2:]
+    at = low + jax.random.uniform(k_at, (_POSES, 2)) * (high - low)
+    return _first_free(k_yaw, k_lift, k_grip, world, scene, at, jnp.ones(_POSES, bool), held)
+
+
+def _first_free(
+    k_yaw: jax.Array, k_lift: jax.Array, k_grip: jax.Array, world: World, scene: Scene, at: jax.Array, fits: jax.Array, held: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    yaw = jax.random.uniform(k_yaw, (_POSES,), minval=-jnp.pi, maxval=jnp.pi)
+    lift = lift_height(k_lift, world, (_POSES,))
+    finger = jnp.where(held >= 0, held_finger(world, scene, held), jax.random.uniform(k_grip, (_POSES,), maxval=0.02))
+    q = jnp.stack([at[:, 0], at[:, 1], yaw, lift, finger, finger], -1)
+    ok = fits & ~jax.vmap(lambda one: collides(world, scene, one, held))(q)
+    best = jnp.argmax(ok)
+    return q[best], ok[best]
+
+
+def held_finger(world: World, scene: Scene, held: jax.Array) -> jax.Array:
+    """Finger position m at which object `held` is just squeezed."""
+    return world.body.half_gap - scene.layout.object_half[held]
+
+
+def set_points(world: World, q: jax.Array, held: jax.Array) -> jax.Array:
+    """ctrl [nu] that keeps the joints q [6], and squeezes when something is held."""
+    grip = jnp.where(held >= 0, _CLOSED, q[4])
+    return jnp.stack([jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), q[3], grip, grip]).astype(jnp.float32)
+
+
+def in_hand(key: jax.Array, world: World, scene: Scene, q: jax.Array, held: jax.Array) -> Scene:
+    """The scene with object `held` between the fingers, as a grasp may leave it; -1 leaves the scene alone; key is consumed."""
+    k_slip, k_turn = jax.random.split(key)
+    lay = scene.layout
+    slip = jax.random.uniform(k_slip, (2,), minval=-1.0, maxval=1.0) * jnp.array([0.018, 0.012])
+    grip = world.body.grip_position(q)
+    at = grip + jnp.stack([slip[0] * jnp.cos(q[2]), slip[0] * jnp.sin(q[2]), slip[1]])
+    yaw = q[2] + 0.5 * jnp.pi * jax.random.randint(k_turn, (), 0, 4)
+    mine = jnp.arange(world.spec.objects) == held
+    lay = lay.replace(
+        object_pos=jnp.where(mine[:, None], at, lay.object_pos), object_yaw=jnp.where(mine, yaw, lay.object_yaw)
+    )
+    return scene.replace(layout=lay)
+
+
+def choose(key: jax.Array, allowed: jax.Array) -> jax.Array:
+    """One of the allowed [n] indices; 0 where none is; key is consumed."""
+    return jax.random.categorical(key, jnp.where(allowed, 0.0, -1e9)).astype(jnp.int32)

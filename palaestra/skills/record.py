@@ -1,0 +1,111 @@
+"""What a skill is: one record. From it are derived the schema that a model is held to, its documentation, the symbolic
+operator, the applicability mask, the training environment and the check after execution."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from palaestra.envs.predicates import Geometry, geometry, truth_table
+from palaestra.envs.types import PREDICATES, Scene, entity_used
+from palaestra.sim.engine import PhysicsState
+from palaestra.sim.world import World, WorldSpec
+
+KINDS = ("object", "table", "bin", "room")
+ROBOT = "robot"
+
+
+@dataclass(frozen=True)
+class Param:
+    """A typed argument: the name of one entity of one of these kinds."""
+
+    name: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A predicate over parameters (or `robot`, or `_` for "anything"). Of several predicates, that which fits the kinds is meant:
+    things lie `on` tables and `inside` bins."""
+
+    predicates: tuple[str, ...]
+    subject: str
+    target: str
+    negated: bool = False
+
+
+@struct.dataclass(kw_only=True)
+class View:
+    """What a skill's functions see of one environment."""
+
+    scene: Scene
+    physics: PhysicsState
+    ctrl: jax.Array  # [nu] set points in force
+    geo: Geometry
+    table: jax.Array  # [predicates, E, E] bool
+    args: jax.Array  # [2] int32: entities, in the order of the parameters; 0 where there is none
+
+
+@struct.dataclass(kw_only=True)
+class Start:
+    """A state in which the precondition holds."""
+
+    scene: Scene
+    ctrl: jax.Array  # [nu] set points
+    args: jax.Array  # [2] int32
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A skill. The functions are pure, for one environment, and take (world, view)."""
+
+    name: str
+    version: int
+    doc: str  # what it does, for people and for a model's prompt
+    params: tuple[Param, ...]
+    precondition: tuple[Literal, ...]
+    effect: tuple[Literal, ...]
+    horizon: int  # control steps after which it has failed
+    commands: tuple[int, ...]  # which components of the action its policy drives; the others stay zero: "as it is"
+    observation_size: int
+    observe: Callable[[World, View], jax.Array]  # [observation_size]
+    reward: Callable[[World, View], jax.Array]  # [] in [0, 1]: how near the effect is
+    finished: Callable[[World, View], jax.Array]  # [] bool: beside the effect, what "done" takes
+    failed: Callable[[World, View], jax.Array]  # [] bool: it cannot succeed any more
+    start: Callable[[jax.Array, World, jax.Array], "Start"]  # (key, world, share of easy ones) -> a state where it may begin
+    train_spec: WorldSpec  # the world it is trained in
+
+    @property
+    def action_size(self) -> int:
+        return len(self.commands)
+
+    def full_action(self, world: World, action: jax.Array) -> jax.Array:
+        """The body's action [.., nu_action] of the policy's [.., action_size]."""
+        zero = jnp.zeros((*action.shape[:-1], len(world.body.action_names)), action.dtype)
+        return zero.at[..., jnp.asarray(self.commands)].set(action)
+
+    def holds(self, literals: tuple[Literal, ...], view: View) -> jax.Array:
+        """Whether all of these literals hold in the simulator's truth table [] bool."""
+        return jnp.stack([self.literal_holds(literal, view) for literal in literals] or [jnp.asarray(True)]).all()
+
+    def literal_holds(self, literal: Literal, view: View) -> jax.Array:
+        """Whether one literal holds [] bool."""
+        rows = view.table[jnp.asarray([PREDICATES.index(p) for p in literal.predicates])].any(0)  # [E, E]
+        at = {p.name: view.args[i] for i, p in enumerate(self.params)} | {ROBOT: jnp.asarray(0)}
+        rows = rows.any(0) if literal.subject == "_" else rows[at[literal.subject]]
+        value = rows.any(0) if literal.target == "_" else rows[at[literal.target]]
+        return ~value if literal.negated else value
+
+
+def view(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array, args: jax.Array) -> View:
+    """What a skill called with `args` sees of this moment."""
+    geo = geometry(world, scene, physics, ctrl)
+    table = truth_table(world, scene, geo, entity_used(world.spec, scene))
+    return View(scene=scene, physics=physics, ctrl=ctrl, geo=geo, table=table, args=args)
+
+
+def tolerance(x: jax.Array, scale: float) -> jax.Array:
+    """1 where x is 0, falling to 0.24 at |x| = scale and to 0 beyond: 1 - tanh(|x| / scale)."""
+    return 1.0 - jnp.tanh(jnp.abs(x) / scale)
