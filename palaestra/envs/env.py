@@ -64,7 +64,7 @@ def advance(engine: Engine, state: Any, action: jax.Array) -> tuple[Any, jax.Arr
 class Rearrange:
     """Bring a generated house into a goal state.
 
-    Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [24], then an entity
+    Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
     after the other (used, kind one-hot [4], colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's literals
     (used, holds, predicate one-hot [5], subject one-hot [E], target one-hot [E]).
     Action: the body's (see `MobileManipulator`). Reward: the gain in the share of literals that hold, so an episode
@@ -94,7 +94,7 @@ class Rearrange:
         self._entity_size = 1 + 4 + len(COLOURS) + 3 + 2
         self.observation_size = (
             observation.PROPRIOCEPTION
-            + observation.NUM_RAYS
+            + observation.SURROUNDINGS
             + (e - 1) * self._entity_size
             + MAX_GOALS * (2 + len(PREDICATES) + 2 * e)
         )
@@ -141,10 +141,14 @@ class Rearrange:
         geo = predicates.geometry(self.world, scene, state.physics, state.ctrl)
         return geo, predicates.truth_table(self.world, scene, geo, entity_used(self.world.spec, scene))
 
+    def literals(self, state: State) -> jax.Array:
+        """Which of the goal's literals hold [G] bool; unused ones do."""
+        return predicates.literals(self.perceive(state)[1], state.task.goal)
+
     @staticmethod
     def _share(holds: jax.Array, task: Task) -> jax.Array:
         used = task.goal.used
-        return (holds & used).sum() / used.sum()
+        return (holds & used).mean() / used.mean()
 
     def _metrics(self, holds: jax.Array, task: Task, diverged: jax.Array) -> dict[str, jax.Array]:
         return {"success": holds.all(), "progress": self._share(holds, task), "diverged": diverged}
@@ -161,11 +165,11 @@ class Rearrange:
         entities = jnp.concatenate(
             [jax.nn.one_hot(kind, 4), jax.nn.one_hot(colour, len(COLOURS)), offset, geo.half[1:]], -1
         )
-        entities = jnp.concatenate([used, jnp.where(used, entities, 0.0)], -1)
+        entities = jnp.concatenate([used.astype(jnp.float32), jnp.where(used, entities, 0.0)], -1)
         literals = jnp.concatenate(
             [
-                goal.used[:, None],
-                (holds & goal.used)[:, None],
+                goal.used[:, None].astype(jnp.float32),
+                (holds & goal.used)[:, None].astype(jnp.float32),
                 jax.nn.one_hot(goal.predicate, len(PREDICATES)),
                 jax.nn.one_hot(goal.subject, e),
                 jax.nn.one_hot(goal.target, e),
@@ -175,7 +179,7 @@ class Rearrange:
         literals = jnp.where(goal.used[:, None], literals, 0.0)
         parts = [
             observation.proprioception(self.world, state.physics, state.ctrl),
-            observation.rays(self.world, scene, geo),
+            observation.surroundings(self.world, scene, geo),
             entities.ravel(),
             literals.ravel(),
         ]

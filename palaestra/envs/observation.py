@@ -6,10 +6,13 @@ import jax.numpy as jnp
 from palaestra.envs.predicates import Geometry
 from palaestra.envs.types import Scene
 from palaestra.sim.engine import PhysicsState
-from palaestra.sim.world import World
+from palaestra.sim.world import BIN_RIM, World
 
 NUM_RAYS = 24
 RAY_LENGTH = 2.0  # m
+NUM_HAND_RAYS = 12
+HAND_RAY_LENGTH = 0.5  # m
+SURROUNDINGS = NUM_RAYS + NUM_HAND_RAYS
 PROPRIOCEPTION = 9
 
 
@@ -29,25 +32,48 @@ def proprioception(world: World, physics: PhysicsState, ctrl: jax.Array) -> jax.
     )
 
 
+def surroundings(world: World, scene: Scene, geo: Geometry) -> jax.Array:
+    """All rays [SURROUNDINGS]: around the base, then around the hand."""
+    return jnp.concatenate([rays(world, scene, geo), hand_rays(world, scene, geo)])
+
+
 def rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
     """Distances to the nearest wall, receptacle or floor object in 24 directions of the base frame [24], in ray lengths.
 
     Cast from the base's axis in the plane, analytically (slabs of axis-aligned boxes): the same on every engine.
     """
-    lay, o = scene.layout, world.spec.objects
-    angle = geo.yaw + jnp.arange(NUM_RAYS) * (2 * jnp.pi / NUM_RAYS)
-    direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)  # [rays, 2]
-    objects = geo.position[1 : 1 + o]
-    low_object = lay.object_used & (objects[:, 2] < 0.12)
-    centre = jnp.concatenate([lay.fixture_pos[:, :2], objects[:, :2]])
-    half = jnp.concatenate([lay.fixture_half[:, :2], jnp.repeat(lay.object_half[:, None], 2, -1)])
+    low_object = scene.layout.object_used & (geo.position[1 : 1 + world.spec.objects, 2] < 0.12)
     seen = jnp.concatenate([scene.fixture_used, low_object])
+    return _cast(world, scene, geo, geo.robot, NUM_RAYS, RAY_LENGTH, seen)
+
+
+def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
+    """As `rays`, from the grip point, over what is as high as the hand and is not held [12], in hand ray lengths."""
+    spec, lay = world.spec, scene.layout
+    is_bin = jnp.arange(spec.fixtures) >= spec.walls + spec.tables
+    top = jnp.where(is_bin, BIN_RIM, lay.fixture_pos[:, 2] + lay.fixture_half[:, 2])
+    objects = geo.position[1 : 1 + spec.objects, 2] + lay.object_half
+    high = jnp.concatenate([top, objects]) > geo.grip[2] - 0.05
+    seen = jnp.concatenate([scene.fixture_used, lay.object_used & ~geo.grasped]) & high
+    return _cast(world, scene, geo, geo.grip[:2], NUM_HAND_RAYS, HAND_RAY_LENGTH, seen)
+
+
+def _cast(
+    world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: int, length: float, seen: jax.Array
+) -> jax.Array:
+    """Rays from `origin` [2] to the fixtures and objects that are `seen` [F + O]: [count], in lengths."""
+    lay = scene.layout
+    angle = geo.yaw + jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False)
+    direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)  # [rays, 2]
+    objects = geo.position[1 : 1 + world.spec.objects, :2]
+    centre = jnp.concatenate([lay.fixture_pos[:, :2], objects])
+    half = jnp.concatenate([lay.fixture_half[:, :2], jnp.repeat(lay.object_half[:, None], 2, -1)])
     inverse = 1.0 / jnp.where(jnp.abs(direction) < 1e-6, 1e-6, direction)
-    middle = (centre - geo.robot)[None] * inverse[:, None]  # [rays, boxes, 2]
+    middle = (centre - origin)[None] * inverse[:, None]  # [rays, boxes, 2]
     extent = half[None] * jnp.abs(inverse)[:, None]
     enter, leave = (middle - extent).max(-1), (middle + extent).min(-1)
     hit = (enter <= leave) & (leave > 0) & seen
-    return jnp.min(jnp.where(hit, jnp.maximum(enter, 0.0), RAY_LENGTH), axis=-1, initial=RAY_LENGTH) / RAY_LENGTH
+    return jnp.min(jnp.where(hit, jnp.maximum(enter, 0.0), length), axis=-1, initial=length) / length
 
 
 def quarter_turn(world: World, physics: PhysicsState, geo: Geometry) -> jax.Array:

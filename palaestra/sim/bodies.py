@@ -94,9 +94,11 @@ class MobileManipulator:
             )
         lift.add_site(name="grip", pos=[self.reach, 0, 0], size=[0.005])
         spec.add_exclude(bodyname1="left", bodyname2="right")
-        for joint, kv in (("x", 200.0), ("y", 200.0), ("yaw", 10.0)):
+        # Bounded forces: what drives into a wall stalls, instead of prying the fingers open.
+        for joint, kv, force in (("x", 200.0, 80.0), ("y", 200.0, 80.0), ("yaw", 10.0, 12.0)):
             act = spec.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
             act.set_to_velocity(kv=kv)
+            act.forcerange, act.forcelimited = (-force, force), True
         for joint, kp, kv, limit, force in (
             ("lift", 400.0, 40.0, self.lift_range, 40.0),
             ("left", self.grip_stiffness, 10.0, (0.0, self.finger_travel), 10.0),

@@ -26,7 +26,12 @@ _S = mujoco.mjtState
 _ROW = _S.mjSTATE_TIME | _S.mjSTATE_QPOS | _S.mjSTATE_QVEL | _S.mjSTATE_ACT | _S.mjSTATE_WARMSTART
 
 
-class _Simulations:
+def row_spec() -> int:
+    """The mjtState bits of a state row."""
+    return int(_ROW)
+
+
+class Simulations:
     """The batch of one size. `parameters` is what its model fields hold now; NaN means never written."""
 
     def __init__(self, world: World, size: int, threads: int):
@@ -89,9 +94,15 @@ class NativeEngine:
         self.world = world
         self.threads = threads or os.cpu_count() or 1
         self.dump = dump
-        self._sims: dict[int, _Simulations] = {}
+        self._sims: dict[int, Simulations] = {}
         self._lock = threading.Lock()
         self._row = mujoco.mj_stateSize(world.model, int(_ROW))
+
+    def simulations(self, size: int) -> Simulations:
+        """The host's batch of this size, made on first use."""
+        if size not in self._sims:
+            self._sims[size] = Simulations(self.world, size, self.threads)
+        return self._sims[size]
 
     def init(self, layout: Layout) -> PhysicsState:
         m = self.world.model
@@ -125,9 +136,7 @@ class NativeEngine:
         rows = np.asarray(bits).reshape(-1, bits.shape[-1]).view(np.float64)
         size = len(rows)
         with self._lock:  # a Batch serves one thread at a time
-            if size not in self._sims:
-                self._sims[size] = _Simulations(self.world, size, self.threads)
-            sims = self._sims[size]
+            sims = self.simulations(size)
             sims.write(np.asarray(parameters).reshape(size, -1))
             sims.batch.state[:, : sims.row] = rows
             sims.ctrl[:] = np.asarray(ctrl).reshape(size, -1)
@@ -145,7 +154,7 @@ class NativeEngine:
             diverged.reshape(shape),
         )
 
-    def _isolate(self, sims: _Simulations, old: np.ndarray, new: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
+    def _isolate(self, sims: Simulations, old: np.ndarray, new: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
         """Which simulations went bad [B] bool; each keeps its last good row, and is dumped for replay."""
         bad = np.zeros(len(old), bool)
         for kind in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC):

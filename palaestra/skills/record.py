@@ -50,11 +50,12 @@ class View:
 
 @struct.dataclass(kw_only=True)
 class Start:
-    """A state in which the precondition holds."""
+    """A state to begin in. What does not hold the precondition, or is not `valid`, is drawn again."""
 
     scene: Scene
     ctrl: jax.Array  # [nu] set points
     args: jax.Array  # [2] int32
+    valid: jax.Array  # [] bool: such a state was found, and nothing overlaps
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Skill:
     reward: Callable[[World, View], jax.Array]  # [] in [0, 1]: how near the effect is
     finished: Callable[[World, View], jax.Array]  # [] bool: beside the effect, what "done" takes
     failed: Callable[[World, View], jax.Array]  # [] bool: it cannot succeed any more
-    start: Callable[[jax.Array, World, jax.Array], "Start"]  # (key, world, share of easy ones) -> a state where it may begin
+    start: Callable[[jax.Array, World, jax.Array], "Start"]  # (key, world, share of easy ones)
     train_spec: WorldSpec  # the world it is trained in
 
     @property

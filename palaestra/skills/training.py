@@ -73,12 +73,22 @@ class SkillEnv:
         self.action_size = skill.action_size
 
     def begin(self, key: jax.Array) -> tuple[SkillState, TimeStep]:
-        start = self.skill.start(key, self.world, jnp.asarray(self.easy))
-        state = SkillState(
-            physics=self.engine.init(start.scene.layout), ctrl=start.ctrl, scene=start.scene, args=start.args, monitor=Monitor.new()
-        )
-        seen = self.view(state)
-        return state, restart(self._observe(seen), self._metrics(state, jnp.asarray(False)))
+        def attempt(carry: tuple[jax.Array, SkillState, jax.Array]) -> tuple[jax.Array, SkillState, jax.Array]:
+            key, k_try = jax.random.split(carry[0])
+            start = self.skill.start(k_try, self.world, jnp.asarray(self.easy))
+            physics = self.engine.init(start.scene.layout)
+            state = SkillState(physics=physics, ctrl=start.ctrl, scene=start.scene, args=start.args, monitor=Monitor.new())
+            return key, state, start.valid & self._may_start(self.view(state))
+
+        first = attempt((key, None, None))  # type: ignore[arg-type]
+        _, state, _ = jax.lax.while_loop(lambda carry: ~carry[2], attempt, first)
+        return state, restart(self._observe(self.view(state)), self._metrics(state, jnp.asarray(False)))
+
+    def _may_start(self, seen: View) -> jax.Array:
+        """The precondition holds, the effect does not yet, and the skill has not failed before it began."""
+        skill = self.skill
+        done = skill.holds(skill.effect, seen) & skill.finished(self.world, seen)
+        return skill.holds(skill.precondition, seen) & ~done & ~skill.failed(self.world, seen)
 
     def step(self, state: SkillState, action: jax.Array) -> tuple[SkillState, TimeStep]:
         state, diverged = advance(self.engine, state, self.skill.full_action(self.world, action))

@@ -43,7 +43,7 @@ def observe(world: World, view: View) -> jax.Array:
             offset / jnp.maximum(away, 0.1),
             jnp.stack([jnp.tanh(away), jnp.tanh(length / 4), jnp.tanh(surface), final.astype(jnp.float32), is_room.astype(jnp.float32)]),
             jnp.stack([held.any().astype(jnp.float32), 20 * jnp.max(jnp.where(held, view.scene.layout.object_half, 0.0))]),
-            observation.rays(world, view.scene, view.geo),
+            observation.surroundings(world, view.scene, view.geo),
         ]
     )
 
@@ -78,7 +78,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     spec = world.spec
     scene = sample_scene(k_scene, world, SceneRange.make(spec))
     held = jnp.where(jax.random.bernoulli(k_held, 0.4), starts.choose(k_which, scene.layout.object_used), -1)
-    q, _ = starts.pose_anywhere(k_pose, world, scene, held)
+    q, found = starts.pose_anywhere(k_pose, world, scene, held)
     scene = starts.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     candidates = entity_used(spec, scene) & (jnp.arange(1 + spec.objects + spec.receptacles + spec.rooms) > 0)
@@ -87,7 +87,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     candidates &= (jnp.arange(len(candidates)) != 1 + held) | (held < 0)
     candidates &= ~rooms | ((jnp.arange(len(candidates)) != here) & (jax.random.bernoulli(k_which, 0.6)))
     target = starts.choose(k_target, candidates)
-    return Start(scene=scene, ctrl=starts.set_points(world, q, held), args=jnp.stack([target, jnp.zeros((), jnp.int32)]))
+    return Start(scene=scene, ctrl=starts.set_points(world, q, held), args=jnp.stack([target, jnp.zeros((), jnp.int32)]), valid=found & candidates[target])
 
 
 NAVIGATE = Skill(
@@ -100,7 +100,7 @@ NAVIGATE = Skill(
     effect=(Literal(("near", "in_room"), ROBOT, "target"),),
     horizon=400,
     commands=(0, 1, 2, 3),
-    observation_size=observation.PROPRIOCEPTION + 9 + observation.NUM_RAYS,
+    observation_size=observation.PROPRIOCEPTION + 9 + observation.SURROUNDINGS,
     observe=observe,
     reward=reward,
     finished=finished,

@@ -48,7 +48,7 @@ def observe(world: World, view: View) -> jax.Array:
                     view.geo.grasped[index].astype(jnp.float32),
                 ]
             ),
-            observation.rays(world, view.scene, view.geo),
+            observation.surroundings(world, view.scene, view.geo),
         ]
     )
 
@@ -63,8 +63,8 @@ def reward(world: World, view: View) -> jax.Array:
     aligned = jnp.where(index >= world.spec.cubes, 1.0, 0.5 + 0.5 * turn)
     enclosed = (jnp.abs(rel[0]) < 0.03) & (jnp.abs(rel[1]) < 0.03) & (jnp.abs(rel[2]) < 0.03)
     closing = jnp.clip(view.ctrl[4] / 0.05, 0.0, 1.0)
-    lifted = view.geo.grasped[index] * jnp.clip(_rise(view) / _HIGH, 0.0, 1.0)
-    return 0.15 * reach + 0.05 * reach * aligned + 0.15 * enclosed * closing + 0.65 * lifted
+    lifted = jnp.where(view.geo.grasped[index], jnp.clip(_rise(view) / _HIGH, 0.0, 1.0), 0.0)
+    return 0.15 * reach + 0.05 * reach * aligned + 0.15 * jnp.where(enclosed, closing, 0.0) + 0.65 * lifted
 
 
 def finished(world: World, view: View) -> jax.Array:
@@ -79,16 +79,6 @@ def failed(world: World, view: View) -> jax.Array:
 
 def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     """The robot anywhere near an object, hand empty. Easy ones: the open hand above the object and turned like it."""
-
-    def attempt(carry: tuple[jax.Array, Start, jax.Array]) -> tuple[jax.Array, Start, jax.Array]:
-        key, k_try = jax.random.split(carry[0])
-        return key, *_attempt(k_try, world, easy)
-
-    first = attempt((key, None, None))  # type: ignore[arg-type]
-    return jax.lax.while_loop(lambda carry: ~carry[2], attempt, first)[1]
-
-
-def _attempt(key: jax.Array, world: World, easy: jax.Array) -> tuple[Start, jax.Array]:
     k_scene, k_which, k_pose, k_easy, k_jitter = jax.random.split(key, 5)
     scene = sample_scene(k_scene, world, SceneRange.make(world.spec, on_table=0.5))
     lay = scene.layout
@@ -104,7 +94,7 @@ def _attempt(key: jax.Array, world: World, easy: jax.Array) -> tuple[Start, jax.
     q = jnp.where(use_simple, simple, q)
     scene = scene.replace(layout=lay.replace(robot_q=q))
     args = jnp.stack([1 + index, jnp.zeros((), jnp.int32)])
-    return Start(scene=scene, ctrl=starts.set_points(world, q, none), args=args), found | use_simple
+    return Start(scene=scene, ctrl=starts.set_points(world, q, none), args=args, valid=found | use_simple)
 
 
 PICK = Skill(
@@ -120,7 +110,7 @@ PICK = Skill(
     effect=(Literal(("holding",), ROBOT, "object"),),
     horizon=200,
     commands=(0, 1, 2, 3, 4),
-    observation_size=observation.PROPRIOCEPTION + 16 + observation.NUM_RAYS,
+    observation_size=observation.PROPRIOCEPTION + 16 + observation.SURROUNDINGS,
     observe=observe,
     reward=reward,
     finished=finished,

@@ -61,7 +61,7 @@ def observe(world: World, view: View) -> jax.Array:
                     _placed(view).astype(jnp.float32),
                 ]
             ),
-            observation.rays(world, view.scene, view.geo),
+            observation.surroundings(world, view.scene, view.geo),
         ]
     )
 
@@ -73,7 +73,7 @@ def reward(world: World, view: View) -> jax.Array:
     up = jnp.where(over, jnp.maximum(height - low, 0.0), jnp.maximum(_ABOVE - height, 0.0) + 0.05)
     come = 0.5 * tolerance(aside, 0.5) + 0.5 * tolerance(aside + up, 0.15)
     ready = over & (height <= low + 0.015)
-    opening = ready * jnp.clip(1.0 - view.ctrl[4] / 0.053, 0.0, 1.0)
+    opening = jnp.where(ready, jnp.clip(1.0 - view.ctrl[4] / 0.053, 0.0, 1.0), 0.0)
     held = view.geo.grasped[view.args[0] - 1]
     return jnp.where(_placed(view), 1.0, jnp.where(held | ready, 0.6 * come + 0.2 * opening, 0.0))
 
@@ -90,16 +90,6 @@ def failed(world: World, view: View) -> jax.Array:
 
 def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     """The robot anywhere near a receptacle, an object in the hand. Easy ones: the object above the receptacle."""
-
-    def attempt(carry: tuple[jax.Array, Start, jax.Array]) -> tuple[jax.Array, Start, jax.Array]:
-        key, k_try = jax.random.split(carry[0])
-        return key, *_attempt(k_try, world, easy)
-
-    first = attempt((key, None, None))  # type: ignore[arg-type]
-    return jax.lax.while_loop(lambda carry: ~carry[2], attempt, first)[1]
-
-
-def _attempt(key: jax.Array, world: World, easy: jax.Array) -> tuple[Start, jax.Array]:
     k_scene, k_obj, k_recep, k_pose, k_easy, k_jitter, k_hand = jax.random.split(key, 7)
     spec = world.spec
     scene = sample_scene(k_scene, world, SceneRange.make(spec, on_table=0.1))
@@ -122,7 +112,7 @@ def _attempt(key: jax.Array, world: World, easy: jax.Array) -> tuple[Start, jax.
     scene = starts.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     args = jnp.stack([1 + held, 1 + spec.objects + recep])
-    return Start(scene=scene, ctrl=starts.set_points(world, q, held), args=args), found | use_simple
+    return Start(scene=scene, ctrl=starts.set_points(world, q, held), args=args, valid=found | use_simple)
 
 
 PLACE = Skill(
@@ -134,7 +124,7 @@ PLACE = Skill(
     effect=(Literal(("on", "inside"), "object", "receptacle"), Literal(("holding",), ROBOT, "object", negated=True)),
     horizon=200,
     commands=(0, 1, 2, 3, 4),
-    observation_size=observation.PROPRIOCEPTION + 22 + observation.NUM_RAYS,
+    observation_size=observation.PROPRIOCEPTION + 22 + observation.SURROUNDINGS,
     observe=observe,
     reward=reward,
     finished=finished,

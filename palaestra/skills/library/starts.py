@@ -9,6 +9,7 @@ from palaestra.envs.types import Scene
 from palaestra.sim.world import BIN_RIM, World
 
 _POSES = 24
+_CARRIED = 0.10  # m, the least height of the hand when it holds something
 _CLOSED = 0.053  # m, a finger's set point when it holds
 
 
@@ -74,6 +75,7 @@ def _first_free(
 ) -> tuple[jax.Array, jax.Array]:
     yaw = jax.random.uniform(k_yaw, (_POSES,), minval=-jnp.pi, maxval=jnp.pi)
     lift = lift_height(k_lift, world, (_POSES,))
+    lift = jnp.where(held >= 0, jnp.maximum(lift, _CARRIED - world.body.grip_height), lift)
     finger = jnp.where(held >= 0, held_finger(world, scene, held), jax.random.uniform(k_grip, (_POSES,), maxval=0.02))
     q = jnp.stack([at[:, 0], at[:, 1], yaw, lift, finger, finger], -1)
     ok = fits & ~jax.vmap(lambda one: collides(world, scene, one, held))(q)
@@ -99,7 +101,7 @@ def in_hand(key: jax.Array, world: World, scene: Scene, q: jax.Array, held: jax.
     slip = jax.random.uniform(k_slip, (2,), minval=-1.0, maxval=1.0) * jnp.array([0.018, 0.012])
     grip = world.body.grip_position(q)
     at = grip + jnp.stack([slip[0] * jnp.cos(q[2]), slip[0] * jnp.sin(q[2]), slip[1]])
-    yaw = q[2] + 0.5 * jnp.pi * jax.random.randint(k_turn, (), 0, 4)
+    yaw = q[2] + 0.5 * jnp.pi * jax.random.randint(k_turn, (), 0, 4).astype(jnp.float32)
     mine = jnp.arange(world.spec.objects) == held
     lay = lay.replace(
         object_pos=jnp.where(mine[:, None], at, lay.object_pos), object_yaw=jnp.where(mine, yaw, lay.object_yaw)

@@ -1,0 +1,193 @@
+"""The command line: one subcommand a verb, each a thin layer over the rooms."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from palaestra.sim.errors import PalaestraError
+
+Positional = tyro.conf.Positional
+
+
+@dataclass
+class Demo:
+    """An instruction in English becomes a plan, skills, physics and a film."""
+
+    seed: int = 0  # of the house and its task
+    instruction: str = ""  # what to do; the task's own words when empty
+    planner: str = "oracle"  # oracle, or openai (any compatible endpoint)
+    base_url: str = "http://localhost:8000/v1"  # of the endpoint, for --planner openai
+    model: str = ""  # of the endpoint, for --planner openai
+    folder: Path = Path("runs/demo")  # film, contact sheet and log
+    json: bool = False  # print one JSON object last
+
+    def run(self) -> int:
+        from palaestra.skills.demo import demo
+
+        return demo(self.seed, self.instruction, planner_options(self.planner, self.base_url, self.model), self.folder, as_json=self.json)
+
+
+@dataclass
+class Play:
+    """Drive the robot by keyboard in the pygame window."""
+
+    task_set: str = "rearrange"
+    split: str = "train"
+    seed: int = 0
+
+    def run(self) -> int:
+        from palaestra.envs.play import play
+
+        play(self.task_set, self.split, self.seed)
+        return 0
+
+
+@dataclass
+class Train:
+    """Train a skill, or an environment, by PPO. A run is a folder; --resume goes on after a crash to the same numbers."""
+
+    id: Positional[str]  # a skill (pick), skill/pick, or a task set (rearrange)
+    seed: int = 0
+    steps: int = 0  # environment steps; 0 takes the recipe's
+    num_envs: int = 1024
+    easy: float = -1.0  # the share of easy starts of a skill; negative takes the recipe's
+    folder: Path | None = None  # runs/<id>-seed<seed> when not given
+    resume: bool = False
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.recipes import train
+
+        result = train(self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume)
+        finish(result, self.json)
+        return 0
+
+
+@dataclass
+class Eval:
+    """Measure a success rate, with its 95% interval, on seeds that training never saw."""
+
+    id: Positional[str]  # skill/navigate, skill/pick, skill/place, or a task set (rearrange)
+    episodes: int = 200
+    seed: int = 0
+    split: str = "test"  # of a task set
+    planner: str = "oracle"  # for a task set
+    base_url: str = "http://localhost:8000/v1"
+    model: str = ""
+    policy: Path | None = None  # a run's policy.safetensors instead of the shipped weights, for a skill
+    log: Path | None = None  # JSON lines of every episode, for a task set
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.measure import measure
+
+        options = planner_options(self.planner, self.base_url, self.model)
+        finish(measure(self.id, self.episodes, self.seed, self.split, options, self.policy, self.log), self.json)
+        return 0
+
+
+@dataclass
+class Bench:
+    """Measure speed. `engine`: a jitted rollout with a policy against the bare mujoco.batch, and bit-exactness."""
+
+    id: Positional[Literal["engine"]]
+    num_envs: int = 512
+    steps: int = 50  # control steps a repetition
+    repetitions: int = 7
+    threads: int = 0  # 0: all
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.sim.bench import bench_engine
+
+        finish(bench_engine(self.num_envs, self.steps, self.repetitions, self.threads), self.json)
+        return 0
+
+
+@dataclass
+class Skills:
+    """List the skills: what they do, take and need, and how well they were measured to work."""
+
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.measure import library_table
+
+        finish(library_table(), self.json)
+        return 0
+
+
+Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Play, tyro.conf.subcommand("play")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Eval, tyro.conf.subcommand("eval")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Skills, tyro.conf.subcommand("skills")]
+)
+
+
+@dataclass
+class PlannerOptions:
+    """A planner by name, and what it is made with."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def planner_options(name: str, base_url: str, model: str) -> PlannerOptions:
+    return PlannerOptions(name, {"base_url": base_url, "model": model} if name == "openai" else {})
+
+
+def finish(result: dict[str, Any], as_json: bool) -> None:
+    """Print a result for people, and as one JSON object last where asked for."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for name, value in result.items():
+        shown = "\n".join(f"{k}: {_short(v)}" for k, v in value.items()) if isinstance(value, dict) else _short(value)
+        table.add_row(f"[bold]{name}", shown)
+    Console(stderr=as_json).print(table)
+    if as_json:
+        print(json.dumps(result))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)
+
+
+def set_up_jax() -> None:
+    """XLA's persistent compilation cache, in the user's cache folder; JAX_COMPILATION_CACHE_DIR chooses another."""
+    import os
+
+    import jax
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palaestra" / "xla"
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    command = tyro.cli(Command, prog="palaestra", description=__doc__, args=arguments)  # type: ignore[call-overload]
+    try:
+        set_up_jax()
+        return command.run()
+    except PalaestraError as error:
+        print(f"palaestra: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("palaestra: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

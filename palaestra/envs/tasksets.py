@@ -1,0 +1,77 @@
+"""Named task sets with train, validation and test splits. A set, a split and a seed name a task; there are no files.
+
+Splits never share a key: each folds its own number in. The test split differs by construction as well: a third of the
+(colour, shape) pairs, three of the six colours of cubes and of balls each crossed over, occur in it alone.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs.env import Rearrange
+from palaestra.envs.generator import SceneRange
+from palaestra.envs.types import COLOURS
+from palaestra.sim.engine import Engine
+from palaestra.sim.errors import UnknownNameError
+from palaestra.sim.native import NativeEngine
+from palaestra.sim.world import WorldSpec, world
+
+SPLITS = ("train", "validation", "test")
+_HELD_OUT = {0: ("purple", "yellow"), 1: ("red", "blue")}  # kind (cube, ball): colours kept for the test split
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """What tasks a set draws from."""
+
+    doc: str
+    spec: WorldSpec = WorldSpec()
+    min_rooms: int = 1
+    max_rooms: int = 4
+    min_goals: int = 1
+    max_goals: int = 3
+    horizon: int = 1200  # control steps
+
+
+TASK_SETS = {
+    "rearrange": TaskSet("one to three goals in houses of one to four rooms"),
+    "rearrange-1": TaskSet("one goal in houses of one or two rooms", max_rooms=2, max_goals=1, horizon=800),
+    "rearrange-4": TaskSet("four goals in houses of two to four rooms", min_rooms=2, min_goals=4, max_goals=4, horizon=2000),
+    "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
+}
+
+
+def task_set(name: str) -> TaskSet:
+    """The set registered as `name`."""
+    if name not in TASK_SETS:
+        raise UnknownNameError("task set", name, TASK_SETS)
+    return TASK_SETS[name]
+
+
+class TaskSetEnv(Rearrange):
+    """`Rearrange` over one split of a task set."""
+
+    def __init__(self, name: str = "rearrange", split: str = "train", *, engine: Engine | None = None):
+        tasks = task_set(name)
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, SPLITS)
+        self.task_set, self.split = name, split
+        ranges = SceneRange.make(tasks.spec, min_rooms=tasks.min_rooms, max_rooms=tasks.max_rooms)
+        held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in (0, 1)])
+        if split != "test":
+            ranges = ranges.replace(colours=~held_out)
+        super().__init__(
+            ranges=ranges,
+            min_goals=tasks.min_goals,
+            max_goals=tasks.max_goals,
+            horizon=tasks.horizon,
+            engine=engine or NativeEngine(world(tasks.spec)),
+        )
+
+    def begin(self, key: jax.Array):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        return super().begin(jax.random.fold_in(key, SPLITS.index(self.split)))
+
+    def task(self, seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        """Task number `seed` of the split."""
+        return self.sample_task(jax.random.fold_in(jax.random.key(seed), SPLITS.index(self.split)))

@@ -1,0 +1,82 @@
+"""Success rates that can be trusted: every episode has its own key, whatever the batch, and a rate comes with its interval."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palaestra.envs.env import Env
+from palaestra.policies.networks import ActorCritic, Policy
+
+# Training folds small numbers into the seed's key; evaluation takes another branch, so that they never meet.
+_EVALUATION = 0x6576616C
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95% interval of a rate (Wilson 1927): (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)."""
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"successes of n: got {successes} of {n}, expected 0 <= successes <= n and n >= 1")
+    p = successes / n
+    centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max((centre - spread) / scale, 0.0), min((centre + spread) / scale, 1.0)
+
+
+def evaluation_keys(seed: int, episodes: int) -> jax.Array:
+    """[episodes] keys that no training run draws from."""
+    base = jax.random.fold_in(jax.random.key(seed), _EVALUATION)
+    return jax.vmap(lambda i: jax.random.fold_in(base, i))(jnp.arange(episodes))
+
+
+@dataclass(frozen=True)
+class Result:
+    """Episodes of one evaluation, in the order of their numbers."""
+
+    success: np.ndarray  # [n] bool
+    steps: np.ndarray  # [n] int
+    total: np.ndarray  # [n] undiscounted return
+    metrics: dict[str, np.ndarray]  # [n] each, at the end of the episode
+
+    def summary(self) -> dict[str, Any]:
+        n, won = len(self.success), int(self.success.sum())
+        low, high = wilson(won, n)
+        return {
+            "value": won / n,
+            "n": n,
+            "interval": [low, high],
+            "median_steps": float(np.median(self.steps[self.success])) if won else None,
+            "mean_return": float(self.total.mean()),
+        }
+
+
+def evaluate(env: Env, network: ActorCritic, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500) -> Result:
+    """Run `episodes` episodes of the deterministic policy, each once to its end."""
+
+    def run(keys: jax.Array) -> dict[str, Any]:
+        state, timestep = jax.vmap(env.begin)(keys)
+        zero = jnp.zeros(len(keys))
+        record = {"steps": zero.astype(jnp.int32), "total": zero, "metrics": timestep.metrics}
+
+        def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            state, obs, over, record = carry
+            state, timestep = jax.vmap(env.step)(state, policy.act(network, obs))
+            record = {
+                "steps": record["steps"] + ~over,
+                "total": record["total"] + jnp.where(over, 0.0, timestep.reward),
+                "metrics": jax.tree.map(lambda new, old: jnp.where(over, old, new), timestep.metrics, record["metrics"]),
+            }
+            return state, timestep.observation, over | timestep.done, record
+
+        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record)
+        return jax.lax.while_loop(lambda carry: ~carry[2].all(), one, first)[3]
+
+    keys = evaluation_keys(seed, episodes)
+    size = min(batch, episodes)
+    padded = jnp.concatenate([keys, keys[: -episodes % size]])  # whole batches, so that one program serves
+    step = jax.jit(run)
+    parts = [jax.device_get(step(padded[i : i + size])) for i in range(0, len(padded), size)]
+    whole = jax.tree.map(lambda *xs: np.concatenate(xs)[:episodes], *parts)
+    return Result(success=whole["metrics"]["success"], steps=whole["steps"], total=whole["total"], metrics=whole["metrics"])

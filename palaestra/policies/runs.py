@@ -1,0 +1,184 @@
+"""A training run is a folder: config.json, metrics.csv and TensorBoard events, checkpoints, and the policy.
+
+A run that was killed goes on from its last checkpoint to the same numbers, bit for bit: the checkpoint holds the whole
+TrainState, the simulations' float64 rows and every random stream included.
+"""
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from palaestra.envs.env import Env
+from palaestra.policies.files import CheckpointError, load_train_state, save_policy, save_train_state, write_atomically
+from palaestra.policies.networks import Policy
+from palaestra.policies.ppo import PPO, Learner, TrainState
+from palaestra.sim.errors import PalaestraError
+
+_KEEP = 2  # checkpoints
+
+
+class TrainingError(PalaestraError):
+    """A run that cannot start or go on; what was saved stays."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What defines a run's numbers."""
+
+    env: str  # the environment's id, for example skill/pick
+    seed: int = 0
+    steps: int = 5_000_000  # environment steps, rounded down to whole updates
+    easy: float = 0.0  # the share of easy starts, for skills
+    log_every: int = 10  # updates a row of metrics
+    checkpoint_every: int = 50  # updates, a multiple of log_every
+    ppo: PPO = PPO()
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(f"checkpoint_every: got {self.checkpoint_every}, expected a multiple of log_every = {self.log_every}")
+        if self.updates < 1:
+            raise ValueError(f"steps: got {self.steps}, expected at least one update of num_envs * num_steps = {self.ppo.batch_size}")
+
+    @property
+    def updates(self) -> int:
+        return self.steps // self.ppo.batch_size
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Report = Callable[[dict[str, float]], None]
+
+
+class Run:
+    """One run of PPO on one environment, in a folder."""
+
+    def __init__(self, env: Env, config: RunConfig, folder: Path):
+        self.env, self.config, self.folder = env, config, folder
+        self.learner = Learner(env, config.ppo, config.updates)
+
+    @property
+    def policy_path(self) -> Path:
+        return self.folder / "policy.safetensors"
+
+    def train(self, *, resume: bool = False, report: Report = lambda row: None) -> Policy:
+        """Train to the end. `report` is called with every row of metrics.
+
+        Raises TrainingError where the folder holds another run, or cannot be written (the last checkpoint stays intact).
+        """
+        try:
+            self._open(resume)
+            state = self._load() if resume else self.learner.init(jax.random.key(self.config.seed))
+            return self._loop(state, report)
+        except OSError as error:
+            kept = self.checkpoints()
+            last = f"the last checkpoint, {kept[-1].name}, is intact: --resume goes on from it" if kept else "no checkpoint was written yet"
+            raise TrainingError(f"{self.folder}: cannot write ({error.strerror or error}); {last}") from error
+
+    def checkpoints(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob("checkpoint-*.safetensors"))
+
+    def _open(self, resume: bool) -> None:
+        path = self.folder / "config.json"
+        if path.exists() and not resume:
+            raise TrainingError(f"{self.folder}: holds a run already. Fix: --resume to go on with it, or another --folder")
+        if resume and not self.checkpoints():
+            raise TrainingError(f"{self.folder}: nothing to resume, there is no checkpoint. Fix: start without --resume")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(self.config.as_dict(), indent=2).encode())
+
+    def _load(self) -> TrainState:
+        like = self.learner.init(jax.random.key(self.config.seed))
+        kept = self.checkpoints()
+        try:
+            state = load_train_state(kept[-1], like, self.config.as_dict())
+        except CheckpointError as error:
+            others = f"; an older one is {kept[-2]}: remove the damaged file to resume from it" if len(kept) > 1 else ""
+            raise CheckpointError(f"{error}{others}") from None
+        return state
+
+    def _loop(self, state: TrainState, report: Report) -> Policy:
+        from tensorboardX import SummaryWriter
+
+        config, start = self.config, int(state.update)
+        rows = _Rows(self.folder / "metrics.csv", start)
+        board = SummaryWriter(str(self.folder), purge_step=start * config.ppo.batch_size)
+        sums: dict[str, float] = {}
+        clock, since = time.perf_counter(), start
+        for update in range(start + 1, config.updates + 1):
+            state, metrics = self.learner.train_step(state)
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            if update % config.log_every == 0 or update == config.updates:
+                row = self._row(update, sums, update - since)
+                speed = (update - since) * config.ppo.batch_size / (time.perf_counter() - clock)
+                rows.write(row)
+                for name, value in row.items():
+                    board.add_scalar(name, value, int(row["steps"]))
+                report(row | {"steps_per_second": speed})
+                sums, clock, since = {}, time.perf_counter(), update
+            if update % config.checkpoint_every == 0 or update == config.updates:
+                board.flush()
+                self._checkpoint(state, update)
+        board.close()
+        return self.learner.policy(state)
+
+    def _row(self, update: int, sums: dict[str, float], updates: int) -> dict[str, float]:
+        """Rates over the episodes that ended, means over the updates."""
+        episodes = sums.get("episodes", 0.0)
+        row = {"update": float(update), "steps": float(update * self.config.ppo.batch_size), "episodes": episodes}
+        for name, value in sums.items():
+            if name in ("success", "lost", "diverged", "return"):
+                row[name] = value / episodes if episodes else float("nan")
+            elif name != "episodes":
+                row[name] = value / updates
+        return row
+
+    def _checkpoint(self, state: TrainState, update: int) -> None:
+        save_train_state(self.folder / f"checkpoint-{update:07d}.safetensors", state, self.config.as_dict())
+        save_policy(self.policy_path, self.learner.policy(state), self.about(update))
+        for old in self.checkpoints()[:-_KEEP]:
+            old.unlink()
+
+    def about(self, update: int) -> dict[str, Any]:
+        """What a file of weights says of itself."""
+        return {
+            "name": self.env.name,
+            "observation_size": self.env.observation_size,
+            "action_size": self.env.action_size,
+            "hidden": list(self.config.ppo.hidden),
+            "steps": update * self.config.ppo.batch_size,
+            "seed": self.config.seed,
+        }
+
+
+class _Rows:
+    """metrics.csv: appended to; when a run resumes, the rows after its checkpoint are dropped first."""
+
+    def __init__(self, path: Path, update: int):
+        self.path, self.names = path, []  # type: tuple[Path, list[str]]
+        kept: list[dict[str, Any]] = []
+        if update and path.exists():
+            kept = [row for row in csv.DictReader(path.read_text().splitlines()) if float(row["update"]) <= update]
+        write_atomically(path, b"")
+        for row in kept:
+            self._append(row)
+
+    def write(self, row: dict[str, float]) -> None:
+        self._append({name: repr(float(np.float32(value))) for name, value in row.items()})
+
+    def _append(self, row: dict[str, Any]) -> None:
+        with open(self.path, "a", newline="") as f:
+            writer = csv.DictWriter(f, self.names or list(row), lineterminator="\n")
+            if not self.names:
+                self.names = list(row)
+                writer.writeheader()
+            writer.writerow(row)

@@ -1,0 +1,156 @@
+"""`palaestra bench engine`: what JAX around `mujoco.batch` costs, and whether it changes a single bit."""
+
+import os
+import platform
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import mujoco.batch
+import numpy as np
+
+from palaestra.sim.engine import PhysicsState
+from palaestra.sim.errors import PalaestraError
+from palaestra.sim.native import NativeEngine, row_spec
+from palaestra.sim.world import Layout, World, WorldSpec, world
+
+_HIDDEN = 256
+
+
+def bench_layout(w: World, count: int, seed: int) -> Layout:
+    """`count` closed rooms [B] with everything in use: contacts from the first step, sizes that differ."""
+    rng = np.random.default_rng(seed)
+    spec = w.spec
+    pos = np.tile(np.array([60.0, 60.0, -5.0]), (count, spec.fixtures, 1)) + np.arange(spec.fixtures)[:, None] * [2.0, 0, 0]
+    half = np.full((count, spec.fixtures, 3), 0.1)
+    for i, (x, y, hx, hy) in enumerate(((2, 0, 0.05, 2), (-2, 0, 0.05, 2), (0, 2, 2, 0.05), (0, -2, 2, 0.05))):
+        pos[:, i], half[:, i] = (x, y, 0.25), (hx, hy, 0.25)
+    for i in range(spec.receptacles):
+        height = 0.0 if i >= spec.tables else 0.08
+        pos[:, spec.walls + i] = (-1.5 + i, 1.3, height)
+        half[:, spec.walls + i] = (0.15, 0.15, 0.08)
+    size = rng.uniform(0.024, 0.035, (count, spec.objects))
+    place = np.stack([np.tile(-1.2 + 0.6 * np.arange(spec.objects), (count, 1)), np.full(size.shape, -0.8), size], -1)
+    robot = np.zeros((count, w.body.num_joints))
+    robot[:, 2] = rng.uniform(-3, 3, count)
+    float32 = jnp.float32
+    return Layout(
+        fixture_pos=jnp.asarray(pos, float32),
+        fixture_half=jnp.asarray(half, float32),
+        object_half=jnp.asarray(size, float32),
+        object_pos=jnp.asarray(place, float32),
+        object_yaw=jnp.asarray(rng.uniform(-3, 3, size.shape), float32),
+        object_used=jnp.ones(size.shape, bool),
+        robot_q=jnp.asarray(robot, float32),
+    )
+
+
+def bench_engine(num_envs: int, steps: int, repetitions: int, threads: int = 0) -> dict[str, Any]:
+    """Control steps/s of a jitted rollout with a 2x256 policy, of the bare batch on the same controls, and their ratio.
+
+    The two take turns, so that a drift of the machine's speed hits both; ratios are taken pair by pair.
+    """
+    for name, value in (("num_envs", num_envs), ("steps", steps), ("repetitions", repetitions)):
+        if value < 1:
+            raise PalaestraError(f"{name}: got {value}, expected 1 or more")
+    w = world(WorldSpec())
+    engine = NativeEngine(w, threads)
+    start = jax.jit(jax.vmap(engine.init))(bench_layout(w, num_envs, 0))
+    roll = jax.jit(lambda state: _rollout(engine, state, steps))
+    warm, controls = jax.block_until_ready(roll(start))
+    controls = np.asarray(controls)
+    bare = _Bare(engine, start)
+    bare.run(controls)
+    exact = bool((bare.rows().view(np.uint32) == np.asarray(warm.bits)).all())
+    with_jax, alone = [], []
+    for _ in range(repetitions):
+        clock = time.perf_counter()
+        jax.block_until_ready(roll(start))
+        with_jax.append(num_envs * steps / (time.perf_counter() - clock))
+        bare.reset(start)
+        clock = time.perf_counter()
+        bare.run(controls)
+        alone.append(num_envs * steps / (time.perf_counter() - clock))
+    ratios = np.array(with_jax) / np.array(alone)
+    equal = plain_loop_equals(engine, start, controls, warm, sims=min(num_envs, 4))
+    return {
+        "name": "engine",
+        "value": float(np.median(ratios)),
+        "ratios": [float(ratios.min()), float(ratios.max())],
+        "rollout_steps_per_second": float(np.median(with_jax)),
+        "batch_steps_per_second": float(np.median(alone)),
+        "equals_batch": exact,
+        "equals_mj_step": equal,
+        "num_envs": num_envs,
+        "steps": steps,
+        "repetitions": repetitions,
+        "substeps": w.spec.substeps,
+        "objects": w.spec.objects,
+        "threads": engine.threads,
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "versions": {"mujoco": mujoco.__version__, "jax": jax.__version__, "python": platform.python_version()},
+    }
+
+
+def _rollout(engine: NativeEngine, state: PhysicsState, steps: int) -> tuple[PhysicsState, jax.Array]:
+    """A scan of policy and physics; the final state and the set points [steps, B, nu]."""
+    m = engine.world.model
+    keys = jax.random.split(jax.random.key(0), 3)
+    sizes = (m.nq + m.nv, _HIDDEN, _HIDDEN, len(engine.world.body.action_names))
+    weights = [jax.random.normal(k, (i, o)) / i**0.5 for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+    body = engine.world.body
+
+    def one(carry: tuple[PhysicsState, jax.Array], _: None) -> tuple[tuple[PhysicsState, jax.Array], jax.Array]:
+        state, ctrl = carry
+        x = jnp.concatenate([state.qpos, state.qvel], -1)
+        x = jnp.tanh(jnp.tanh(x @ weights[0]) @ weights[1]) @ weights[2]
+        ctrl = jax.vmap(body.control)(state.qpos[:, : body.num_joints], ctrl, x)
+        state = jax.vmap(engine.step)(state, ctrl)
+        return (state, ctrl), ctrl
+
+    ctrl = jnp.zeros((state.qpos.shape[0], m.nu))
+    (state, _), controls = jax.lax.scan(one, (state, ctrl), length=steps)
+    return state, controls
+
+
+class _Bare:
+    """The same simulations without JAX: `mujoco.batch` alone, its model fields written as the engine writes them."""
+
+    def __init__(self, engine: NativeEngine, start: PhysicsState):
+        self.sims = engine.simulations(start.bits.shape[0])
+        self.substeps = engine.world.spec.substeps
+        self.reset(start)
+
+    def reset(self, start: PhysicsState) -> None:
+        self.sims.write(np.asarray(start.parameters))
+        self.sims.batch.state[:, : self.sims.row] = np.asarray(start.bits).view(np.float64)
+
+    def run(self, controls: np.ndarray) -> None:
+        for ctrl in controls:
+            self.sims.ctrl[:] = ctrl
+            self.sims.batch.step(nstep=self.substeps)
+
+    def rows(self) -> np.ndarray:
+        return self.sims.batch.state[:, : self.sims.row].copy()
+
+
+def plain_loop_equals(engine: NativeEngine, start: PhysicsState, controls: np.ndarray, end: PhysicsState, sims: int) -> bool:
+    """Whether the first `sims` final states equal those of a plain Python loop of `mj_step`, bit for bit."""
+    batch = engine.simulations(start.bits.shape[0])
+    batch.write(np.asarray(start.parameters))
+    for i in range(sims):
+        model, data = batch.batch.get_model(i), mujoco.MjData(engine.world.model)
+        data.mocap_pos[:] = batch.mocap_pos[i]
+        row = np.asarray(start.bits[i]).view(np.float64)
+        mujoco.mj_setState(model, data, row, row_spec())
+        for ctrl in controls[:, i]:
+            data.ctrl[:] = ctrl
+            for _ in range(engine.world.spec.substeps):
+                mujoco.mj_step(model, data)
+        got = np.empty_like(row)
+        mujoco.mj_getState(model, data, got, row_spec())
+        if not (got.view(np.uint32) == np.asarray(end.bits[i])).all():
+            return False
+    return True

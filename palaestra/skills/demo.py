@@ -1,0 +1,131 @@
+"""`palaestra demo`: from an instruction to a finished task, with a film, a contact sheet and a log."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imageio.v3 as iio
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from palaestra.envs import language
+from palaestra.envs.film import Film
+from palaestra.envs.render import TopDown, contact_sheet
+from palaestra.envs.tasksets import TaskSetEnv
+from palaestra.envs.types import State, Task
+from palaestra.skills.executor import Episode, Executor, open_log
+from palaestra.skills.library import SKILLS
+from palaestra.skills.planners import planner
+from palaestra.skills.shipped import learned
+
+if TYPE_CHECKING:
+    from palaestra.__main__ import PlannerOptions
+
+FPS = 20
+_SHEET = 12  # frames on the contact sheet
+
+
+class _Director:
+    """Watches the episode: draws every second control step into the film, and says what goes on."""
+
+    def __init__(self, env: TaskSetEnv, task: Task, film: Film, console: Console):
+        self.env, self.task, self.film, self.console = env, task, film, console
+        self.top_down = TopDown(env.world)
+        self.frames: list[np.ndarray] = []
+        self._look = jax.jit(lambda state: env.literals(state))
+        self._told = 0
+
+    def __call__(self, states: State, episodes: list[Episode]) -> None:
+        episode = episodes[0]
+        self.tell(episode)
+        host = jax.device_get(states)
+        for k in range(1, len(host.step), 2):
+            self.draw(jax.tree.map(lambda x: x[k, 0], host), episode)  # noqa: B023
+
+    def draw(self, state: State, episode: Episode) -> None:
+        holds = np.asarray(self._look(state))
+        done = sum(call.verdict == "succeeded" for call in _of_this_plan(episode))
+        plan = [f"{c['skill']}({', '.join(c['args'].values())})" for c in episode.plans[-1]] if episode.plans else []
+        current = len(plan) - len(episode.plan) - 1
+        call = episode.calls[-1] if episode.calls else None
+        lines = [f"{call.text}: {call.verdict}"] if call else []
+        lines.append(f"{int(state.step) / FPS:.1f} s")
+        frame = self.top_down.frame(
+            self.task.scene,
+            state.physics,
+            goal=self.task.goal,
+            holds=holds,
+            title=episode.instruction,
+            lines=tuple(lines),
+            plan=tuple(plan),
+            current=max(current, done) if call is None or call.verdict != "succeeded" else current + 1,
+        )
+        self.film.write(frame)
+        self.frames.append(frame)
+
+    def tell(self, episode: Episode) -> None:
+        """A line for each call that has ended since the last look."""
+        for call in episode.calls[self._told :]:
+            if call.verdict == "running":
+                return
+            self._told += 1
+            good = call.verdict == "succeeded"
+            mark = "[green]✓[/]" if good else "[red]✗[/]"
+            why = "" if good else f"  [red]{call.verdict}[/]: {call.reason}"
+            self.console.print(f"  {mark} {call.text:<40} {call.steps / FPS:5.1f} s{why}")
+
+
+def _of_this_plan(episode: Episode) -> list[Any]:
+    return episode.calls[-(len(episode.plans[-1]) - len(episode.plan)) :] if episode.plans and len(episode.plans[-1]) > len(episode.plan) else []
+
+
+def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *, as_json: bool = False) -> int:
+    """Run the demonstration; 0 only where the goal holds in the simulator's own state at the end."""
+    console = Console(stderr=as_json, highlight=False)
+    clock = time.perf_counter()
+    env = TaskSetEnv("demo", "test")
+    task = jax.device_get(jax.jit(env.task)(seed))
+    spec = env.world.spec
+    if instruction:  # parsed before anything else: a wrong instruction costs nothing
+        task = task.replace(goal=jax.device_get(language.parse(instruction, spec, task.scene)))
+    text = instruction or language.render(spec, task, seed)
+    skills = {name: learned(skill) for name, skill in SKILLS.items()}
+    maker = planner(options.name, **options.options)
+    console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {text}\n")
+    with open_log(folder / "log.jsonl") as log, Film(folder / "demo.mp4", fps=FPS // 2) as film:
+        director = _Director(env, task, film, console)
+        executor = Executor(env, skills, _Telling(maker, console), log=log, watch=director)
+        batch = jax.tree.map(lambda x: jnp.asarray(x)[None], task)
+        episode = executor.run(batch, [text])[0]
+        director.tell(episode)
+    frames = director.frames
+    if frames:
+        chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(_SHEET, len(frames))).astype(int)]
+        iio.imwrite(folder / "sheet.png", contact_sheet(chosen, 3))
+    verdict = "[bold green]The goal holds." if episode.success else f"[bold red]The goal does not hold: {episode.outcome}.[/] {episode.detail}"
+    console.print(f"\n{verdict}[/]")
+    console.print(f"{episode.step / FPS:.0f} s of simulated time in {time.perf_counter() - clock:.0f} s. Film, contact sheet and log: {folder}/")
+    if as_json:
+        report = {"name": "demo", "value": float(episode.success), "folder": str(folder), "seconds": time.perf_counter() - clock}
+        print(json.dumps(report | episode.report()))
+    return 0 if episode.success else 1
+
+
+class _Telling:
+    """A planner that prints its plans."""
+
+    def __init__(self, inner: Any, console: Console):
+        self.inner, self.console, self.name = inner, console, inner.name
+        self._count = 0
+
+    def plan(self, problem: Any) -> Any:
+        plan = self.inner.plan(problem)
+        self._count += 1
+        title = "Plan" if self._count == 1 else "New plan"
+        steps = " → ".join(f"{c.skill}({', '.join(dict(c.args).values())})" for c in plan.steps)
+        self.console.print(f"[bold]{title}[/] ({self.name}): {steps}")
+        return plan
+

@@ -1,0 +1,264 @@
+"""The executor: from a plan to physics. Check the precondition, run the policy, check the effect, replan; a reason for each
+failure. Any number of environments at once: the host decides for those whose skill has ended, all others move on."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palaestra.envs import language
+from palaestra.envs.env import Rearrange
+from palaestra.envs.names import Entity, Fact, entities, facts
+from palaestra.envs.types import PREDICATES, Goal, State, Task
+from palaestra.skills.operators import Operator, ground
+from palaestra.skills.plan import Call, Failure, Plan, PlanError
+from palaestra.skills.planners.base import Planner, Problem
+from palaestra.skills.runner import Motion, Outcome, Runner
+from palaestra.skills.shipped import LearnedSkill
+
+CHUNK = 8  # control steps between two looks of the host: 0.4 s
+
+
+@dataclass
+class CallRecord:
+    """One skill call, as it went."""
+
+    skill: str
+    args: dict[str, str]
+    begun: int  # control step of the episode
+    verdict: str = "running"  # succeeded, precondition, effect, lost, timeout, diverged, interrupted
+    steps: int = 0
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.skill}({', '.join(self.args.values())})"
+
+
+@dataclass
+class Episode:
+    """One task, from the instruction to its end."""
+
+    instruction: str
+    things: tuple[Entity, ...]
+    goal: frozenset[Fact]
+    operators: dict[tuple[str, tuple[str, ...]], Operator]
+    plan: list[Call] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
+    plans: list[list[dict[str, Any]]] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+    outcome: str = "running"  # success, or why not
+    detail: str = ""
+    step: int = 0
+    over: bool = False
+
+    @property
+    def success(self) -> bool:
+        return self.outcome == "success"
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "instruction": self.instruction,
+            "goal": sorted(map(list, self.goal)),
+            "outcome": self.outcome,
+            "detail": self.detail,
+            "steps": self.step,
+            "plans": self.plans,
+            "calls": [asdict(call) for call in self.calls],
+        }
+
+
+def goal_facts(things: tuple[Entity, ...], goal: Goal) -> frozenset[Fact]:
+    """The goal's literals by name; `goal` of one task, without a batch axis."""
+    name = {thing.index: thing.name for thing in things}
+    used = np.asarray(goal.used)
+    rows = zip(np.asarray(goal.predicate)[used], np.asarray(goal.subject)[used], np.asarray(goal.target)[used], strict=True)
+    return frozenset((PREDICATES[p], name[int(a)], name[int(b)]) for p, a, b in rows)
+
+
+Watcher = Callable[[State, list[Episode]], None]
+
+
+class Executor:
+    """Runs plans of one planner with learned skills.
+
+    Args:
+        env: the world; its engine steps all environments.
+        skills: the library.
+        planner: makes plans, and new ones from the real state when one fails.
+        max_replans: plans after the first one, an episode.
+        max_steps: control steps, an episode.
+        log: a text file for JSON lines of everything that happens.
+        watch: called with the states [steps, B] of every chunk, for films.
+    """
+
+    def __init__(
+        self,
+        env: Rearrange,
+        skills: Mapping[str, LearnedSkill],
+        planner: Planner,
+        *,
+        max_replans: int = 6,
+        max_steps: int = 2400,
+        log: TextIO | None = None,
+        watch: Watcher | None = None,
+    ):
+        self.env, self.skills, self.planner = env, skills, planner
+        self.runner = Runner(env, skills)
+        self.max_replans, self.max_steps = max_replans, max_steps
+        self._log, self._watch = log, watch
+
+    def run(self, tasks: Task, instructions: list[str] | None = None) -> list[Episode]:
+        """Carry out the tasks (leading axis B) and say how each went.
+
+        `instructions`: what the planner is told; rendered from the goals where absent. Success is judged by the goal's literals in
+        the simulator's own truth table, never by the plan.
+        """
+        motion = self.runner.begin(tasks)
+        host = jax.device_get(tasks)
+        size = len(host.goal.used)
+        episodes = [self._episode(jax.tree.map(lambda x: x[i], host), instructions[i] if instructions else None, i) for i in range(size)]
+        while not all(e.over for e in episodes):
+            motion = self._decide(motion, host, episodes)
+            if all(e.over for e in episodes):
+                break
+            motion, states = self.runner.run(motion, CHUNK)
+            for episode in episodes:
+                episode.step += 0 if episode.over else CHUNK
+            if self._watch:
+                self._watch(states, episodes)
+        return episodes
+
+    def _episode(self, task: Task, instruction: str | None, seed: int) -> Episode:
+        spec = self.env.world.spec
+        things = entities(spec, task.scene)
+        text = instruction or language.render(spec, task, seed)
+        table = {(op.skill, tuple(dict(op.args).values())): op for op in ground([s.skill for s in self.skills.values()], things)}
+        return Episode(text, things, goal_facts(things, task.goal), table)
+
+    def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode]) -> Motion:
+        """Judge what has ended, and start what comes next."""
+        sight = jax.device_get(self.runner.look(motion))
+        outcomes, monitor = np.asarray(motion.outcome), jax.device_get(motion.monitor)
+        start = np.zeros(len(episodes), bool)
+        skill, args = np.zeros(len(episodes), np.int32), np.zeros((len(episodes), 2), np.int32)
+        for i, episode in enumerate(episodes):
+            if episode.over or (outcomes[i] == Outcome.RUNNING and episode.step < self.max_steps):
+                continue
+            now = facts(episode.things, sight.table[i])
+            self._judge(episode, Outcome(int(outcomes[i])), int(monitor.step[i]), now)
+            if sight.holds[i].all():
+                self._end(episode, "success")
+            elif outcomes[i] == Outcome.DIVERGED:
+                self._end(episode, "diverged", "the physics of this environment was not finite")
+            elif episode.step >= self.max_steps:
+                self._end(episode, "timeout", f"the goal did not hold after {self.max_steps} control steps")
+            else:
+                task = jax.tree.map(lambda x: x[i], tasks)  # noqa: B023
+                call = self._next_call(episode, now, task)
+                if call is not None:
+                    start[i] = True
+                    index = {t.name: t.index for t in episode.things}
+                    skill[i] = self.runner.names.index(call.skill)
+                    values = [index[v] for v in dict(call.args).values()]
+                    args[i, : len(values)] = values
+        if not start.any():
+            return motion
+        return self.runner.start(motion, jnp.asarray(start), jnp.asarray(skill), jnp.asarray(args))
+
+    def _judge(self, episode: Episode, outcome: Outcome, steps: int, now: frozenset[Fact]) -> None:
+        """The verdict on the call that has ended."""
+        if not episode.calls or episode.calls[-1].verdict != "running":
+            return
+        call = episode.calls[-1]
+        call.steps = steps
+        missing = sorted(self._operator(episode, call).add - now) + [("not", *f) for f in sorted(self._operator(episode, call).delete_goal & now)]
+        if outcome == Outcome.SUCCEEDED and not missing:
+            call.verdict = "succeeded"
+        elif outcome == Outcome.SUCCEEDED:
+            call.verdict, call.reason = "effect", f"the effect did not last: {_words(missing)}"
+        elif outcome == Outcome.RUNNING:
+            call.verdict, call.reason = "interrupted", "the episode's time was over"
+        else:
+            call.verdict = outcome.name.lower()
+            call.reason = f"after {steps} steps; still missing: {_words(missing) or 'nothing'}"
+        if call.verdict != "succeeded":
+            episode.history.append(f"{call.text} failed ({call.verdict}): {call.reason}")
+            episode.plan = []
+        self._write("skill", episode, {**asdict(call)})
+
+    def _operator(self, episode: Episode, call: CallRecord) -> Operator:
+        return episode.operators[(call.skill, tuple(call.args.values()))]
+
+    def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task) -> Call | None:
+        """The next call whose precondition holds, from a new plan if need be; None where the episode has ended."""
+        while True:
+            if not episode.plan and not self._replan(episode, now, task):
+                return None
+            call = episode.plan.pop(0)
+            record = CallRecord(call.skill, dict(call.args), episode.step)
+            operator = self._operator(episode, record)
+            unmet = sorted(operator.pre - now) + [("not", *f) for f in sorted(operator.neg & now)]
+            episode.calls.append(record)
+            if not unmet:
+                self._write("start", episode, {"call": record.text})
+                return call
+            record.verdict, record.reason = "precondition", f"does not hold: {_words(unmet)}"
+            episode.history.append(f"{record.text} not started: {record.reason}")
+            episode.plan = []
+            self._write("skill", episode, asdict(record))
+
+    def _replan(self, episode: Episode, now: frozenset[Fact], task: Task) -> bool:
+        """A plan from the state that really is; False, and the episode's end, where there is none."""
+        if len(episode.plans) > self.max_replans:
+            last = next((c for c in reversed(episode.calls) if c.verdict not in ("running", "succeeded")), None)
+            why = f"{last.skill}: {last.verdict}" if last else "the plans ended without the goal"
+            self._end(episode, f"skill failure ({why})" if last else "incomplete plan", f"{self.max_replans} new plans did not help; {why}")
+            return False
+        scene_text = language.describe(self.env.world.spec, task.scene)
+        problem = Problem(episode.instruction, episode.things, now, episode.goal, scene_text, tuple(episode.history))
+        clock = time.perf_counter()
+        try:
+            plan: Plan = self.planner.plan(problem)
+        except PlanError as error:
+            self._end(episode, f"planner: {Failure(error.failure).value}", str(error))
+            return False
+        steps = list(plan.steps)
+        episode.plans.append([{"skill": c.skill, "args": dict(c.args)} for c in steps])
+        self._write("plan", episode, {"steps": episode.plans[-1], "seconds": time.perf_counter() - clock})
+        if not steps:
+            self._end(episode, "incomplete plan", "the planner says that nothing is left to do, and the goal does not hold")
+            return False
+        episode.plan = steps
+        return True
+
+    def _end(self, episode: Episode, outcome: str, detail: str = "") -> None:
+        episode.over, episode.outcome, episode.detail = True, outcome, detail
+        self._write("end", episode, {"outcome": outcome, "detail": detail})
+
+    def _write(self, event: str, episode: Episode, more: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.write(json.dumps({"event": event, "step": episode.step, **more}) + "\n")
+            self._log.flush()
+
+
+def _words(literals: list[tuple[str, ...]]) -> str:
+    return ", ".join(f"{p}({', '.join(rest)})" if p != "not" else f"not {rest[0]}({', '.join(rest[1:])})" for p, *rest in literals)
+
+
+def outcomes(episodes: list[Episode]) -> dict[str, int]:
+    """How many episodes ended in which way, the most frequent first."""
+    return dict(Counter(e.outcome for e in episodes).most_common())
+
+
+def open_log(path: Path) -> TextIO:
+    """A fresh JSON-lines log; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "w")

@@ -1,0 +1,273 @@
+"""What a skill's record says symbolically: grounded operators, the applicability mask, the schema and the text that a
+language model is given.
+
+An operator is a call together with a case. Where the robot goes, what it holds goes along, and it ends up in the room of its
+target; so a call that moves the robot has one operator for each room that its target may be in and each thing that it may hold.
+Of the operators of one call at most one is applicable, every operator is plain STRIPS with negative preconditions, and
+`in_room` is true to the simulator throughout. Facts must tell the room of every thing, as `names.facts` does.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from palaestra.envs.names import Entity, Fact
+from palaestra.skills.record import ROBOT, Literal, Skill
+
+Things = Sequence[Entity]
+Skills = Sequence[Skill]
+_MOVABLE = ("robot", "object")
+_FIXED = ("table", "bin")
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """What a predicate speaks of, how it reads, and which other facts end when one of its own becomes true."""
+
+    subjects: tuple[str, ...]  # types of entities
+    targets: tuple[str, ...]
+    verb: str
+    denial: str
+    ends: tuple[tuple[str, str, str], ...]  # patterns over s, t (this fact's subject and target) and _ (anything)
+    rule: str = ""  # what of this a planner has to know, in words
+
+
+DOMAIN = {
+    "near": Predicate(
+        ("robot",),
+        ("object", *_FIXED),
+        "is near",
+        "is not near",
+        ends=(("near", "s", "_"),),
+        rule="The robot is in the room of what it is near. Driving ends being near anything but the target and what is held.",
+    ),
+    "holding": Predicate(
+        ("robot",),
+        ("object",),
+        "holds",
+        "does not hold",
+        ends=(("holding", "s", "_"), ("on", "t", "_"), ("inside", "t", "_")),
+        rule="The robot holds one object at most. What it holds is on and inside nothing, and goes where the robot goes.",
+    ),
+    "on": Predicate(
+        ("object",),
+        ("table",),
+        "is on",
+        "is not on",
+        ends=(("on", "s", "_"), ("inside", "s", "_"), ("holding", "_", "s")),
+        rule="Objects are on tables and inside bins. An object is in one place at a time.",
+    ),
+    "inside": Predicate(
+        ("object",),
+        ("bin",),
+        "is inside",
+        "is not inside",
+        ends=(("on", "s", "_"), ("inside", "s", "_"), ("holding", "_", "s")),
+    ),
+    "in_room": Predicate(
+        (*_MOVABLE, *_FIXED),
+        ("room",),
+        "is in",
+        "is not in",
+        ends=(("in_room", "s", "_"), ("near", "s", "_")),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A skill with its arguments, by parameter: names of entities."""
+
+    skill: str
+    args: Mapping[str, str]
+
+    def __hash__(self) -> int:
+        return hash((self.skill, frozenset(self.args.items())))
+
+    def __str__(self) -> str:
+        return f"{self.skill}({', '.join(self.args.values())})"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One case of one call: applicable where all of `pre` and none of `neg` hold; then `delete` ends and `add` begins."""
+
+    call: Call
+    pre: frozenset[Fact]
+    neg: frozenset[Fact]
+    add: frozenset[Fact]
+    delete: frozenset[Fact]
+
+    def applicable(self, facts: frozenset[Fact]) -> bool:
+        return self.pre <= facts and not self.neg & facts
+
+    def apply(self, facts: frozenset[Fact]) -> frozenset[Fact]:
+        return (facts - self.delete) | self.add
+
+
+def fact_text(fact: Fact) -> str:
+    """A fact as people, plans and logs write it: `on(red_cube, blue_table)`."""
+    return f"{fact[0]}({fact[1]}, {fact[2]})"
+
+
+def universe(things: Things) -> list[Fact]:
+    """Every fact that the kinds of these things allow."""
+    return [
+        (name, s.name, t.name)
+        for name, predicate in DOMAIN.items()
+        for s in things
+        for t in things
+        if s.type in predicate.subjects and t.type in predicate.targets
+    ]
+
+
+def contracts(skills: Skills, things: Things) -> dict[Call, Operator]:
+    """What each possible call needs and promises, as the record states it: no rules of the domain, no cases.
+
+    The executor checks these against the simulator; `delete` has the effect's negated literals alone.
+    """
+    robot = next(t for t in things if t.type == "robot")
+    found = {}
+    for skill in skills:
+        for chosen in itertools.product(*(_fitting(p.kinds, things) for p in skill.params)):
+            binding = {p.name: t for p, t in zip(skill.params, chosen, strict=True)}
+            call = Call(skill.name, {name: thing.name for name, thing in binding.items()})
+            contract = _contract(call, skill, {ROBOT: robot} | binding, things)
+            if contract is not None and len(set(chosen)) == len(chosen):
+                found[call] = contract
+    return found
+
+
+def ground(skills: Skills, things: Things) -> list[Operator]:
+    """All operators of these skills over these things, in the order of skills, arguments and cases."""
+    facts = universe(things)
+    ended = {fact: frozenset(other for other in facts if other != fact and _ends(fact, other)) for fact in facts}
+    return [_with_ends(case, ended) for contract in contracts(skills, things).values() for case in _cases(contract, things)]
+
+
+def applicable(operators: Sequence[Operator], facts: frozenset[Fact]) -> list[bool]:
+    """Which operators can be applied now, in their order. A call is applicable if one of its operators is."""
+    return [operator.applicable(facts) for operator in operators]
+
+
+def _fitting(kinds: tuple[str, ...], things: Things) -> list[Entity]:
+    return [t for t in things if t.type in kinds]
+
+
+def _ends(fact: Fact, other: Fact) -> bool:
+    """Whether `other` ends when `fact` becomes true."""
+    at = {"s": fact[1], "t": fact[2]}
+    return any(p == other[0] and at.get(s, other[1]) == other[1] and at.get(t, other[2]) == other[2] for p, s, t in DOMAIN[fact[0]].ends)
+
+
+def _instances(literal: Literal, bound: Mapping[str, Entity], things: Things) -> frozenset[Fact]:
+    """The facts that a literal speaks of: of its predicates, with those that fit the kinds; `_` runs over all things."""
+    subjects = things if literal.subject == "_" else (bound[literal.subject],)
+    targets = things if literal.target == "_" else (bound[literal.target],)
+    return frozenset(
+        (p, s.name, t.name)
+        for p in literal.predicates
+        for s in subjects
+        for t in targets
+        if s.type in DOMAIN[p].subjects and t.type in DOMAIN[p].targets
+    )
+
+
+def _contract(call: Call, skill: Skill, bound: Mapping[str, Entity], things: Things) -> Operator | None:
+    """The record's literals over these things; None where one of them cannot hold of their kinds."""
+    parts: dict[tuple[bool, bool], frozenset[Fact]] = {(e, n): frozenset() for e in (False, True) for n in (False, True)}
+    for is_effect, literals in ((False, skill.precondition), (True, skill.effect)):
+        for literal in literals:
+            if not literal.negated and "_" in (literal.subject, literal.target):
+                raise ValueError(f"skill {skill.name!r}: got a positive literal over '_', expected named entities. Fix: add a parameter")
+            found = _instances(literal, bound, things)
+            if not found and not literal.negated:
+                return None
+            parts[is_effect, literal.negated] |= found
+    return Operator(call, parts[False, False], parts[False, True], parts[True, False], parts[True, True])
+
+
+def _cases(contract: Operator, things: Things) -> Iterable[Operator]:
+    """One operator per room of the target and thing held, if the robot moves; else the operator itself."""
+    goes_to = next((f for f in contract.add if f[1] == ROBOT and f[0] in ("near", "in_room")), None)
+    if goes_to is None:
+        return [contract]
+    target = goes_to[2]
+    rooms = [target] if goes_to[0] == "in_room" else [t.name for t in _fitting(("room",), things)]
+    objects = [t.name for t in _fitting(("object",), things)]
+    cases = []
+    for room in rooms:
+        where = frozenset() if room == target else frozenset({("in_room", target, room)})
+        here = contract.add | {("in_room", ROBOT, room)}
+        empty = contract.neg | {("holding", ROBOT, name) for name in objects}
+        cases.append(Operator(contract.call, contract.pre | where, empty, here, contract.delete))
+        for load in objects:
+            if load not in contract.call.args.values():
+                held = contract.pre | where | {("holding", ROBOT, load)}
+                cases.append(Operator(contract.call, held, contract.neg, here | {("in_room", load, room)}, contract.delete))
+    return cases
+
+
+def _with_ends(case: Operator, ended: Mapping[Fact, frozenset[Fact]]) -> Operator:
+    """The case with all that ends when its effects begin; what is held stays near."""
+    held = {f[2] for f in case.pre if f[0] == "holding"}
+    kept = case.add | {("near", ROBOT, load) for load in held}
+    delete = case.delete.union(*(ended[fact] for fact in case.add)) - kept
+    return Operator(case.call, case.pre, case.neg, case.add, delete)
+
+
+# --- for language models ------------------------------------------------------------------------------------------
+
+
+def json_schema(skills: Skills, things: Things) -> dict[str, Any]:
+    """The schema of a plan, in the subset that all servers support: closed objects, arrays, enums of strings, `anyOf` in items.
+
+    A skill for which the scene has no argument is left out.
+    """
+    calls = []
+    for skill in skills:
+        names = {p.name: [t.name for t in _fitting(p.kinds, things)] for p in skill.params}
+        if all(names.values()):
+            args = _closed({name: _enum(values) for name, values in names.items()})
+            calls.append(_closed({"skill": _enum([skill.name]), "args": args}))
+    return _closed({"steps": {"type": "array", "items": {"anyOf": calls}}})
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _enum(values: list[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": values}
+
+
+def prompt_text(skills: Skills) -> str:
+    """The whole contract of every skill, and the world's rules, in words."""
+    parts = []
+    for skill in skills:
+        kinds = {p.name: p.kinds for p in skill.params}
+        head = ", ".join(f"{name}: {_either(ks)}" for name, ks in kinds.items())
+        before = "; ".join(_words(literal, kinds) for literal in skill.precondition) or "nothing"
+        after = "; ".join(_words(literal, kinds) for literal in skill.effect)
+        parts.append(f"{skill.name}({head})\n  {skill.doc}\n  Needs: {before}.\n  Then: {after}.")
+    rules = "\n".join(f"- {predicate.rule}" for predicate in DOMAIN.values() if predicate.rule)
+    return "\n".join([*parts, "Rules of the world:", rules])
+
+
+def _either(kinds: Iterable[str]) -> str:
+    return " or ".join(kinds)
+
+
+def _words(literal: Literal, kinds: Mapping[str, tuple[str, ...]]) -> str:
+    """A literal in words; where its predicate depends on the target's kind, one clause for each."""
+    name = {ROBOT: "the robot", "_": "nothing" if literal.negated else "something"} | {n: f"<{n}>" for n in kinds}
+    clauses = []
+    for p in literal.predicates:
+        verb = DOMAIN[p].denial if literal.negated and literal.target != "_" else DOMAIN[p].verb
+        fitting = [k for k in kinds.get(literal.target, ()) if k in DOMAIN[p].targets]
+        condition = (
+            f" if it is {_either(f'{"an" if k[0] in "aeiou" else "a"} {k}' for k in fitting)}" if len(literal.predicates) > 1 else ""
+        )
+        clauses.append(f"{name[literal.subject]} {verb} {name[literal.target]}{condition}")
+    return ", ".join(clauses)

@@ -1,0 +1,31 @@
+"""What every planner takes and gives."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from palaestra.envs.names import Entity, Fact
+from palaestra.skills.library import SKILLS
+from palaestra.skills.operators import Skills
+from palaestra.skills.plan import Plan
+
+LIBRARY: Skills = tuple(SKILLS.values())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be planned, from the present moment."""
+
+    instruction: str
+    things: tuple[Entity, ...]
+    facts: frozenset[Fact]  # what holds now; everything else is false
+    goal: frozenset[Fact] | None = None  # for planners that search; language models go by the instruction
+    scene_text: str = ""
+    history: tuple[str, ...] = ()  # what was tried, and how it failed
+
+
+class Planner(Protocol):
+    """Turns a problem into a plan, or raises PlanError."""
+
+    name: str
+
+    def plan(self, problem: Problem) -> Plan: ...

@@ -1,0 +1,222 @@
+"""The planner that is always right: A* over the grounded operators, with states as bits of an integer.
+
+Before searching it works out which pairs of literals can hold together at all (the h² relaxation: Haslum and Geffner,
+"Admissible Heuristics for Optimal Planning", 2000). That tells why a goal is impossible, and which operators never apply.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from palaestra.envs.names import Fact
+from palaestra.skills.operators import Operator, Skills, fact_text, ground
+from palaestra.skills.plan import Failure, Fault, Plan, PlanError
+from palaestra.skills.planners.base import LIBRARY, Problem
+
+
+class OraclePlanner:
+    """Shortest plans for goals, by search. Needs no network and no weights."""
+
+    name = "oracle"
+
+    def __init__(self, skills: Skills = LIBRARY, max_nodes: int = 50_000):
+        self.skills, self.max_nodes = skills, max_nodes
+
+    def plan(self, problem: Problem) -> Plan:
+        """The shortest plan. Raises PlanError: impossible (with the reason), limit, or goal if there is none to plan for."""
+        space = _space(problem, self.skills)
+        pairs = _pairs(space)
+        fault = _obstacle(space, pairs)
+        if fault:
+            raise PlanError(fault)
+        return _search(space, [a for a in space.actions if _together(a, pairs) is not None], self.max_nodes)
+
+
+def why_impossible(problem: Problem, skills: Skills = LIBRARY) -> Fault | None:
+    """Which part of the goal can never hold, or which two never together; None if no such reason is found."""
+    space = _space(problem, skills)
+    return _obstacle(space, _pairs(space))
+
+
+# --- bits ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Action:
+    """An operator in bits. Bit i of a state: fact i holds. In literals bit n + i stands for "fact i is false" besides."""
+
+    operator: Operator
+    pre: int
+    neg: int
+    add: int
+    delete: int
+    needs: int  # literals
+    makes: int  # literals
+    breaks: int  # literals
+
+
+@dataclass(frozen=True)
+class _Space:
+    facts: list[Fact]
+    actions: list[_Action]
+    start: int
+    goal: int
+
+    def text(self, literal: int) -> str:
+        """A literal, by its number."""
+        n = len(self.facts)
+        return fact_text(self.facts[literal]) if literal < n else f"{fact_text(self.facts[literal - n])} being false"
+
+
+def _space(problem: Problem, skills: Skills) -> _Space:
+    if problem.goal is None:
+        fix = "word the instruction as the tasks are worded, or use a planner that reads language"
+        raise PlanError(Fault(Failure.GOAL, "nothing to plan for", f"no goal for {problem.instruction!r}", "facts to make true", fix))
+    operators = ground(skills, problem.things)
+    facts = sorted(problem.facts.union(problem.goal, *(o.pre | o.neg | o.add | o.delete for o in operators)))
+    bit = {fact: 1 << i for i, fact in enumerate(facts)}
+    n = len(facts)
+
+    def action(o: Operator) -> _Action:
+        pre, neg, add, delete = (sum(bit[f] for f in part) for part in (o.pre, o.neg, o.add, o.delete))
+        return _Action(o, pre, neg, add, delete, pre | neg << n, add | delete << n, delete | add << n)
+
+    start, goal = (sum(bit[f] for f in part) for part in (problem.facts, problem.goal))
+    return _Space(facts, [action(o) for o in operators], start, goal)
+
+
+def _ones(bits: int) -> Iterator[int]:
+    """The numbers of the bits that are set."""
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low
+
+
+# --- what can hold together ---------------------------------------------------------------------------------------
+
+
+def _together(action: _Action, pairs: list[int]) -> int | None:
+    """The literals that can hold together with each thing that an action needs; None if its needs exclude each other."""
+    common = sum(1 << i for i, others in enumerate(pairs) if others) if not action.needs else -1
+    for i in _ones(action.needs):
+        common &= pairs[i]
+    return common if action.needs & ~common == 0 else None
+
+
+def _pairs(space: _Space) -> list[int]:
+    """For each literal those that may hold together with it, itself included; 0 for one that never holds."""
+    n = len(space.facts)
+    start = space.start | (~space.start & (1 << n) - 1) << n
+    pairs = [start if start >> i & 1 else 0 for i in range(2 * n)]
+    changed = True
+    while changed:
+        changed = False
+        for action in space.actions:
+            common = _together(action, pairs)
+            if common is None:
+                continue
+            after = action.makes | common & ~action.breaks
+            for i in _ones(action.makes):
+                fresh = after & ~pairs[i]
+                if fresh:
+                    changed = True
+                    pairs[i] |= fresh
+                    for j in _ones(fresh):
+                        pairs[j] |= 1 << i
+    return pairs
+
+
+def _obstacle(space: _Space, pairs: list[int]) -> Fault | None:
+    """A literal of the goal that never holds, or two that never hold together, with the reason."""
+    for i in _ones(space.goal):
+        if not pairs[i]:
+            fix = "ask for something that the skills can bring about in this scene"
+            return Fault(
+                Failure.IMPOSSIBLE, "no plan exists", f"the goal {space.text(i)}", "goals in reach", f"{_reason(space, pairs, i)}; {fix}"
+            )
+    for i, j in itertools.combinations(_ones(space.goal), 2):
+        if not pairs[i] >> j & 1:
+            got = f"{space.text(i)} and {space.text(j)} at the same time"
+            return Fault(Failure.IMPOSSIBLE, "no plan exists", got, "goals that do not exclude each other", "drop one of the two")
+    return None
+
+
+def _reason(space: _Space, pairs: list[int], literal: int) -> str:
+    """Why a literal can never hold: back along what it takes, to what nothing can make so."""
+    chain = [literal]
+    while True:
+        makers = [a for a in space.actions if a.makes >> chain[-1] & 1]
+        lacking = [i for a in makers[:1] for i in _ones(a.needs) if not pairs[i] and i not in chain]
+        if not lacking:
+            break
+        chain.append(lacking[0])
+    takes = ", which takes ".join(space.text(i) for i in chain)
+    return f"{takes}, and nothing can make that so" if len(chain) > 1 else f"nothing can make {takes} true"
+
+
+# --- search -------------------------------------------------------------------------------------------------------
+
+
+class _Remaining:
+    """At least how many steps are left: facts that any plan has to make true yet, no two of them by the same operator.
+
+    A fact is such if it is part of the goal, or if every operator that makes such a fact needs it, and it does not hold.
+    """
+
+    def __init__(self, space: _Space, actions: list[_Action]):
+        self.goal = space.goal
+        self.makers = [sum(1 << k for k, a in enumerate(actions) if a.add >> i & 1) for i in range(len(space.facts))]
+        self.needs = [0] * len(space.facts)
+        for i, makers in enumerate(self.makers):
+            if makers:
+                self.needs[i] = -1
+                for k in _ones(makers):
+                    self.needs[i] &= actions[k].pre
+
+    def __call__(self, state: int) -> int:
+        todo, seen, used, count = self.goal & ~state, 0, 0, 0
+        while todo:
+            low = todo & -todo
+            i = low.bit_length() - 1
+            seen |= low
+            todo = (todo ^ low) | self.needs[i] & ~state & ~seen
+            if not self.makers[i] & used:
+                used |= self.makers[i]
+                count += 1
+        return count
+
+
+def _search(space: _Space, actions: list[_Action], max_nodes: int) -> Plan:
+    """A*: shortest first; of equals, the one that is further along."""
+    remaining = _Remaining(space, actions)
+    best = {space.start: 0}
+    came: dict[int, tuple[int, Operator]] = {}
+    order = itertools.count()
+    queue = [(remaining(space.start), 0, next(order), space.start)]
+    for _ in range(max_nodes):
+        if not queue:
+            got = f"{', '.join(space.text(i) for i in _ones(space.goal))}, of which no state in reach has all"
+            raise PlanError(Fault(Failure.IMPOSSIBLE, "no plan exists", got, "goals that can hold all at once", "drop one of them"))
+        _, back, _, state = heapq.heappop(queue)
+        if space.goal & ~state == 0:
+            return _plan(state, came)
+        if -back > best[state]:
+            continue
+        for a in actions:
+            if state & a.pre == a.pre and not state & a.neg:
+                after, cost = state & ~a.delete | a.add, 1 - back
+                if cost < best.get(after, cost + 1):
+                    best[after], came[after] = cost, (state, a.operator)
+                    heapq.heappush(queue, (cost + remaining(after), -cost, next(order), after))
+    got, fix = f"no plan after {max_nodes} states", "split the goal, or raise max_nodes"
+    raise PlanError(Fault(Failure.LIMIT, "the search gave up", got, "one within that many", fix))
+
+
+def _plan(state: int, came: dict[int, tuple[int, Operator]]) -> Plan:
+    steps = []
+    while state in came:
+        state, operator = came[state]
+        steps.append(operator.call)
+    return Plan(tuple(reversed(steps)))

@@ -1,0 +1,71 @@
+"""How each thing is trained: `palaestra train <id>` retrains a shipped skill from nothing, with no other argument."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from palaestra.envs.env import Env
+from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv
+from palaestra.policies.ppo import PPO, Hyper
+from palaestra.policies.progress import TrainingBar
+from palaestra.policies.runs import Run, RunConfig
+from palaestra.sim.errors import PalaestraError, UnknownNameError
+from palaestra.skills.library import SKILLS
+from palaestra.skills.training import SkillEnv
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings that a learner was found to do well with."""
+
+    steps: int
+    easy: float = 0.0
+    ppo: PPO = PPO()
+
+
+RECIPES = {
+    "skill/navigate": Recipe(6_000_000),
+    "skill/pick": Recipe(8_000_000, easy=0.3),
+    "skill/place": Recipe(14_000_000, easy=0.2, ppo=PPO(hidden=(256, 256), hyper=Hyper(learning_rate=7e-4, entropy=4e-3))),
+}
+_TASK_SET = Recipe(20_000_000, ppo=PPO(hidden=(256, 256), hyper=Hyper(gamma=0.995, reward_scale=1.0)))
+
+
+def full_id(name: str) -> str:
+    """`pick` and `skill/pick` are one; task sets go by their names. Unknown ids raise, with the valid ones."""
+    if name in SKILLS:
+        return f"skill/{name}"
+    if name in TASK_SETS or (name.startswith("skill/") and name.removeprefix("skill/") in SKILLS):
+        return name
+    raise UnknownNameError("id", name, [f"skill/{s}" for s in SKILLS] + list(TASK_SETS))
+
+
+def environment(name: str, easy: float = 0.0, split: str = "train") -> Env[Any]:
+    """The functional environment of an id."""
+    name = full_id(name)
+    if name.startswith("skill/"):
+        return SkillEnv(SKILLS[name.removeprefix("skill/")], easy=easy)
+    return TaskSetEnv(name, split)
+
+
+def train(name: str, seed: int, steps: int, num_envs: int, easy: float, folder: Path | None, resume: bool) -> dict[str, Any]:
+    """Train by the recipe, with these changes to it; the figures of the last row."""
+    name = full_id(name)
+    recipe = RECIPES.get(name, _TASK_SET)
+    easy = recipe.easy if easy < 0 else easy
+    if not 0 <= easy <= 1:
+        raise PalaestraError(f"easy: got {easy}, expected a share from 0 to 1")
+    try:
+        config = RunConfig(env=name, seed=seed, steps=steps or recipe.steps, easy=easy, ppo=replace(recipe.ppo, num_envs=num_envs))
+    except ValueError as error:
+        raise PalaestraError(str(error)) from error
+    run = Run(environment(name, easy), config, folder or Path("runs") / f"{name.replace('/', '-')}-seed{seed}")
+    last: dict[str, float] = {}
+    with TrainingBar(name, config.updates * config.ppo.batch_size) as bar:
+
+        def report(row: dict[str, float]) -> None:
+            last.update(row)
+            bar.report(row)
+
+        run.train(resume=resume, report=report)
+    return {"name": f"train {name}", "value": last.get("success", last.get("return")), "folder": str(run.folder), **last}

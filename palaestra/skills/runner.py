@@ -1,0 +1,112 @@
+"""Skills in motion, many environments at once: each runs its own skill, and all share one physics step."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from palaestra.envs.env import Rearrange, advance
+from palaestra.envs.predicates import literals
+from palaestra.envs.types import State
+from palaestra.skills.record import view
+from palaestra.skills.shipped import LearnedSkill
+from palaestra.skills.training import Monitor
+
+
+class Outcome(IntEnum):
+    """How a skill stands."""
+
+    IDLE = 0  # none is running; the robot stands still
+    RUNNING = 1
+    SUCCEEDED = 2  # the effect holds, for some steps now
+    LOST = 3  # the skill itself saw that it cannot succeed any more
+    TIMEOUT = 4
+    DIVERGED = 5  # the physics of this environment went wrong
+
+
+@struct.dataclass(kw_only=True)
+class Motion:
+    """B environments and what each one is doing."""
+
+    state: State
+    skill: jax.Array  # [B] int32, into the runner's skills
+    args: jax.Array  # [B, 2] int32, entities
+    monitor: Monitor
+    outcome: jax.Array  # [B] int32, an Outcome
+
+
+@struct.dataclass(kw_only=True)
+class Sight:
+    """What the host decides on."""
+
+    table: jax.Array  # [B, predicates, E, E] bool
+    holds: jax.Array  # [B, G] bool, the goal's literals; true where unused
+
+
+class Runner:
+    """Steps learned skills in the worlds of `env`."""
+
+    def __init__(self, env: Rearrange, skills: Mapping[str, LearnedSkill]):
+        self.env, self.names = env, tuple(skills)
+        self._skills = [skills[name] for name in self.names]
+        self.run = jax.jit(self._run, static_argnums=1)
+        self.begin = jax.jit(jax.vmap(self._begin))
+        self.look = jax.jit(jax.vmap(self._look))
+
+    def _begin(self, task: Any) -> Motion:
+        """Environments at the start of their tasks, idle; leading axis B."""
+        state, _ = self.env.reset(jax.random.key(0), task)
+        zero = jnp.zeros((), jnp.int32)
+        return Motion(state=state, skill=zero, args=jnp.zeros(2, jnp.int32), monitor=Monitor.new(), outcome=zero)
+
+    def _look(self, motion: Motion) -> Sight:
+        _, table = self.env.perceive(motion.state)
+        return Sight(table=table, holds=literals(table, motion.state.task.goal))
+
+    def start(self, motion: Motion, which: jax.Array, skill: jax.Array, args: jax.Array) -> Motion:
+        """Begin skills where `which` [B] holds; elsewhere nothing changes."""
+        fresh = jax.tree.map(lambda x: jnp.zeros_like(x), motion.monitor)
+        monitor = jax.tree.map(lambda new, old: jnp.where(which, new, old), fresh, motion.monitor)
+        return motion.replace(
+            skill=jnp.where(which, skill, motion.skill),
+            args=jnp.where(which[:, None], args, motion.args),
+            monitor=monitor,
+            outcome=jnp.where(which, Outcome.RUNNING, motion.outcome),
+        )
+
+    def _run(self, motion: Motion, steps: int) -> tuple[Motion, State]:
+        """Up to `steps` control steps; what ends stands still until the rest has had its steps. Also all states [steps, B]."""
+
+        def one(motion: Motion, _: None) -> tuple[Motion, State]:
+            motion = jax.vmap(self._step)(motion)
+            return motion, motion.state
+
+        return jax.lax.scan(one, motion, length=steps)
+
+    def _step(self, motion: Motion) -> Motion:
+        world, state = self.env.world, motion.state
+        seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
+        # Every skill's policy is small against a physics step: compute all, choose one.
+        actions = [s.skill.full_action(world, s.act(jnp.clip(s.skill.observe(world, seen), -10.0, 10.0))) for s in self._skills]
+        running = motion.outcome == Outcome.RUNNING
+        action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)
+        state, diverged = advance(self.env.engine, state, action)
+        state = state.replace(step=state.step + 1)
+        seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
+        done = jnp.stack([s.skill.holds(s.skill.effect, seen) & s.skill.finished(world, seen) for s in self._skills])
+        failed = jnp.stack([s.skill.failed(world, seen) for s in self._skills])
+        horizon = jnp.asarray([s.skill.horizon for s in self._skills])
+        monitor = motion.monitor.update(done[motion.skill], failed[motion.skill])
+        late = monitor.step >= horizon[motion.skill]
+        outcome = jnp.where(late, Outcome.TIMEOUT, Outcome.RUNNING)
+        outcome = jnp.where(monitor.lost, Outcome.LOST, outcome)
+        outcome = jnp.where(monitor.succeeded, Outcome.SUCCEEDED, outcome)
+        outcome = jnp.where(diverged, Outcome.DIVERGED, outcome).astype(jnp.int32)
+        return motion.replace(
+            state=state,
+            monitor=jax.tree.map(lambda new, old: jnp.where(running, new, old), monitor, motion.monitor),
+            outcome=jnp.where(running, outcome, motion.outcome),
+        )
