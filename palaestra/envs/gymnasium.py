@@ -71,10 +71,10 @@ class FunctionalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """One control step (1/20 s). Raises ValueError for an action that is not finite."""
         if self._state is None:
             raise ResetNeeded("step() before the first reset(). Fix: call reset() once")
-        action = arguments.actions(action, (self.functional.action_size,))
-        if not np.isfinite(action).all():
-            raise ValueError(f"action: got {action.tolist()}, expected finite numbers; those outside [-1, 1] are clipped")
-        self._state, timestep = self._host.step(self._state, action)
+        clipped = arguments.actions(action, (self.functional.action_size,))
+        if not np.isfinite(clipped).all():
+            raise ValueError(f"action: got {np.asarray(action).tolist()}, expected finite numbers; those outside [-1, 1] are clipped")
+        self._state, timestep = self._host.step(self._state, clipped)
         self._show()
         ended = bool(timestep.terminated), bool(timestep.truncated)
         return np.array(timestep.observation), float(timestep.reward), *ended, self._host.metrics(timestep) | self._words

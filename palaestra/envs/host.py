@@ -14,7 +14,7 @@ import numpy as np
 
 from palaestra.envs import arguments, language
 from palaestra.envs.env import Env
-from palaestra.envs.tasksets import TaskSetEnv
+from palaestra.envs.tasksets import TaskSetEnv, task_set
 from palaestra.envs.types import Scene, State, TimeStep
 
 
@@ -95,9 +95,13 @@ class Host:
 host: Callable[[Env[Any]], Host] = cast(Any, lru_cache(maxsize=16)(Host))
 
 
-@lru_cache(maxsize=16)
 def task_set_env(name: str, split: str, horizon: int | None = None, at_most: int | None = None) -> TaskSetEnv:
-    """One object for each set, split and horizon."""
+    """The one object for a set, a split and a horizon; `horizon` and `at_most` as in `arguments.horizon`."""
+    return _task_set_env(name, split, arguments.horizon(task_set(name).horizon, horizon, at_most))
+
+
+@lru_cache(maxsize=16)
+def _task_set_env(name: str, split: str, horizon: int) -> TaskSetEnv:
     env = TaskSetEnv(name, split)
-    env.horizon = arguments.horizon(env.horizon, horizon, at_most)
+    env.horizon = horizon
     return env

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs import house
@@ -110,6 +111,7 @@ JOINS = (
 )
 ADDRESSES = ("", "please ", "robot, ")
 _PHRASES = {"near": "near", "holding": "holding", "on": "on", "inside": "in", "in_room": "in"}
+_ONE, _MANY = {"it": "it", "is": "is"}, {"it": "them", "is": "are"}
 _DETAIL = 0.12  # the probability of a true but needless size, and of where a thing is
 
 
@@ -127,7 +129,7 @@ def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
     layout, first_receptacle = scene.layout, 1 + spec.objects
     centre, half, height = (np.asarray(a) for a in receptacle_boxes(spec, scene))
     at = np.concatenate([np.asarray(layout.robot_q)[None, :2], np.asarray(layout.object_pos)[:, :2], centre])
-    room = np.asarray(house.room_of(scene, at)) + first_receptacle + spec.receptacles
+    room = np.asarray(house.room_of(scene, jnp.asarray(at))) + first_receptacle + spec.receptacles
     names = {e.index: e.name for e in entities(spec, scene)}
     places = {}
     for e in things:
@@ -171,15 +173,15 @@ def describe_goal(spec: WorldSpec, task: Task) -> list[str]:
     return [fact_phrase(fact) for fact in goal_facts(spec, task)]
 
 
-def clause(fact: Fact) -> str:
-    """The plain wording of a literal: "put the red cube on the blue table"."""
+def clauses(fact: Fact) -> list[str]:
+    """All wordings of a literal, the plain one first: "put the red cube on the blue table"."""
     predicate, subject, target = fact
-    return WORDINGS[predicate][0].format(x=noun_phrase(subject), y=noun_phrase(target))
+    return [wording.format(x=noun_phrase(subject), y=noun_phrase(target), **_ONE) for wording in WORDINGS[predicate]]
 
 
-def sentence(clauses: list[str], join: Join = JOINS[0], address: str = "") -> str:
+def sentence(parts: list[str], join: Join = JOINS[0], address: str = "") -> str:
     """Clauses as an instruction: joined, with capitals and a full stop."""
-    *most, last = clauses
+    *most, last = parts
     link = join.pair if len(most) == 1 else join.last
     text = join.opening + join.between.join(most) + link + last if most else last
     return re.sub(r"(^|\. )([a-z])", lambda m: m[1] + m[2].upper(), address + text) + "."
@@ -204,9 +206,9 @@ def render(spec: WorldSpec, task: Task, seed: int = 0) -> str:
     facts = goal_facts(spec, task)
     placing = [fact for fact in facts if fact[0] in PLACING]
     order = [placing[i] for i in rng.permutation(len(placing))] + [fact for fact in facts if fact[0] not in PLACING]
-    clauses = [_clause(rng, group, things, places) for group in _groups(rng, order)]
-    joins = [j for j in JOINS if j.pair != " and " or not any(" and " in c for c in clauses)]
-    return sentence(clauses, joins[rng.integers(len(joins))], str(rng.choice(ADDRESSES, p=(0.7, 0.2, 0.1))))
+    parts = [_clause(rng, group, things, places) for group in _groups(rng, order)]
+    joins = [join for join in JOINS if join.pair != " and " or not any(" and " in part for part in parts)]
+    return sentence(parts, joins[rng.integers(len(joins))], str(rng.choice(ADDRESSES, p=(0.7, 0.2, 0.1))))
 
 
 def _groups(rng: np.random.Generator, facts: list[Fact]) -> list[list[Fact]]:
@@ -227,8 +229,7 @@ def _clause(rng: np.random.Generator, group: list[Fact], things: dict[str, Entit
     template = WORDINGS[predicate][rng.integers(len(WORDINGS[predicate]))]
     objects = [_reference(rng, things[subject], places, "from") for _, subject, _ in group if subject != ROBOT]
     y = _reference(rng, things[target], places, "from" if predicate == "holding" else "in")
-    number = {"it": "it", "is": "is"} if len(group) == 1 else {"it": "them", "is": "are"}
-    return template.format(x=listing(objects) if objects else "", y=y, **number)
+    return template.format(x=listing(objects) if objects else "", y=y, **(_ONE if len(group) == 1 else _MANY))
 
 
 def _reference(rng: np.random.Generator, thing: Entity, places: dict[str, Place], link: str) -> str:

@@ -8,12 +8,12 @@ raises an `InstructionError` that says what was, what was not, and what could be
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import NoReturn
 
 import jax.numpy as jnp
 
-from palaestra.envs.language import PLACING, clause, fact_phrase, noun_phrase, sentence, start_places
+from palaestra.envs.language import PLACING, clauses, fact_phrase, noun_phrase, sentence, start_places
 from palaestra.envs.names import ROBOT, Entity, Fact, entities
 from palaestra.envs.types import COLOURS, MAX_GOALS, PREDICATES, ROOMS, Goal, Scene
 from palaestra.sim.errors import PalaestraError
@@ -74,10 +74,11 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
     },
     "join": {"and": "and, then, and then, after that, afterwards, next, finally, lastly, first, also, as well as, while"},
     "skip": {
-        "": "please, kindly, robot, hey, you, your task is to, could you, can you, would you, will you, i want, i want you to, i need, "
+        "": "please, kindly, hey, your task is to, could you, can you, would you, will you, i want, i want you to, i need, "
         "i need you to, i would like, i would like you to, i'd like, i'd like you to, go and, now, just, carefully, gently, over, up, "
         "down, back, at the end, in the end"
     },
+    "robot": {"robot": "robot, the robot, you, yourself"},
     "article": {"the": "the, a, an, this, that, these, those, of"},
     "all": {"all": "all, every, each, both"},
     "pronoun": {"it": "it", "them": "them", "there": "there"},
@@ -105,7 +106,9 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
 }
 _PHRASES = {phrase: (kind, value) for kind, values in _LEXICON.items() for value, row in values.items() for phrase in row.split(", ")}
 _PHRASES |= {",": ("join", "and"), **{mark: ("stop", mark) for mark in ".;:!?"}}
-_LONGEST_FIRST = "|".join(re.escape(phrase).replace(r"\ ", r"\s+") for phrase in sorted(_PHRASES, key=len, reverse=True) if phrase[0].isalpha())
+_LONGEST_FIRST = "|".join(
+    re.escape(phrase).replace(r"\ ", r"\s+") for phrase in sorted(_PHRASES, key=len, reverse=True) if phrase[0].isalpha()
+)
 _WORD = re.compile(rf"(?:{_LONGEST_FIRST})(?![\w'])|[,.;:!?]|[^\s,.;:!?]+", re.IGNORECASE)
 
 
@@ -125,7 +128,7 @@ def _words(text: str) -> list[_Word]:
     return [_Word(shown, *_PHRASES.get(phrase, ("unknown", phrase)), start, end) for shown, phrase, start, end in found]
 
 
-Chunk = tuple[str, list[_Word]]  # a preposition and the noun phrase after it
+_Chunk = tuple[str, list[_Word]]  # a preposition and the noun phrase after it
 
 
 @dataclass
@@ -133,16 +136,16 @@ class _Item:
     """What stands between two joints: a verb, perhaps, and what follows it."""
 
     verb: str = ""
-    opens: bool = False  # begins a clause even without a verb: after a full stop, or with "be"
+    opens: bool = False  # begins a clause even without a verb: after a full stop, with "be", with "the robot"
     states: bool = False  # says how things are: "the red cube should be on the blue table"
     words: list[_Word] = field(default_factory=list)
     start: int = -1
     end: int = 0
 
-    def chunks(self) -> tuple[list[_Word], list[Chunk]]:
+    def chunks(self) -> tuple[list[_Word], list[_Chunk]]:
         """The noun phrase before the first preposition, and the others."""
         head: list[_Word] = []
-        chunks: list[Chunk] = []
+        chunks: list[_Chunk] = []
         for word in self.words:
             if word.kind == "preposition":
                 chunks.append((word.value, []))
@@ -161,25 +164,24 @@ def _clauses(text: str) -> list[list[_Item]]:
         if current.words and (joint or word.kind == "verb"):
             items.append(current)
             current = _Item()
-        if word.kind == "stop":
-            current.opens = True
-        if joint or word.kind == "skip":
+        silent = word.kind in ("skip", "robot")
+        current.opens |= word.kind == "stop" or (word.kind in ("state", "robot") and not current.words)
+        current.states |= word.kind == "state"
+        if joint or (silent and current.start < 0):
             continue
         current.start, current.end = (word.start if current.start < 0 else current.start), word.end
         if word.kind == "verb":
             current.verb = word.value
-        elif word.kind == "state":
-            current.opens, current.states = current.opens or not current.words, True
-        else:
+        elif word.kind != "state" and not silent:
             current.words.append(word)
     if current.start >= 0:
         items.append(current)
-    clauses: list[list[_Item]] = []
+    groups: list[list[_Item]] = []
     for item in items:
-        if item.verb or item.opens or not clauses or (item.states and clauses[-1][0].verb in ("take", "pick", "hold", "go")):
-            clauses.append([])
-        clauses[-1].append(item)
-    return clauses
+        if item.verb or item.opens or not groups or (item.states and groups[-1][0].verb in ("take", "pick", "hold", "go")):
+            groups.append([])
+        groups[-1].append(item)
+    return groups
 
 
 # --- clauses to facts ---------------------------------------------------------------------------------------------
@@ -189,14 +191,19 @@ _PLACES = (*_RECEPTACLES, "room")
 _GOES = {"table": "on", "bin": "in"}
 
 
-def _destination(chunks: list[Chunk], only_into: bool) -> int | None:
+def _destination(chunks: list[_Chunk], only_into: bool) -> int | None:
     """Which chunk says where objects go: the last that is no room ("on the blue table in the kitchen"), else the last.
 
     `only_into`: "on" and "in" tell where an object is ("take the cube on the table"), and only "to", "onto", "into" where to.
     """
     able = [k for k, (preposition, _) in enumerate(chunks) if preposition != "from" and not (only_into and preposition in ("on", "in"))]
     fixtures = [k for k in able if any(w.kind == "noun" for w in chunks[k][1]) or not any(w.kind == "room" for w in chunks[k][1])]
-    return (fixtures or able or [None])[-1]
+    return max(fixtures or able, default=None)
+
+
+def _likeness(a: str, b: str) -> tuple[float, float]:
+    """How alike two phrases are, in words first and then in letters."""
+    return SequenceMatcher(None, a.split(), b.split()).ratio(), SequenceMatcher(None, a, b).ratio()
 
 
 class _Reader:
@@ -214,10 +221,11 @@ class _Reader:
         self.waiting: list[Entity] = []  # those that have no place yet
 
     def read(self) -> list[Fact]:
-        clauses = _clauses(self.text)
-        if not clauses:
+        """What the whole instruction asks for, in the order of the text."""
+        groups = _clauses(self.text)
+        if not groups:
             self._fail("it says nothing to do", self.text)
-        for items in clauses:
+        for items in groups:
             self._clause(items)
         done: dict[Fact, str] = {}
         for fact, text in self.facts.items():
@@ -251,7 +259,7 @@ class _Reader:
         elif self.waiting:
             self._fail(f"it does not say where {self.waiting[0].name} goes", text)
 
-    def _go(self, head: list[_Word], chunks: list[Chunk], text: str) -> None:
+    def _go(self, head: list[_Word], chunks: list[_Chunk], text: str) -> None:
         preposition, words = ("to", head) if head else chunks.pop(0)
         for thing in self._find(words, chunks, (*_PLACES, *_OBJECTS), text):
             predicate, fits = ("in_room", ("to", "in", "into")) if thing.kind == "room" else ("near", ("to", "near"))
@@ -269,7 +277,7 @@ class _Reader:
                 self.means.add(thing.name)
             self._add(fact, text)
 
-    def _place(self, head: list[_Word], chunks: list[Chunk], text: str, only_into: bool) -> None:
+    def _place(self, head: list[_Word], chunks: list[_Chunk], text: str, only_into: bool) -> None:
         """Objects wait until a destination is named: "put the red cube and the green ball in the blue bin"."""
         at = _destination(chunks, only_into)
         if head:
@@ -296,17 +304,18 @@ class _Reader:
             self.facts.pop(("holding", ROBOT, fact[1]), None)
         self.facts.setdefault(fact, text)
 
-    def _find(self, words: list[_Word], relations: Sequence[Chunk], kinds: tuple[str, ...], text: str) -> list[Entity]:
+    def _find(self, words: list[_Word], relations: Sequence[_Chunk], kinds: tuple[str, ...], text: str) -> list[Entity]:
         """The things that a noun phrase means: one, or more in the plural; `relations` say where they are at the start."""
         content = [word for word in words if word.kind != "article"]
         if not content:
             self._fail("it does not name a thing", text)
-        here = ", ".join(e.name for e in self.things if e.kind in kinds)
+        of_room = "room" in kinds and any(word.kind == "room" for word in content)
+        here = ", ".join(e.name for e in self.things if e.kind in (("room",) if of_room else kinds))
         if unknown := [word.text for word in content if word.kind == "unknown"]:
             self._fail(f"I do not know {unknown[0]!r}; there are: {here}", text)
         pronoun = next((word.value for word in content if word.kind == "pronoun"), "")
         found = self._pronoun(pronoun, kinds) if pronoun else [e for e in self.things if self._fits(e, content)]
-        last = words[-1]
+        meant, last = list(found), words[-1]
         for preposition, where in relations:
             if preposition not in ("in", "on", "from"):
                 self._fail(f"{preposition!r} does not tell where a thing is, expected in, on or from", text)
@@ -315,13 +324,14 @@ class _Reader:
         if not found and pronoun:
             self._fail(f"nothing named before can be {pronoun!r}", text)
         if not found:
-            self._fail(f"there is no {self.text[content[0].start : last.end]} here; there are: {here}", text)
+            meant = [e for e in self.things if e.kind == "room"] if of_room else meant
+            self._fail(f"there is no {self.text[content[0].start : last.end]} here; there are: {here}", text, self._about(meant))
         fitting = [e for e in found if e.kind in kinds]
         if not fitting:
             self._wrong_kind(found[0], kinds, text)
         if len(fitting) > 1 and pronoun != "them" and not any(word.kind in ("all", "plural") for word in content):
             phrase = self.text[words[0].start : last.end]
-            self._fail(f"{phrase!r} could be {' or '.join(e.name for e in fitting)}", text)
+            self._fail(f"{phrase!r} could be {' or '.join(e.name for e in fitting)}", text, self._about(fitting))
         self.named += fitting
         self.group += fitting if kinds is _OBJECTS else []
         return fitting
@@ -379,16 +389,20 @@ class _Reader:
             return fact not in kept and not any(self._clash(fact, other) for other in kept)
 
         for fact in self.facts:
-            if fits(fact):
+            if fits(fact) and len(kept) < MAX_GOALS:
                 kept.append(fact)
         if extend and len(kept) < MAX_GOALS:
-            spelled = {clause(fact): fact for fact in filter(fits, likely)} or {clause(fact): fact for fact in filter(fits, self._possible())}
             last = next((noun_phrase(e.name) for e in reversed(self.named) if e.kind in _OBJECTS), "it")
-            wanted = re.sub(r"\b(it|them)\b", last, text.lower())
-            kept += [spelled[closest] for closest in get_close_matches(wanted, spelled, n=1, cutoff=0.0)]
+            wanted = re.sub(r"\b(it|them)\b", last, text.lower().replace("_", " "))
+            choices = [*filter(fits, likely)] or [*filter(fits, self._possible())]
+            kept += sorted(choices, key=lambda fact: max(_likeness(wanted, wording) for wording in clauses(fact)))[-1:]
         understood = [fact_phrase(fact) for fact in self.facts]
-        suggestion = sentence([clause(fact) for fact in kept[:MAX_GOALS]])
+        suggestion = sentence([clauses(fact)[0] for fact in kept])
         raise InstructionError(reason, understood=understood, not_understood=text, suggestion=suggestion)
+
+    def _about(self, things: list[Entity]) -> list[Fact]:
+        names = {e.name for e in things}
+        return [fact for fact in self._possible() if names & set(fact[1:])]
 
     def _possible(self) -> list[Fact]:
         """All facts that a goal of this scene may have."""

@@ -54,6 +54,9 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     cos, sin = jnp.cos(q[2]), jnp.sin(q[2])
     local = jnp.stack([cos * offset[:, 0] + sin * offset[:, 1], cos * offset[:, 1] - sin * offset[:, 0], offset[:, 2]], -1)
     between = (jnp.abs(local) <= jnp.asarray(GRASP_BOX)).all(-1)
+    # A finger on its way lags behind its set point as well: only one that has been stopped presses.
+    stopped = jnp.abs(physics.qvel[4:6]).max() < 0.05
+    presses = stopped & (body.squeeze(q, ctrl) >= GRASP_FORCE)
     return Geometry(
         robot=q[:2],
         yaw=q[2],
@@ -61,7 +64,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         position=position,
         half=jnp.concatenate([jnp.zeros((1, 2)), object_half, half, room_half]),
         support=jnp.max(jnp.where(over & above, floor, 0.0), axis=-1, initial=0.0),
-        grasped=between & (body.squeeze(q, ctrl) >= GRASP_FORCE) & scene.layout.object_used,
+        grasped=between & presses & scene.layout.object_used,
     )
 
 

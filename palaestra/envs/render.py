@@ -59,9 +59,16 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def colours(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """The colours of objects [O, 4] and of receptacles [tables + bins, 4], in [0, 1]; what `sim.camera.Camera` takes."""
+    """The colours of objects [O, 4] and, paler, of receptacles [tables + bins, 4], in [0, 1]; what `sim.camera.Camera` takes."""
     table = np.c_[np.asarray(PALETTE) / 255.0, np.ones(len(PALETTE))].astype(np.float32)
-    return table[np.asarray(scene.object_colour)], table[np.asarray(scene.receptacle_colour)]
+    return table[np.asarray(scene.object_colour)], 0.7 * table[np.asarray(scene.receptacle_colour)] + np.float32(0.3)
+
+
+def floors(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """The rooms in use [R, 4] m and their floors' colours [R, 4], in [0, 1]; what `sim.camera.Camera` takes."""
+    table = np.c_[np.asarray(FLOORS) / 255.0, np.ones(len(FLOORS))].astype(np.float32)
+    used = np.asarray(scene.room_used)
+    return np.asarray(scene.room)[used], table[np.asarray(scene.room_name)[used]]
 
 
 def phrases(spec: WorldSpec, scene: Scene, goal: Goal) -> list[tuple[int, str]]:

@@ -6,6 +6,7 @@ A camera looks at a private copy of the world, which has lights and materials on
 import importlib
 import os
 import sys
+import weakref
 from types import TracebackType
 from typing import Any
 
@@ -18,8 +19,8 @@ from palaestra.sim.world import Layout, World, build_spec
 VIEWS = ("house", "robot")
 _BACKENDS = {"linux": ("egl", "osmesa"), "darwin": ("cgl",)}  # without a screen; elsewhere glfw
 _FIELD = 38.0  # degrees, vertical
-_HOUSE = (90.0, -58.0)  # degrees: azimuth and elevation of the view of the whole house
-_SHOULDER = (-38.0, 1.15)  # degrees and m: elevation and distance of the view over the robot's shoulder
+_HOUSE = (80.0, -58.0)  # degrees: azimuth and elevation of the view of the whole house
+_SHOULDER = (34.0, -40.0, 1.20)  # degrees from the heading, elevation, and m: the view over the robot's shoulder
 _NEAR_HOME = 30.0  # m: fixtures farther out are parked
 
 
@@ -35,6 +36,8 @@ class Camera:
         self.world, self.height, self.width = world, height, width
         self._model = _visual_model(world, height, width)
         self._data = mujoco.MjData(self._model)
+        copy, original = self._model, world.model
+        self._box, self._object = ([copy.geom(original.geom(i).name).id for i in ids] for ids in (world.box_geom, world.object_geom))
         self._gl: Any = _context(width, height)
         self._scene = mujoco.MjvScene(self._model, maxgeom=200)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = True
@@ -42,9 +45,17 @@ class Camera:
         self._option.sitegroup[:] = 0
         self._render = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._render)
+        self._free = weakref.finalize(self, _free, self._gl, self._render)
 
     def image(
-        self, qpos: Any, layout: Layout, *, object_rgba: Any = None, receptacle_rgba: Any = None, view: str = "house"
+        self,
+        qpos: Any,
+        layout: Layout,
+        *,
+        object_rgba: Any = None,
+        receptacle_rgba: Any = None,
+        floors: tuple[Any, Any] | None = None,
+        view: str = "house",
     ) -> np.ndarray:
         """One picture, uint8 [height, width, 3].
 
@@ -53,17 +64,20 @@ class Camera:
             layout: what that environment was started with.
             object_rgba: [O, 4] in [0, 1]; plain without.
             receptacle_rgba: [tables + bins, 4] in [0, 1]; plain without.
+            floors: coloured rectangles on the ground: x0, y0, x1, y1 [N, 4] m and rgba [N, 4].
             view: `house`, all of it from above at a slant, or `robot`, over its shoulder.
         """
         if view not in VIEWS:
             raise UnknownNameError("view", view, VIEWS)
-        if self._gl is None:
+        if not self._free.alive:
             raise PalaestraError("image() of a camera that was closed. Fix: make a new Camera")
         self._write(np.asarray(qpos), layout, object_rgba, receptacle_rgba)
         eye = self._robot(np.asarray(qpos)) if view == "robot" else self._house(layout)
         self._gl.make_current()
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(self._model, self._data, self._option, None, eye, everything, self._scene)
+        for room, rgba in zip(*floors, strict=True) if floors is not None else ():
+            self._carpet(np.asarray(room, float), np.asarray(rgba, np.float32))
         rect, pixels = mujoco.MjrRect(0, 0, self.width, self.height), np.empty((self.height, self.width, 3), np.uint8)
         mujoco.mjr_render(rect, self._scene, self._render)
         mujoco.mjr_readPixels(pixels, None, rect, self._render)
@@ -73,16 +87,18 @@ class Camera:
         """Bring the private model to the state."""
         w, m, d, spec = self.world, self._model, self._data, self.world.spec
         half, size = np.asarray(layout.fixture_half, float), np.asarray(layout.object_half, float)
-        m.geom_size[w.box_geom] = half[: len(w.box_geom)]
-        m.geom_size[w.object_geom] = size[:, None]
-        m.geom_rbound[w.box_geom] = np.linalg.norm(half[: len(w.box_geom)], axis=-1)
-        m.geom_rbound[w.object_geom] = size * np.sqrt(3.0)
+        # Faces of different walls must not coincide: the renderer could not tell which is in front.
+        thinner = 4e-4 * np.minimum(np.arange(len(self._box)), spec.walls)[:, None]
+        m.geom_size[self._box] = half[: len(self._box)] - thinner
+        m.geom_size[self._object] = size[:, None]
+        m.geom_rbound[self._box] = np.linalg.norm(half[: len(self._box)], axis=-1)
+        m.geom_rbound[self._object] = size * np.sqrt(3.0)
         if object_rgba is not None:
-            m.geom_rgba[w.object_geom] = object_rgba
-        m.geom_rgba[w.object_geom, 3] = np.asarray(layout.object_used)
+            m.geom_rgba[self._object] = object_rgba
+        m.geom_rgba[self._object, 3] = np.asarray(layout.object_used)
         if receptacle_rgba is not None:
             rgba = np.array(receptacle_rgba, float)
-            m.geom_rgba[w.box_geom[spec.walls :]] = rgba[: spec.tables]
+            m.geom_rgba[self._box[spec.walls :]] = rgba[: spec.tables]
             body = m.geom_bodyid
             for i in range(spec.bins):
                 m.geom_rgba[body == m.body(f"bin{i}").id] = rgba[spec.tables + i]
@@ -91,6 +107,14 @@ class Camera:
         mujoco.mj_kinematics(m, d)
         mujoco.mj_comPos(m, d)
         mujoco.mj_camlight(m, d)
+
+    def _carpet(self, room: np.ndarray, rgba: np.ndarray) -> None:
+        """A rectangle that lies on the floor of the picture alone."""
+        geom = self._scene.geoms[self._scene.ngeom]
+        centre, half = (room[:2] + room[2:]) / 2, (room[2:] - room[:2]) / 2
+        box = mujoco.mjtGeom.mjGEOM_BOX.value
+        mujoco.mjv_initGeom(geom, box, np.array([*half, 5e-4]), np.array([*centre, 5e-4]), np.eye(3).ravel(), rgba)
+        self._scene.ngeom += 1
 
     def _house(self, layout: Layout) -> mujoco.MjvCamera:
         """As near as shows every wall."""
@@ -102,25 +126,26 @@ class Camera:
         azimuth, elevation = np.radians(_HOUSE)
         forward = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
         right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
-        tangent = np.tan(np.radians(_FIELD) / 2)
-        across = np.abs(corners @ right) / (tangent * self.width / self.height)
-        upright = np.abs(corners @ np.cross(right, forward)) / tangent
-        distance = 1.04 * (np.maximum(across, upright) - corners @ forward).max()
-        return _eye((low + high) / 2, *_HOUSE, float(distance))
+        up, tangent = np.cross(right, forward), np.tan(np.radians(_FIELD) / 2)
+        # Seen in perspective the middle of a house is not the middle of its picture: aim where one can go nearest.
+        aims = up * np.linspace(-0.6, 0.2, 17)[:, None]
+        seen = corners - aims[:, None]
+        across, upright = np.abs(seen @ right) * self.height / self.width, np.abs(seen @ up)
+        distance = (np.maximum(across, upright) / tangent - seen @ forward).max(-1)
+        height = (seen @ up) / (distance[:, None] + seen @ forward)
+        best = int((distance + 0.5 * np.abs(height.max(-1) + height.min(-1))).argmin())
+        return _eye((low + high) / 2 + aims[best], *_HOUSE, 1.03 * float(distance[best]))
 
     def _robot(self, qpos: np.ndarray) -> mujoco.MjvCamera:
         body = self.world.body
         q = qpos[: body.num_joints].astype(float)
-        grip = q[:2] + body.reach * np.array([np.cos(q[2]), np.sin(q[2])])
-        return _eye(np.append(grip, 0.15), float(np.degrees(q[2])), *_SHOULDER)
+        aside, elevation, distance = _SHOULDER
+        ahead = q[:2] + 0.6 * body.reach * np.array([np.cos(q[2]), np.sin(q[2])])
+        return _eye(np.append(ahead, 0.25), float(np.degrees(q[2])) + aside, elevation, distance)
 
     def close(self) -> None:
         """Give back what the graphics driver lent; again is fine."""
-        if self._gl is not None:
-            self._gl.make_current()
-            self._render.free()
-            self._gl.free()
-            self._gl = None
+        self._free()
 
     def __enter__(self) -> "Camera":
         return self
@@ -128,9 +153,11 @@ class Camera:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_render", None) is not None:
-            self.close()
+
+def _free(gl: Any, render: mujoco.MjrContext) -> None:
+    with gl.as_current():
+        render.free()
+    gl.free()
 
 
 def _eye(at: np.ndarray, azimuth: float, elevation: float, distance: float) -> mujoco.MjvCamera:
@@ -147,31 +174,38 @@ def _visual_model(world: World, height: int, width: int) -> mujoco.MjModel:
     s.visual.global_.offwidth, s.visual.global_.offheight = width, height
     s.visual.global_.fovy = _FIELD
     s.visual.quality.offsamples, s.visual.quality.shadowsize = 8, 4096
-    s.visual.map.znear, s.visual.map.zfar, s.visual.map.shadowclip = 0.01, 20, 1.0
-    s.visual.headlight.ambient, s.visual.headlight.diffuse, s.visual.headlight.specular = [0.34] * 3, [0.26] * 3, [0.0] * 3
+    s.visual.map.znear, s.visual.map.zfar, s.visual.map.shadowclip = 0.01, 20, 1.6
+    s.visual.headlight.ambient, s.visual.headlight.diffuse, s.visual.headlight.specular = [0.40] * 3, [0.24] * 3, [0.0] * 3
     texture, builtin = mujoco.mjtTexture, mujoco.mjtBuiltin
     s.add_texture(
         name="sky", type=texture.mjTEXTURE_SKYBOX, builtin=builtin.mjBUILTIN_GRADIENT, rgb1=[0.93, 0.95, 0.97], rgb2=[0.8, 0.85, 0.9],
         width=64, height=384,
     )  # fmt: skip
     s.add_texture(
-        name="tiles", type=texture.mjTEXTURE_2D, builtin=builtin.mjBUILTIN_CHECKER, rgb1=[0.88, 0.86, 0.82], rgb2=[0.85, 0.825, 0.78],
+        name="tiles", type=texture.mjTEXTURE_2D, builtin=builtin.mjBUILTIN_CHECKER, rgb1=[0.84, 0.85, 0.86], rgb2=[0.815, 0.825, 0.84],
         width=256, height=256,
     )  # fmt: skip
     tiles = s.add_material(name="tiles", texrepeat=[1, 1], texuniform=True, specular=0.1, shininess=0.1)
     tiles.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
     floor = s.geom("floor")
     floor.material, floor.rgba = "tiles", [1, 1, 1, 1]
-    for finger in ("left", "right"):
-        s.geom(finger).rgba = [0.11, 0.49, 0.53, 1]
+    _dress(s)
     s.worldbody.add_light(
-        name="sun", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[-2, -3, 6], dir=[0.35, 0.5, -1], diffuse=[0.5] * 3,
+        name="sun", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[-2, -3, 6], dir=[0.35, 0.5, -1], diffuse=[0.44] * 3,
         specular=[0.12] * 3, castshadow=True,
     )  # fmt: skip
-    model = s.compile()
-    if not np.array_equal(model.geom_bodyid, world.model.geom_bodyid):
-        raise RuntimeError("the camera's copy numbers geoms differently from the world that it copies")
-    return model
+    return s.compile()
+
+
+def _dress(s: mujoco.MjSpec) -> None:
+    """What makes the robot's heading and hand easy to see: a band, a head with an eye, coloured fingers."""
+    accent, dark = [0.11, 0.49, 0.53, 1], [0.16, 0.18, 0.22, 1]
+    for finger in ("left", "right"):
+        s.geom(finger).rgba = accent
+    base, cylinder, box = s.body("base"), mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_BOX
+    base.add_geom(type=cylinder, pos=[0, 0, 0.13], size=[0.1215, 0.014, 0], rgba=accent)
+    base.add_geom(type=box, pos=[0.01, 0, 0.62], size=[0.045, 0.06, 0.035], rgba=[0.93, 0.94, 0.96, 1])
+    base.add_geom(type=cylinder, pos=[0.058, 0, 0.62], size=[0.022, 0.005, 0], quat=[0.7071, 0, 0.7071, 0], rgba=dark)
 
 
 def _context(width: int, height: int) -> Any:
@@ -185,6 +219,7 @@ def _context(width: int, height: int) -> Any:
         try:
             context = importlib.import_module(f"mujoco.{name}").GLContext(width, height)
             context.make_current()
+            os.environ["MUJOCO_GL"] = name  # MuJoCo asks for it when it loads the functions of OpenGL
             return context
         except Exception as error:  # whatever a driver or its bindings raise
             failures.append(f"{name}: {type(error).__name__}: {error}")

@@ -37,12 +37,18 @@ def register() -> None:
     register_id("Palaestra/Skill-v0", f"{__name__}:SkillGymEnv", f"{__name__}:SkillGymVectorEnv", skill="pick")
 
 
-@lru_cache(maxsize=16)
 def _skill_env(name: str, horizon: int | None = None, at_most: int | None = None) -> "SkillEnv":
-    """One object for each skill and horizon, so that it compiles once."""
+    from palaestra.skills.library import skill
+
+    return _cached(name, arguments.horizon(skill(name).horizon, horizon, at_most))
+
+
+@lru_cache(maxsize=16)
+def _cached(name: str, horizon: int) -> "SkillEnv":
+    """The one object for a skill and a horizon, so that it compiles once."""
     from palaestra.skills.library import skill
     from palaestra.skills.training import SkillEnv
 
     env = SkillEnv(skill(name))
-    env.horizon = arguments.horizon(env.horizon, horizon, at_most)
+    env.horizon = horizon
     return env

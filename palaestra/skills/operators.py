@@ -265,9 +265,7 @@ def _words(literal: Literal, kinds: Mapping[str, tuple[str, ...]]) -> str:
     clauses = []
     for p in literal.predicates:
         verb = DOMAIN[p].denial if literal.negated and literal.target != "_" else DOMAIN[p].verb
-        fitting = [k for k in kinds.get(literal.target, ()) if k in DOMAIN[p].targets]
-        condition = (
-            f" if it is {_either(f'{"an" if k[0] in "aeiou" else "a"} {k}' for k in fitting)}" if len(literal.predicates) > 1 else ""
-        )
+        fitting = (f"an {k}" if k[0] in "aeiou" else f"a {k}" for k in kinds.get(literal.target, ()) if k in DOMAIN[p].targets)
+        condition = f" if it is {_either(fitting)}" if len(literal.predicates) > 1 else ""
         clauses.append(f"{name[literal.subject]} {verb} {name[literal.target]}{condition}")
     return ", ".join(clauses)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_server import Behaviour, drips, error, hangs, hangs_up, plans, raw, says, serve, without_response_format
-from test_operators import LIBRARY, call, house
 
 from palaestra.envs.names import Entity
 from palaestra.sim.errors import MissingExtraError, PalaestraError, UnknownNameError
@@ -19,6 +17,8 @@ from palaestra.skills.operators import json_schema, prompt_text
 from palaestra.skills.plan import Failure, Plan, PlanError
 from palaestra.skills.planners import PLANNERS, Problem, planner
 from palaestra.skills.planners.openai_chat import OpenAIPlanner, messages
+from tests.skills.fake_server import Behaviour, drips, error, hangs, hangs_up, plans, raw, says, serve, without_response_format
+from tests.skills.test_operators import LIBRARY, call, house
 
 pytest.importorskip("openai")
 

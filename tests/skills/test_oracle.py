@@ -6,7 +6,6 @@ import time
 from collections import deque
 
 import pytest
-from test_operators import LIBRARY, ROOMS, call, house
 
 from palaestra.envs.names import Entity, Fact
 from palaestra.skills.operators import ground
@@ -14,6 +13,7 @@ from palaestra.skills.plan import Failure, Plan, PlanError, validate
 from palaestra.skills.planners import Problem
 from palaestra.skills.planners.oracle import OraclePlanner, why_impossible
 from palaestra.skills.record import ROBOT
+from tests.skills.test_operators import LIBRARY, ROOMS, call, house
 
 
 def problem(things: tuple[Entity, ...], facts: frozenset[Fact], *goal: Fact) -> Problem:
@@ -163,7 +163,7 @@ def test_goals_that_only_the_whole_search_refutes(goal: list[Fact]) -> None:
 
 def test_no_goal_is_an_error_of_its_own() -> None:
     things, facts = house()
-    with pytest.raises(PlanError, match="no goal for 'tidy up'.*Fix: word the instruction") as caught:
+    with pytest.raises(PlanError, match=r"no goal for 'tidy up'.*Fix: word the instruction") as caught:
         OraclePlanner().plan(Problem("tidy up", things, facts))
     assert caught.value.failure is Failure.GOAL
 

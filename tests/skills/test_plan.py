@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from test_operators import LIBRARY, ROOMS, call, house
 
 from palaestra.skills.library import NAVIGATE
 from palaestra.skills.operators import Call
 from palaestra.skills.plan import MAX_STEPS, Failure, Fault, Plan, PlanError, parse_plan, validate
 from palaestra.skills.record import ROBOT, Literal, Param
+from tests.skills.test_operators import LIBRARY, ROOMS, call, house
 
 THINGS, FACTS = house()
 GOOD = Plan((call("navigate", "red_cube"), call("pick", "red_cube"), call("navigate", "red_bin"), call("place", "red_cube", "red_bin")))

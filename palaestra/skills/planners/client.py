@@ -133,7 +133,7 @@ class Client:
         return answer
 
     def _timeout(self, seconds: float) -> PlanError:
-        got = f"no answer in {max(seconds, 0.0):.1f} s"
+        got = f"no answer in {seconds:.1f} s" if seconds > 0 else "no time left for another try"
         return PlanError(Fault(Failure.TIMEOUT, self._where(), got, "an answer in time", "raise timeout, or use a faster model"))
 
     def _classed(self, error: Exception, seconds: float) -> PlanError:
@@ -141,7 +141,8 @@ class Client:
             return self._timeout(seconds)
         if isinstance(error, self._openai.APIStatusError):
             status = error.status_code
-            return self._endpoint(f"HTTP {status}: {error.message[:300]}", _FIXES.get(status, "see the server's own log"), status)
+            said = error.message.removeprefix(f"Error code: {status} - ")[:300]
+            return self._endpoint(f"HTTP {status}: {said}", _FIXES.get(status, "see the server's own log"), status)
         if isinstance(error, self._openai.APIConnectionError):
             return self._endpoint(f"no connection ({error.__cause__ or error})", "start the server, or correct base_url")
         return self._endpoint(f"{type(error).__name__}: {error}", "check that base_url is that of an OpenAI-compatible server")
@@ -166,7 +167,8 @@ class Client:
         return f"the endpoint {re.sub('//[^/@]*@', '//', self._url)}"
 
     def _hidden(self, text: str) -> str:
-        return text.replace(self._key, "(api_key)") if self._key else text
+        """The text without the key; a shorter one is a placeholder, and may be part of any word."""
+        return text.replace(self._key, "(api_key)") if self._key and len(self._key) >= 8 else text
 
     def _write(self, record: dict[str, Any]) -> None:
         if self._log:

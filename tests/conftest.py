@@ -1,0 +1,20 @@
+"""Switches of the whole suite: strict dtypes, warnings as errors (pyproject.toml), headless pygame, one cache for XLA."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+_CACHE = Path(__file__).parent.parent / ".venv" / "xla-cache"
+jax.config.update("jax_compilation_cache_dir", str(_CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)

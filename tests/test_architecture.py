@@ -1,0 +1,62 @@
+"""Arrows run one way, and foreign libraries enter in one file each."""
+
+import ast
+from pathlib import Path
+
+import palaestra
+
+ROOT = Path(palaestra.__file__).parent
+ROOMS = ("sim", "envs", "policies", "skills")
+ONE_FILE = {
+    "mujoco.batch": "sim/native.py",
+    "gymnasium": "envs/gymnasium.py",
+    "pygame": "envs/render.py",
+    "stable_baselines3": "envs/sb3.py",
+    "openai": "skills/planners/client.py",
+}
+BESIDE = {"mujoco.batch": {"sim/bench.py"}}  # measures the bare library
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def test_rooms_import_only_rooms_before_them():
+    wrong = []
+    for path in modules():
+        room = path.relative_to(ROOT).parts[0]
+        if room not in ROOMS:
+            continue
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "palaestra" and len(parts) > 1 and parts[1] in ROOMS and ROOMS.index(parts[1]) > ROOMS.index(room):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+def test_foreign_libraries_enter_in_one_file_each():
+    wrong = []
+    for path in modules():
+        place = str(path.relative_to(ROOT))
+        for name in imports(path):
+            for library, home in ONE_FILE.items():
+                if (name == library or name.startswith(library + ".")) and place != home and place not in BESIDE.get(library, set()):
+                    wrong.append(f"{place} imports {name}, which belongs to {home}")
+    assert not wrong
+
+
+def test_the_rooms_stand_at_the_root_as_links():
+    top = ROOT.parent
+    if (top / "pyproject.toml").exists():
+        for room in ROOMS:
+            assert (top / room).resolve() == ROOT / room
