@@ -10,8 +10,6 @@ import tyro
 
 from palaestra.sim.errors import PalaestraError
 
-Positional = tyro.conf.Positional
-
 
 @dataclass
 class Demo:
@@ -50,7 +48,7 @@ class Play:
 class Train:
     """Train a skill, or an environment, by PPO. A run is a folder; --resume goes on after a crash to the same numbers."""
 
-    id: Positional[str]  # a skill (pick), skill/pick, or a task set (rearrange)
+    id: tyro.conf.Positional[str]  # a skill (pick), skill/pick, or a task set (rearrange)
     seed: int = 0
     steps: int = 0  # environment steps; 0 takes the recipe's
     num_envs: int = 1024
@@ -71,7 +69,7 @@ class Train:
 class Eval:
     """Measure a success rate, with its 95% interval, on seeds that training never saw."""
 
-    id: Positional[str]  # skill/navigate, skill/pick, skill/place, or a task set (rearrange)
+    id: tyro.conf.Positional[str]  # skill/navigate, skill/pick, skill/place, or a task set (rearrange)
     episodes: int = 200
     seed: int = 0
     split: str = "test"  # of a task set
@@ -94,7 +92,7 @@ class Eval:
 class Bench:
     """Measure speed. `engine`: a jitted rollout with a policy against the bare mujoco.batch, and bit-exactness."""
 
-    id: Positional[Literal["engine"]]
+    id: tyro.conf.Positional[Literal["engine"]]
     num_envs: int = 512
     steps: int = 50  # control steps a repetition
     repetitions: int = 7
@@ -177,7 +175,7 @@ def set_up_jax() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status."""
-    command = tyro.cli(Command, prog="palaestra", description=__doc__, args=arguments)  # type: ignore[call-overload]
+    command = tyro.cli(Command, prog="palaestra", description=__doc__, args=arguments)
     try:
         set_up_jax()
         return command.run()

@@ -10,8 +10,7 @@ from palaestra.envs.env import Env
 from palaestra.envs.types import TimeStep
 
 
-@struct.dataclass(kw_only=True)
-class BatchState:
+class BatchState(struct.PyTreeNode, kw_only=True):
     """The state of B environments, and what the policy should look at next."""
 
     env: Any  # the environments' states, leading axis B

@@ -34,8 +34,7 @@ _BETWEEN = 0.50  # m, free way between fixtures
 _OFF_CENTRE = 0.04  # m, how far an object may lie from its table's centre
 
 
-@struct.dataclass(kw_only=True)
-class SceneRange:
+class SceneRange(struct.PyTreeNode, kw_only=True):
     """From which houses a set draws. Traced, so that a curriculum can move it without compiling again."""
 
     min_rooms: jax.Array  # [] int32

@@ -19,8 +19,7 @@ CLEAR = 0.45  # m, the way point's distance before and behind a doorway
 _FAR = 1e6
 
 
-@struct.dataclass(kw_only=True)
-class Plan:
+class Plan(struct.PyTreeNode, kw_only=True):
     """Rooms, doorways and walls of a house; see `Scene` for the fields they share."""
 
     room: jax.Array  # [R, 4]

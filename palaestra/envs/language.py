@@ -125,14 +125,16 @@ class Place:
 
 def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
     """Where everything but the rooms is at the start, by name; on the host."""
-    things = [e for e in entities(spec, scene) if e.kind != "room"]
+    things = entities(spec, scene)
     layout, first_receptacle = scene.layout, 1 + spec.objects
     centre, half, height = (np.asarray(a) for a in receptacle_boxes(spec, scene))
     at = np.concatenate([np.asarray(layout.robot_q)[None, :2], np.asarray(layout.object_pos)[:, :2], centre])
     room = np.asarray(house.room_of(scene, jnp.asarray(at))) + first_receptacle + spec.receptacles
-    names = {e.index: e.name for e in entities(spec, scene)}
+    names = {e.index: e.name for e in things}
     places = {}
     for e in things:
+        if e.kind == "room":
+            continue
         receptacle = ""
         if e.type == "object":
             above = np.asarray(layout.object_pos)[e.index - 1, 2] < height + 2 * np.asarray(layout.object_half)[e.index - 1]

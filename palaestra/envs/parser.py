@@ -401,6 +401,7 @@ class _Reader:
         raise InstructionError(reason, understood=understood, not_understood=text, suggestion=suggestion)
 
     def _about(self, things: list[Entity]) -> list[Fact]:
+        """The possible facts that name any of these things."""
         names = {e.name for e in things}
         return [fact for fact in self._possible() if names & set(fact[1:])]
 

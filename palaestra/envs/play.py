@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from palaestra.envs import language, predicates
+from palaestra.envs import language
 from palaestra.envs.render import Input, TopDown, Window, save_png
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import State, TimeStep
@@ -44,15 +44,13 @@ LEGEND = (
 class Player:
     """One environment, driven by keys. `handle` takes what the window saw, `tick` makes a step if time runs."""
 
-    def __init__(
-        self, env: TaskSetEnv, window: Window, *, seed: int = 0, size: int = 640, screenshots: str | Path = "runs/screenshots"
-    ):
+    def __init__(self, env: TaskSetEnv, window: Window, *, seed: int = 0, size: int = 640, screenshots: str | Path = "runs/screenshots"):
         self.env, self.window, self.screenshots = env, window, Path(screenshots)
         self.pictures = TopDown(env.world, size)
         self.paused, self.speed = False, SPEEDS.index(1)
         self.reset = jax.jit(lambda seed: env.reset(jax.random.key(0), env.task(seed)))
         self.step = jax.jit(env.step)
-        self.holds = jax.jit(lambda state: predicates.literals(env.perceive(state)[1], state.task.goal))
+        self.holds = jax.jit(env.literals)
         self.window.show(self.pictures.card("Compiling…", ["the generator and the simulation, once: up to a minute"]))
         self.load(seed)
         self.window.show(self.pictures.card("Compiling…", ["the first step"]))

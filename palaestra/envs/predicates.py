@@ -16,8 +16,7 @@ GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be fr
 RESTS = 0.02  # m, between an object's underside and the table's top
 
 
-@struct.dataclass(kw_only=True)
-class Geometry:
+class Geometry(struct.PyTreeNode, kw_only=True):
     """Positions that predicates, observations and rewards share; computed once a step. World frame."""
 
     robot: jax.Array  # [2] m, the base's axis

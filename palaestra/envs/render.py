@@ -49,7 +49,9 @@ def _pygame() -> ModuleType:
     try:
         import pygame
     except ImportError as error:
-        raise PalaestraError("pictures and windows need the package 'pygame-ce', which is not installed. Fix: pip install pygame-ce") from error
+        raise PalaestraError(
+            "pictures and windows need the package 'pygame-ce', which is not installed. Fix: pip install pygame-ce"
+        ) from error
     return pygame
 
 
@@ -76,7 +78,8 @@ def phrases(spec: WorldSpec, scene: Scene, goal: Goal) -> list[tuple[int, str]]:
     name = {thing.index: thing.name for thing in entities(spec, scene)}
     predicate, subject, target = (np.asarray(x) for x in (goal.predicate, goal.subject, goal.target))
     used = np.flatnonzero(np.asarray(goal.used))
-    return [(int(i), f"{name[int(subject[i])]} {PREDICATES[predicate[i]]} {name[int(target[i])]}") for i in used]
+    words = [p.removesuffix("_room") for p in PREDICATES]
+    return [(int(i), f"{name[int(subject[i])]} {words[predicate[i]]} {name[int(target[i])]}") for i in used]
 
 
 # --- polygons, in metres ------------------------------------------------------------------------------------------
@@ -118,27 +121,27 @@ class _Plan:
 
     @staticmethod
     def of(spec: WorldSpec, scene: Scene) -> "_Plan":
-        scene = jax.tree.map(np.asarray, scene)
-        lay, w = scene.layout, spec.walls
-        used, pos, half = scene.fixture_used, lay.fixture_pos, lay.fixture_half
+        host: Any = jax.tree.map(np.asarray, scene)
+        lay, w = host.layout, spec.walls
+        used, pos, half = host.fixture_used, lay.fixture_pos, lay.fixture_half
         receptacles = [
-            (i, pos[w + i], half[w + i], PALETTE[scene.receptacle_colour[i]], i >= spec.tables)
+            (i, pos[w + i], half[w + i], PALETTE[host.receptacle_colour[i]], i >= spec.tables)
             for i in range(spec.receptacles)
             if used[w + i]
         ]
         doors = [
-            (scene.door[i], np.array([0.05, scene.door_width[i] / 2])[:: 1 if scene.door_along_x[i] else -1])
-            for i in np.flatnonzero(scene.door_used)
+            (host.door[i], np.array([0.05, host.door_width[i] / 2])[:: 1 if host.door_along_x[i] else -1])
+            for i in np.flatnonzero(host.door_used)
         ]
         slots = np.flatnonzero(lay.object_used)
         return _Plan(
-            key=b"".join(leaf.tobytes() for leaf in jax.tree.leaves(scene)),
-            rooms=tuple((scene.room[i], int(scene.room_name[i])) for i in np.flatnonzero(scene.room_used)),
+            key=b"".join(leaf.tobytes() for leaf in jax.tree.leaves(host)),
+            rooms=tuple((host.room[i], int(host.room_name[i])) for i in np.flatnonzero(host.room_used)),
             doors=tuple(doors),
             walls=tuple((pos[i], half[i]) for i in np.flatnonzero(used[:w])),
             receptacles=tuple(receptacles),
-            objects=tuple((int(i), float(lay.object_half[i]), PALETTE[scene.object_colour[i]], i >= spec.cubes) for i in slots),
-            things=entities(spec, scene),
+            objects=tuple((int(i), float(lay.object_half[i]), PALETTE[host.object_colour[i]], bool(i >= spec.cubes)) for i in slots),
+            things=entities(spec, host),
         )
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +217,7 @@ def _draw_house(canvas: _Canvas, plan: _Plan) -> None:
         inside = _box(pos, (BIN_INNER, BIN_INNER))
         canvas.fill(inside, mix(colour, INK, 0.42))
         # The rim's own shadow falls on the upper and left part of the bin's floor.
-        canvas.fill(_box(pos[:2] + (0.015, -0.015), (BIN_INNER - 0.015, BIN_INNER - 0.015)), mix(colour, (255, 255, 255), 0.62))
+        canvas.fill(_box((pos[0] + 0.015, pos[1] - 0.015), (BIN_INNER - 0.015, BIN_INNER - 0.015)), mix(colour, (255, 255, 255), 0.62))
     for pos, half in plan.walls:
         canvas.fill(_box(pos, half), WALL)
     for pos, half in plan.walls:  # a lighter middle, in one piece where walls meet
@@ -474,7 +477,9 @@ class TopDown:
         whole.fill(OUTSIDE)
         for i, (text, size, colour) in enumerate([(title, 34, INK), *((line, 20, MUTED) for line in lines)]):
             image = _font(self._pg, size * self._unit).render(text, True, colour)
-            whole.blit(image, ((self.width - image.get_width()) // 2, self.size // 2 + round((-40 if i == 0 else 24 * i - 16) * self._unit)))
+            whole.blit(
+                image, ((self.width - image.get_width()) // 2, self.size // 2 + round((-40 if i == 0 else 24 * i - 16) * self._unit))
+            )
         return self._array(whole)
 
     def locate(self, scene: Scene, xy: Any) -> np.ndarray:
@@ -503,11 +508,20 @@ class TopDown:
         return self._pg.transform.smoothscale(canvas.surface, (self.size, self.size))
 
     def _name_rooms(self, canvas: _Canvas, house: _Plan) -> None:
+        """Each room's name, in its first corner that is free of furniture."""
         names = iter(thing.name for thing in house.things if thing.kind == "room")
         font = _font(self._pg, 19 * self._unit * _SMOOTH)
+        furniture = []
+        for _, pos, half, _, _ in house.receptacles:
+            low, high = canvas.pixels((pos[:2] - half[:2], pos[:2] + half[:2]))
+            furniture.append(self._pg.Rect(low[0], high[1], high[0] - low[0], low[1] - high[1]).inflate(8 * _SMOOTH, 8 * _SMOOTH))
+        inset = 0.05 * canvas.scale + 7 * _SMOOTH * self._unit
         for (room, tint), name in zip(house.rooms, names, strict=True):
-            x, y = canvas.pixels((room[0], room[3])) + (0.05 * canvas.scale + 7 * _SMOOTH * self._unit)
-            canvas.surface.blit(font.render(name, True, mix(FLOORS[tint], INK, 0.5)), (x, y))
+            image = font.render(name, True, mix(FLOORS[tint], INK, 0.5))
+            (left, bottom), (right, top) = canvas.pixels(room.reshape(2, 2)) + inset * np.array([[1, -1], [-1, 1]])
+            right, bottom = right - image.get_width(), bottom - image.get_height()
+            corners = [image.get_rect(topleft=at) for at in ((left, top), (left, bottom), (right, top), (right, bottom))]
+            canvas.surface.blit(image, next((c for c in corners if c.collidelist(furniture) < 0), corners[0]))
 
     def _close_up(self, house: _Plan, qpos: np.ndarray, rect: Any) -> Any:
         """The gripper and what is around it, in true proportions."""

@@ -1,7 +1,7 @@
 """Named task sets with train, validation and test splits. A set, a split and a seed name a task; there are no files.
 
 Splits never share a key: each folds its own number in. The test split differs by construction as well: a third of the
-(colour, shape) pairs, three of the six colours of cubes and of balls each crossed over, occur in it alone.
+(colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from palaestra.envs.env import Rearrange
 from palaestra.envs.generator import SceneRange
-from palaestra.envs.types import COLOURS
+from palaestra.envs.types import COLOURS, State, Task, TimeStep
 from palaestra.sim.engine import Engine
 from palaestra.sim.errors import UnknownNameError
 from palaestra.sim.native import NativeEngine
@@ -69,9 +69,9 @@ class TaskSetEnv(Rearrange):
             engine=engine or NativeEngine(world(tasks.spec)),
         )
 
-    def begin(self, key: jax.Array):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
         return super().begin(jax.random.fold_in(key, SPLITS.index(self.split)))
 
-    def task(self, seed: int):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def task(self, seed: int) -> Task:
         """Task number `seed` of the split."""
         return self.sample_task(jax.random.fold_in(jax.random.key(seed), SPLITS.index(self.split)))

@@ -22,8 +22,7 @@ MAX_DOORS = 4
 MAX_GOALS = 4
 
 
-@struct.dataclass(kw_only=True)
-class Scene:
+class Scene(struct.PyTreeNode, kw_only=True):
     """A house with its things. Everything is axis-aligned but the objects."""
 
     layout: Layout
@@ -40,8 +39,7 @@ class Scene:
     object_colour: jax.Array  # [O] int32, into COLOURS
 
 
-@struct.dataclass(kw_only=True)
-class Goal:
+class Goal(struct.PyTreeNode, kw_only=True):
     """A conjunction of literals. Reached when every used one holds at the same time."""
 
     predicate: jax.Array  # [G] int32, into PREDICATES
@@ -50,14 +48,12 @@ class Goal:
     used: jax.Array  # [G] bool
 
 
-@struct.dataclass(kw_only=True)
-class Task:
+class Task(struct.PyTreeNode, kw_only=True):
     scene: Scene
     goal: Goal
 
 
-@struct.dataclass(kw_only=True)
-class State:
+class State(struct.PyTreeNode, kw_only=True):
     """What the next step needs."""
 
     physics: PhysicsState
@@ -67,8 +63,7 @@ class State:
     potential: jax.Array  # [] share of the goal's literals that held after the last step
 
 
-@struct.dataclass(kw_only=True)
-class TimeStep:
+class TimeStep(struct.PyTreeNode, kw_only=True):
     """What a step returns. Make it with `restart`, `transition`, `termination` or `truncation` only."""
 
     observation: jax.Array  # [obs] float32

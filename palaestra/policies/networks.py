@@ -42,6 +42,12 @@ class ActorCritic(nn.Module):
         return self.actor(x), self.log_std, self.critic(x)[..., 0]
 
 
+def forward(network: ActorCritic, params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mean, log deviation and value of normalised observations; see `ActorCritic`."""
+    outputs: tuple[jax.Array, jax.Array, jax.Array] = network.apply(params, x)  # type: ignore[assignment]
+    return outputs
+
+
 def log_prob(mean: jax.Array, log_std: jax.Array, action: jax.Array) -> jax.Array:
     """log N(a; μ, σ²), summed over the components: [..., a] -> [...]."""
     z = (action - mean) * jnp.exp(-log_std)
@@ -53,8 +59,7 @@ def entropy(log_std: jax.Array) -> jax.Array:
     return jnp.sum(log_std + 0.5 + _LOG_SQRT_2PI)
 
 
-@struct.dataclass(kw_only=True)
-class Statistics:
+class Statistics(struct.PyTreeNode, kw_only=True):
     """Running mean and variance of observations; saved with the weights, because these mean nothing without it."""
 
     count: jax.Array  # []
@@ -78,8 +83,7 @@ class Statistics:
         return jnp.clip((x - self.mean) / deviation, -8.0, 8.0)
 
 
-@struct.dataclass(kw_only=True)
-class Policy:
+class Policy(struct.PyTreeNode, kw_only=True):
     """What is shipped: weights of a network and the statistics of its observations."""
 
     params: Any
@@ -87,5 +91,5 @@ class Policy:
 
     def act(self, network: ActorCritic, observation: jax.Array) -> jax.Array:
         """The deterministic action [..., a] for observations [..., obs], unclipped."""
-        mean, _, _ = network.apply(self.params, self.statistics.normalise(observation))
+        mean, _, _ = forward(network, self.params, self.statistics.normalise(observation))
         return mean

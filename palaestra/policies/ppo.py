@@ -14,12 +14,11 @@ from flax import struct
 
 from palaestra.envs.autoreset import AutoReset, BatchState
 from palaestra.envs.env import Env
-from palaestra.policies.networks import ActorCritic, Policy, Statistics, entropy, log_prob
+from palaestra.policies.networks import ActorCritic, Policy, Statistics, entropy, forward, log_prob
 from palaestra.policies.returns import generalised_advantages
 
 
-@struct.dataclass(kw_only=True)
-class Hyper:
+class Hyper(struct.PyTreeNode, kw_only=True):
     """What may be vmapped over: traced numbers."""
 
     learning_rate: float = 1e-3  # at the start; it falls linearly to a tenth
@@ -54,8 +53,7 @@ class PPO:
         return self.num_envs * self.num_steps
 
 
-@struct.dataclass(kw_only=True)
-class Transition:
+class Transition(struct.PyTreeNode, kw_only=True):
     """One step of every environment [T, B, ...]."""
 
     observation: jax.Array
@@ -68,8 +66,7 @@ class Transition:
     metrics: dict[str, jax.Array]
 
 
-@struct.dataclass(kw_only=True)
-class TrainState:
+class TrainState(struct.PyTreeNode, kw_only=True):
     """Everything that the next update needs: a checkpoint of it resumes to the same numbers."""
 
     params: Any
@@ -125,7 +122,7 @@ class Learner:
 
         def one(carry: tuple[BatchState, jax.Array], key: jax.Array) -> tuple[tuple[BatchState, jax.Array], Any]:
             batch, returns = carry
-            mean, log_std, _ = self.network.apply(state.params, state.statistics.normalise(batch.observation))
+            mean, log_std, _ = forward(self.network, state.params, state.statistics.normalise(batch.observation))
             action = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
             seen = batch.observation
             batch, timestep = self.envs.step(batch, action)
@@ -156,8 +153,8 @@ class Learner:
         config, hyper = self.config, self.config.hyper
         optimiser = self._optimiser(hyper)
         normalise = state.statistics.normalise
-        value = self.network.apply(state.params, normalise(transitions.observation))[2]
-        next_value = self.network.apply(state.params, normalise(transitions.next_observation))[2]
+        value = forward(self.network, state.params, normalise(transitions.observation))[2]
+        next_value = forward(self.network, state.params, normalise(transitions.next_observation))[2]
         advantage = jax.vmap(generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1)(
             transitions.reward, value, next_value, transitions.terminated, transitions.done, hyper.gamma, hyper.lam
         )
@@ -171,7 +168,7 @@ class Learner:
         flat = jax.tree.map(lambda x: x.reshape(config.batch_size, *x.shape[2:]), batch)
 
         def loss(params: Any, part: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-            mean, log_std, value = self.network.apply(params, part["observation"])
+            mean, log_std, value = forward(self.network, params, part["observation"])
             log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
             ratio = jnp.exp(log_ratio)
             adv = part["advantage"]

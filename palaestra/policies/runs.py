@@ -115,8 +115,8 @@ class Run:
         clock, since = time.perf_counter(), start
         for update in range(start + 1, config.updates + 1):
             state, metrics = self.learner.train_step(state)
-            for name, value in metrics.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
+            for name, figure in metrics.items():
+                sums[name] = sums.get(name, 0.0) + float(figure)
             if update % config.log_every == 0 or update == config.updates:
                 row = self._row(update, sums, update - since)
                 speed = (update - since) * config.ppo.batch_size / (time.perf_counter() - clock)

@@ -74,6 +74,7 @@ class Camera:
         self._write(np.asarray(qpos), layout, object_rgba, receptacle_rgba)
         eye = self._robot(np.asarray(qpos)) if view == "robot" else self._house(layout)
         self._gl.make_current()
+        mujoco.mjv_updateCamera(self._model, self._data, eye, self._scene)  # first: the headlight is placed where the camera was
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(self._model, self._data, self._option, None, eye, everything, self._scene)
         for room, rgba in zip(*floors, strict=True) if floors is not None else ():

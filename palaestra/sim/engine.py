@@ -9,8 +9,7 @@ from flax import struct
 from palaestra.sim.world import Layout, World
 
 
-@struct.dataclass(kw_only=True)
-class PhysicsState:
+class PhysicsState(struct.PyTreeNode, kw_only=True):
     """The state of one simulation. `bits` is the truth; `qpos` and `qvel` are what is read from it, in float32."""
 
     bits: jax.Array  # [2 * nrow] uint32: time, qpos, qvel, act and warm start in float64, bit for bit

@@ -42,9 +42,9 @@ class Simulations:
         self.row = mujoco.mj_stateSize(m, int(_ROW))
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
         self.ctrl, self.mocap_pos = self.batch.bind("ctrl"), self.batch.bind("mocap_pos")
-        fields = ("geom_size", "geom_rbound", "geom_aabb", "bvh_aabb", "geom_contype", "geom_conaffinity")
-        fields += ("body_mass", "body_inertia", "body_gravcomp")
-        self.field = {name: self.batch.expand(name) for name in fields}
+        shapes = ["geom_size", "geom_rbound", "geom_aabb", "bvh_aabb", "geom_contype", "geom_conaffinity"]
+        masses = ["body_mass", "body_inertia", "body_gravcomp"]
+        self.field = {name: self.batch.expand(name) for name in shapes + masses}
         self.parameters = np.full((size, world.spec.fixtures * 6 + world.spec.objects * 2), np.nan, np.float32)
 
     def write(self, parameters: np.ndarray) -> None:

@@ -69,8 +69,7 @@ class WorldSpec:
         return self.timestep * self.substeps
 
 
-@struct.dataclass(kw_only=True)
-class Layout:
+class Layout(struct.PyTreeNode, kw_only=True):
     """What a task changes in the physics: where things are and how large. A traced pytree; one example, no batch axis."""
 
     fixture_pos: jax.Array  # [F, 3] m, world; bins: the centre of the floor's underside

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from palaestra.envs import language
+from palaestra.envs import language, parser
 from palaestra.envs.film import Film
 from palaestra.envs.render import TopDown, contact_sheet
 from palaestra.envs.tasksets import TaskSetEnv
@@ -63,7 +63,7 @@ class _Director:
             plan=tuple(plan),
             current=max(current, done) if call is None or call.verdict != "succeeded" else current + 1,
         )
-        self.film.write(frame)
+        self.film.add(frame)
         self.frames.append(frame)
 
     def tell(self, episode: Episode) -> None:
@@ -90,7 +90,7 @@ def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *
     task = jax.device_get(jax.jit(env.task)(seed))
     spec = env.world.spec
     if instruction:  # parsed before anything else: a wrong instruction costs nothing
-        task = task.replace(goal=jax.device_get(language.parse(instruction, spec, task.scene)))
+        task = task.replace(goal=jax.device_get(parser.parse(instruction, spec, task.scene)))
     text = instruction or language.render(spec, task, seed)
     skills = {name: learned(skill) for name, skill in SKILLS.items()}
     maker = planner(options.name, **options.options)

@@ -16,9 +16,9 @@ import numpy as np
 from palaestra.envs import language
 from palaestra.envs.env import Rearrange
 from palaestra.envs.names import Entity, Fact, entities, facts
-from palaestra.envs.types import PREDICATES, Goal, State, Task
-from palaestra.skills.operators import Operator, ground
-from palaestra.skills.plan import Call, Failure, Plan, PlanError
+from palaestra.envs.types import State, Task
+from palaestra.skills.operators import Call, Operator, contracts, fact_text
+from palaestra.skills.plan import PlanError
 from palaestra.skills.planners.base import Planner, Problem
 from palaestra.skills.runner import Motion, Outcome, Runner
 from palaestra.skills.shipped import LearnedSkill
@@ -49,7 +49,7 @@ class Episode:
     instruction: str
     things: tuple[Entity, ...]
     goal: frozenset[Fact]
-    operators: dict[tuple[str, tuple[str, ...]], Operator]
+    contracts: dict[Call, Operator]
     plan: list[Call] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     plans: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -73,14 +73,6 @@ class Episode:
             "plans": self.plans,
             "calls": [asdict(call) for call in self.calls],
         }
-
-
-def goal_facts(things: tuple[Entity, ...], goal: Goal) -> frozenset[Fact]:
-    """The goal's literals by name; `goal` of one task, without a batch axis."""
-    name = {thing.index: thing.name for thing in things}
-    used = np.asarray(goal.used)
-    rows = zip(np.asarray(goal.predicate)[used], np.asarray(goal.subject)[used], np.asarray(goal.target)[used], strict=True)
-    return frozenset((PREDICATES[p], name[int(a)], name[int(b)]) for p, a, b in rows)
 
 
 Watcher = Callable[[State, list[Episode]], None]
@@ -140,8 +132,7 @@ class Executor:
         spec = self.env.world.spec
         things = entities(spec, task.scene)
         text = instruction or language.render(spec, task, seed)
-        table = {(op.skill, tuple(dict(op.args).values())): op for op in ground([s.skill for s in self.skills.values()], things)}
-        return Episode(text, things, goal_facts(things, task.goal), table)
+        return Episode(text, things, frozenset(language.goal_facts(spec, task)), contracts([s.skill for s in self.skills.values()], things))
 
     def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode]) -> Motion:
         """Judge what has ended, and start what comes next."""
@@ -179,23 +170,21 @@ class Executor:
             return
         call = episode.calls[-1]
         call.steps = steps
-        missing = sorted(self._operator(episode, call).add - now) + [("not", *f) for f in sorted(self._operator(episode, call).delete_goal & now)]
+        contract = episode.contracts[Call(call.skill, call.args)]
+        missing = _unmet(contract.add, contract.delete, now)
         if outcome == Outcome.SUCCEEDED and not missing:
             call.verdict = "succeeded"
         elif outcome == Outcome.SUCCEEDED:
-            call.verdict, call.reason = "effect", f"the effect did not last: {_words(missing)}"
+            call.verdict, call.reason = "effect", f"the effect did not last: {missing}"
         elif outcome == Outcome.RUNNING:
             call.verdict, call.reason = "interrupted", "the episode's time was over"
         else:
             call.verdict = outcome.name.lower()
-            call.reason = f"after {steps} steps; still missing: {_words(missing) or 'nothing'}"
+            call.reason = f"after {steps} steps; still missing: {missing or 'nothing'}"
         if call.verdict != "succeeded":
             episode.history.append(f"{call.text} failed ({call.verdict}): {call.reason}")
             episode.plan = []
         self._write("skill", episode, {**asdict(call)})
-
-    def _operator(self, episode: Episode, call: CallRecord) -> Operator:
-        return episode.operators[(call.skill, tuple(call.args.values()))]
 
     def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task) -> Call | None:
         """The next call whose precondition holds, from a new plan if need be; None where the episode has ended."""
@@ -204,13 +193,15 @@ class Executor:
                 return None
             call = episode.plan.pop(0)
             record = CallRecord(call.skill, dict(call.args), episode.step)
-            operator = self._operator(episode, record)
-            unmet = sorted(operator.pre - now) + [("not", *f) for f in sorted(operator.neg & now)]
+            contract = episode.contracts[call]
+            if contract.add <= now and not contract.delete & now:
+                continue  # an additional step: its effect holds already
+            unmet = _unmet(contract.pre, contract.neg, now)
             episode.calls.append(record)
             if not unmet:
                 self._write("start", episode, {"call": record.text})
                 return call
-            record.verdict, record.reason = "precondition", f"does not hold: {_words(unmet)}"
+            record.verdict, record.reason = "precondition", f"does not hold: {unmet}"
             episode.history.append(f"{record.text} not started: {record.reason}")
             episode.plan = []
             self._write("skill", episode, asdict(record))
@@ -226,9 +217,9 @@ class Executor:
         problem = Problem(episode.instruction, episode.things, now, episode.goal, scene_text, tuple(episode.history))
         clock = time.perf_counter()
         try:
-            plan: Plan = self.planner.plan(problem)
+            plan = self.planner.plan(problem)
         except PlanError as error:
-            self._end(episode, f"planner: {Failure(error.failure).value}", str(error))
+            self._end(episode, f"planner: {error.failure}", str(error))
             return False
         steps = list(plan.steps)
         episode.plans.append([{"skill": c.skill, "args": dict(c.args)} for c in steps])
@@ -249,8 +240,9 @@ class Executor:
             self._log.flush()
 
 
-def _words(literals: list[tuple[str, ...]]) -> str:
-    return ", ".join(f"{p}({', '.join(rest)})" if p != "not" else f"not {rest[0]}({', '.join(rest[1:])})" for p, *rest in literals)
+def _unmet(wanted: frozenset[Fact], unwanted: frozenset[Fact], now: frozenset[Fact]) -> str:
+    """What is missing and what is in the way, in words; empty where all is as it should be."""
+    return ", ".join([fact_text(f) for f in sorted(wanted - now)] + [f"not {fact_text(f)}" for f in sorted(unwanted & now)])
 
 
 def outcomes(episodes: list[Episode]) -> dict[str, int]:

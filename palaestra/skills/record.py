@@ -36,8 +36,7 @@ class Literal:
     negated: bool = False
 
 
-@struct.dataclass(kw_only=True)
-class View:
+class View(struct.PyTreeNode, kw_only=True):
     """What a skill's functions see of one environment."""
 
     scene: Scene
@@ -48,8 +47,7 @@ class View:
     args: jax.Array  # [2] int32: entities, in the order of the parameters; 0 where there is none
 
 
-@struct.dataclass(kw_only=True)
-class Start:
+class Start(struct.PyTreeNode, kw_only=True):
     """A state to begin in. What does not hold the precondition, or is not `valid`, is drawn again."""
 
     scene: Scene

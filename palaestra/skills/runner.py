@@ -27,8 +27,7 @@ class Outcome(IntEnum):
     DIVERGED = 5  # the physics of this environment went wrong
 
 
-@struct.dataclass(kw_only=True)
-class Motion:
+class Motion(struct.PyTreeNode, kw_only=True):
     """B environments and what each one is doing."""
 
     state: State
@@ -38,8 +37,7 @@ class Motion:
     outcome: jax.Array  # [B] int32, an Outcome
 
 
-@struct.dataclass(kw_only=True)
-class Sight:
+class Sight(struct.PyTreeNode, kw_only=True):
     """What the host decides on."""
 
     table: jax.Array  # [B, predicates, E, E] bool

@@ -16,8 +16,7 @@ LOST_FOR = 6  # control steps after which a failure is one
 ABSORBING = 50.0  # steps' worth of full reward that success pays at once: as if it lasted, at a discount of 0.98
 
 
-@struct.dataclass(kw_only=True)
-class SkillState:
+class SkillState(struct.PyTreeNode, kw_only=True):
     """One environment of one skill."""
 
     physics: PhysicsState
@@ -27,8 +26,7 @@ class SkillState:
     monitor: "Monitor"
 
 
-@struct.dataclass(kw_only=True)
-class Monitor:
+class Monitor(struct.PyTreeNode, kw_only=True):
     """How long a skill has run, and for how long it has looked finished or failed. Training and execution share it."""
 
     step: jax.Array  # [] int32

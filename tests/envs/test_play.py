@@ -73,7 +73,8 @@ def test_compilation_is_announced_before_the_first_picture(driver: Player) -> No
 
 
 @pytest.mark.parametrize(
-    ("key", "ahead", "sideways"), [(pygame.K_w, 1, 0), (pygame.K_UP, 1, 0), (pygame.K_s, -1, 0), (pygame.K_a, 0, 1), (pygame.K_RIGHT, 0, -1)]
+    ("key", "ahead", "sideways"),
+    [(pygame.K_w, 1, 0), (pygame.K_UP, 1, 0), (pygame.K_s, -1, 0), (pygame.K_a, 0, 1), (pygame.K_RIGHT, 0, -1)],
 )
 def test_base_drives_where_the_key_says(player: Player, key: int, ahead: int, sideways: int) -> None:
     before = joints(player)

@@ -190,6 +190,22 @@ def test_arguments_of_the_present_step_are_ringed(pictures: render.TopDown, scen
     assert np.abs(middle(ringed & ~plain) - pictures.locate(scene, (1.5, 0.0))).max() < 1.0
 
 
+def test_room_is_named_where_no_furniture_stands(pictures: render.TopDown, scene: Scene) -> None:
+    """The kitchen's name is in the upper left corner; with the table there, in the lower left one."""
+    lay = scene.layout
+    crowded = scene.replace(
+        layout=lay.replace(fixture_pos=np.where(lay.fixture_pos == np.float32(-2.3), np.float32(-2.75), lay.fixture_pos))
+    )
+    crowded.layout.fixture_pos[6, 1] = 1.25
+    ink = render.mix(render.FLOORS[ROOMS.index("kitchen")], render.INK, 0.5)
+    column, top = pictures.locate(scene, (-3.0, 1.5)).astype(int)
+    bottom = pictures.locate(scene, (-3.0, -1.5))[1].astype(int)
+    for shown, upper in ((scene, True), (crowded, False)):
+        words = near_colour(pictures.frame(shown, state(shown)), ink, 30)[:, column + 10 : column + 90]
+        assert (words[top + 8 : top + 30].sum() > 40) == upper
+        assert (words[bottom - 30 : bottom - 8].sum() > 40) != upper
+
+
 def test_trail_is_drawn(pictures: render.TopDown, scene: Scene) -> None:
     trail = np.stack([np.linspace(0.5, 2.5, 20), np.full(20, -1.2)], -1)
     changed = (pictures.frame(scene, state(scene)) != pictures.frame(scene, state(scene), trail=trail)).any(-1)
@@ -268,16 +284,22 @@ def test_film_decodes_to_what_was_written(tmp_path: Path, height: int, width: in
 
 
 def test_film_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), Film(tmp_path / "film.mp4") as film:
-        film.add(np.zeros((8, 8, 3), np.uint8))
-        raise KeyError
+    film = Film(tmp_path / "film.mp4")
+
+    def break_off() -> None:
+        with film:
+            film.add(np.zeros((8, 8, 3), np.uint8))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
     film.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_film_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PalaestraError, match="cannot write into .* Fix: choose another folder"):
+    with pytest.raises(PalaestraError, match=r"cannot write into .* Fix: choose another folder"):
         Film(tmp_path / "file" / "film.mp4")
     with pytest.raises(PalaestraError, match=r"expected one that ends in \.mp4"):
         Film(tmp_path / "film.gif")

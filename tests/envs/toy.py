@@ -7,8 +7,7 @@ from flax import struct
 from palaestra.envs.types import TimeStep, restart, select, termination, transition, truncation
 
 
-@struct.dataclass(kw_only=True)
-class ToyState:
+class ToyState(struct.PyTreeNode, kw_only=True):
     mark: jax.Array  # [] in [-1, 1], names the episode
     length: jax.Array  # [] int32, steps until it ends
     step: jax.Array  # [] int32

@@ -121,7 +121,7 @@ def test_the_world_itself_is_left_alone(camera: Camera) -> None:
 
 
 def test_what_is_asked_wrongly(camera: Camera) -> None:
-    with pytest.raises(ValueError, match="unknown view 'hous'; expected one of: house, robot. Did you mean 'house'?"):
+    with pytest.raises(ValueError, match=r"unknown view 'hous'; expected one of: house, robot. Did you mean 'house'?"):
         picture(camera, layout(), view="hous")
     other = Camera(world(SPEC), 64, 64)
     other.close()
@@ -132,7 +132,7 @@ def test_what_is_asked_wrongly(camera: Camera) -> None:
 
 def run(code: str, **env: str) -> "subprocess.CompletedProcess[str]":
     code = "from palaestra.sim.camera import Camera\nfrom palaestra.sim.world import WorldSpec, world\n" + code
-    whole = {k: v for k, v in os.environ.items() if k != "MUJOCO_GL"} | env
+    whole = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")} | env
     return subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], env=whole, capture_output=True, text=True)
 
 

@@ -1,0 +1,167 @@
+"""Generated houses against an independent reading of the rules: grids, boxes and physics instead of the generator's own code."""
+
+from collections import deque
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from palaestra.envs import language, names, tasksets
+from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON
+from palaestra.sim.errors import UnknownNameError
+from palaestra.skills.planners import Problem, planner
+from tests.envs.worlds import env, one, tasks
+
+CELL = 0.05
+
+
+def solid_boxes(spec, scene):
+    """(centre, half) in the plane of all fixtures in use."""
+    lay = scene.layout
+    return [(lay.fixture_pos[i, :2], lay.fixture_half[i, :2]) for i in range(spec.fixtures) if scene.fixture_used[i]]
+
+
+def free_cells(spec, scene, clearance):
+    """A grid over the house: which cells a disc of this radius may be centred in."""
+    axis = np.arange(-3.5, 3.5, CELL) + CELL / 2
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    points = np.stack([x, y], -1)
+    free = np.ones(x.shape, bool)
+    for centre, half in solid_boxes(spec, scene):
+        gap = np.maximum(np.abs(points - centre) - half, 0)
+        free &= np.linalg.norm(gap, axis=-1) > clearance
+    return axis, free
+
+
+def flood(axis, free, start):
+    cell = tuple(np.argmin(np.abs(axis - c)) for c in start)
+    seen = np.zeros_like(free)
+    queue = deque([cell])
+    seen[cell] = True
+    while queue:
+        i, j = queue.popleft()
+        for a, b in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)):
+            if 0 <= a < len(axis) and 0 <= b < len(axis) and free[a, b] and not seen[a, b]:
+                seen[a, b] = True
+                queue.append((a, b))
+    return seen
+
+
+def test_nothing_overlaps():
+    batch, spec = tasks(), env().world.spec
+    for i in range(256):
+        scene = one(batch.scene, i)
+        lay = scene.layout
+        recep = list(range(spec.walls, spec.fixtures))
+        for a in recep:
+            for b in range(spec.fixtures):
+                if a == b or not scene.fixture_used[b] or (b in recep and b < a):
+                    continue
+                gap = np.abs(lay.fixture_pos[a, :2] - lay.fixture_pos[b, :2]) - lay.fixture_half[a, :2] - lay.fixture_half[b, :2]
+                assert gap.max() > 0.0, (i, a, b)
+        used = np.flatnonzero(lay.object_used)
+        for o in used:
+            on_floor = lay.object_pos[o, 2] < 0.05
+            for centre, half in solid_boxes(spec, scene):
+                gap = np.abs(lay.object_pos[o, :2] - centre) - half
+                assert not on_floor or gap.max() > lay.object_half[o], (i, o)
+            for p in used:
+                if p != o:
+                    assert np.linalg.norm(lay.object_pos[o] - lay.object_pos[p]) > 0.15, (i, o, p)
+
+
+def test_the_robot_can_drive_up_to_everything():
+    """Flood fill of a grid, for a disc of the base's radius: every room, and within 0.6 m of every thing."""
+    batch, spec = tasks(), env().world.spec
+    for i in range(96):
+        scene = one(batch.scene, i)
+        lay = scene.layout
+        axis, free = free_cells(spec, scene, env().world.body.base_radius + 0.02)
+        seen = flood(axis, free, lay.robot_q[:2])
+        x, y = np.meshgrid(axis, axis, indexing="ij")
+        points = np.stack([x, y], -1)[seen]
+        for r in np.flatnonzero(scene.room_used):
+            low, high = scene.room[r, :2], scene.room[r, 2:]
+            assert ((points > low + 0.35) & (points < high - 0.35)).all(-1).any(), (i, "room", r)
+        targets = [(lay.object_pos[o, :2], np.zeros(2)) for o in np.flatnonzero(lay.object_used)]
+        targets += [(lay.fixture_pos[j, :2], lay.fixture_half[j, :2]) for j in range(spec.walls, spec.fixtures)]
+        for centre, half in targets:
+            gap = np.linalg.norm(np.maximum(np.abs(points - centre) - half, 0), axis=-1)
+            assert gap.min() < 0.6, (i, centre)
+
+
+def test_scenes_settle_without_motion():
+    e = env()
+    batch = tasks()
+    state, _ = jax.jit(jax.vmap(e.reset))(jax.random.split(jax.random.key(0), 256), batch)
+    step = jax.jit(jax.vmap(e.step))
+    start = np.asarray(state.physics.qpos)
+    for _ in range(20):
+        state, _ = step(state, jnp.zeros((256, e.action_size)))
+    moved = np.abs(np.asarray(state.physics.qpos) - start)
+    used = np.repeat(batch.scene.layout.object_used, 7, axis=1)
+    assert moved[:, 6:][used].max() < 3e-3
+    assert not np.asarray(state.physics.diverged).any()
+
+
+def test_rooms_counts_and_variety():
+    batch = tasks()
+    rooms = batch.scene.room_used.sum(1)
+    assert set(rooms) == {1, 2, 3, 4}
+    goals = batch.goal.used.sum(1)
+    assert set(goals) == {1, 2, 3}
+    assert set(batch.goal.predicate[batch.goal.used]) == {NEAR, HOLDING, ON, INSIDE, IN_ROOM}
+    assert len(np.unique(batch.scene.layout.robot_q[:, :2], axis=0)) == 256
+
+
+def test_equal_keys_equal_tasks_and_vmap_equals_one():
+    e = env()
+    key = jax.random.split(jax.random.key(7), 256)[5]
+    alone = jax.device_get(jax.jit(e.sample_task)(key))
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(one(tasks(), 5)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_names_are_unique_in_every_scene():
+    spec = env().world.spec
+    for i in range(256):
+        found = [t.name for t in names.entities(spec, one(tasks().scene, i))]
+        assert len(found) == len(set(found))
+
+
+def test_colours_kept_for_the_test_split_occur_in_it_alone():
+    def pairs(split):
+        batch, spec = tasks("rearrange", split), env().world.spec
+        kind = np.arange(spec.objects) >= spec.cubes
+        used = batch.scene.layout.object_used
+        kinds = np.broadcast_to(kind, used.shape)[used]
+        return set(zip(kinds.tolist(), batch.scene.object_colour[used].tolist(), strict=True))
+
+    train, test = pairs("train"), pairs("test")
+    assert len(train) == 8
+    assert len(test) == 12
+    assert train < test
+
+
+def test_the_oracle_proves_every_task_solvable():
+    e, batch = env(), tasks()
+    oracle = planner("oracle")
+    state, _ = jax.jit(jax.vmap(e.reset))(jax.random.split(jax.random.key(0), 256), batch)
+    table = np.asarray(jax.jit(jax.vmap(lambda s: e.perceive(s)[1]))(state))
+    lengths = []
+    for i in range(256):
+        things = names.entities(e.world.spec, one(batch.scene, i))
+        now = names.facts(things, table[i])
+        goal = frozenset(language.goal_facts(e.world.spec, one(batch, i)))
+        assert not goal <= now, "a task must not be solved already"
+        lengths.append(len(oracle.plan(Problem("", things, now, goal)).steps))
+    assert min(lengths) >= 1
+    assert max(lengths) >= 8
+
+
+def test_unknown_sets_and_splits_name_the_valid_ones():
+    with pytest.raises(UnknownNameError, match=r"unknown task set 'rearange'.*rearrange-1.*Did you mean 'rearrange'"):
+        tasksets.task_set("rearange")
+    with pytest.raises(UnknownNameError, match="unknown split 'dev'.*test, train, validation"):
+        tasksets.TaskSetEnv("rearrange", "dev")
