@@ -1,4 +1,7 @@
-"""Switches of the whole suite: strict dtypes, warnings as errors (pyproject.toml), headless pygame, one cache for XLA."""
+"""Switches of the whole suite: warnings as errors (pyproject.toml), headless pygame, one cache for XLA.
+
+Strict dtype promotion is on for our own programs (`tests/contract`), not for all: optax's schedules rely on promotion.
+"""
 
 import os
 from pathlib import Path
@@ -9,7 +12,6 @@ os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 import jax
 import pytest
 
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 _CACHE = Path(__file__).parent.parent / ".venv" / "xla-cache"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

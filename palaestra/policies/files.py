@@ -45,7 +45,7 @@ def _named(tree: Any) -> dict[str, np.ndarray]:
     """Every leaf by its path; keys of random streams as their bits."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.ascontiguousarray(jax.random.key_data(x) if _is_key(x) else x)
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(jax.random.key_data(x) if _is_key(x) else x, order="C")
         for path, x in leaves
     }
 

@@ -24,9 +24,9 @@ class Recipe:
 
 
 RECIPES = {
-    "skill/navigate": Recipe(6_000_000),
-    "skill/pick": Recipe(8_000_000, easy=0.3),
-    "skill/place": Recipe(10_000_000, easy=0.2, ppo=PPO(hyper=Hyper(entropy=4e-3))),
+    "skill/navigate": Recipe(5_000_000),
+    "skill/pick": Recipe(5_000_000, easy=0.3),
+    "skill/place": Recipe(4_000_000, easy=0.2),
 }
 _TASK_SET = Recipe(20_000_000, ppo=PPO(hidden=(256, 256), hyper=Hyper(gamma=0.995, reward_scale=1.0)))
 

@@ -14,7 +14,7 @@ _CLOSED = 0.053  # m, a finger's set point when it holds
 
 
 def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
-    """Whether the robot at q [6] touches something [] bool. `held`: the object in the hand, -1 for none."""
+    """Whether the robot at q [6] touches something, or is outdoors [] bool. `held`: the object in the hand, -1 for none."""
     spec, body, lay = world.spec, world.body, scene.layout
     number = jnp.arange(spec.objects)
     obj, half = lay.object_pos, lay.object_half
@@ -29,7 +29,8 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array) -> jax.A
     def to_objects(xy: jax.Array) -> jax.Array:
         return jnp.where(solid, jnp.linalg.norm(xy - obj[:, :2], axis=-1) - 1.42 * half, jnp.inf)
 
-    hit = (to_fixtures(q[:2]) < body.base_radius + 0.02).any()
+    indoors = ((q[:2] > scene.room[:, :2]) & (q[:2] < scene.room[:, 2:])).all(-1) & scene.room_used
+    hit = ~indoors.any() | (to_fixtures(q[:2]) < body.base_radius + 0.02).any()
     hit |= ((to_objects(q[:2]) < body.base_radius + 0.02) & (obj[:, 2] < 0.30)).any()
     forward, left = jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), jnp.stack([-jnp.sin(q[2]), jnp.cos(q[2])])
     under = body.grip_height + q[3] - jnp.where(held >= 0, 0.05, 0.035)

@@ -1,0 +1,150 @@
+"""What every environment must do. A new one joins by one line in ENVIRONMENTS."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from palaestra.envs.autoreset import AutoReset
+from palaestra.envs.env import advance
+from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv
+from palaestra.skills.library import SKILLS
+from palaestra.skills.training import SkillEnv
+
+ENVIRONMENTS = {
+    **{f"skill/{name}": functools.partial(SkillEnv, skill) for name, skill in SKILLS.items()},
+    **{name: functools.partial(TaskSetEnv, name) for name in TASK_SETS if name in ("rearrange", "rearrange-4")},
+}
+
+
+@pytest.fixture(scope="module", params=sorted(ENVIRONMENTS))
+def env(request):
+    return ENVIRONMENTS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def programs(env):
+    """Compiled once for the module: begin and step of 3 environments."""
+    return jax.jit(jax.vmap(env.begin)), jax.jit(jax.vmap(env.step))
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return jax.random.split(jax.random.key(11), 3)
+
+
+def random_actions(env, steps, count):
+    return np.random.default_rng(0).uniform(-1, 1, (steps, count, env.action_size)).astype(np.float32)
+
+
+def test_dtypes_are_strict_and_shapes_as_declared(env):
+    with jax.numpy_dtype_promotion("strict"):
+        state, first = jax.eval_shape(env.begin, jax.random.key(0))
+        after, timestep = jax.eval_shape(env.step, state, jnp.zeros(env.action_size))
+    for ts in (first, timestep):
+        assert ts.observation.shape == (env.observation_size,)
+        assert ts.observation.dtype == ts.reward.dtype == jnp.float32
+        assert ts.terminated.dtype == ts.truncated.dtype == bool
+        assert {"success", "diverged"} <= set(ts.metrics)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
+
+
+def test_random_episodes_are_finite_bounded_and_deterministic(env, programs, keys):
+    begin, step = programs
+    ends = []
+    for _ in range(2):
+        state, timestep = begin(keys)
+        assert not np.asarray(timestep.done).any()
+        for action in random_actions(env, 25, 3):
+            state, timestep = step(state, jnp.asarray(action))
+            obs = np.asarray(timestep.observation)
+            assert np.isfinite(obs).all()
+            assert (np.abs(obs) <= 10).all()
+            assert np.isfinite(np.asarray(timestep.reward)).all()
+        ends.append(timestep)
+    for a, b in zip(jax.tree.leaves(ends[0]), jax.tree.leaves(ends[1]), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_vmap_equals_one_at_a_time(env, programs, keys):
+    begin, step = programs
+    action = jnp.asarray(random_actions(env, 1, 3)[0])
+    state, _ = begin(keys)
+    after, timestep = step(state, action)
+    one = jax.tree.map(lambda x: x[1], state)
+    after_one, timestep_one = jax.jit(env.step)(one, action[1])
+    np.testing.assert_array_equal(np.asarray(after.physics.bits[1]), np.asarray(after_one.physics.bits))
+    np.testing.assert_allclose(np.asarray(timestep.observation[1]), np.asarray(timestep_one.observation), atol=1e-5)
+
+
+def test_compiles_once(env, keys):
+    step = jax.jit(jax.vmap(env.step))
+    state, _ = jax.jit(jax.vmap(env.begin))(keys)
+    for action in random_actions(env, 3, 3):
+        state, _ = step(state, jnp.asarray(action))
+    assert step._cache_size() == 1
+
+
+def test_actions_beyond_the_bounds_are_clipped(env, programs, keys):
+    begin, step = programs
+    state, _ = begin(keys)
+    action = jnp.asarray(random_actions(env, 1, 3)[0])
+    far, _ = step(state, jnp.sign(action) * 50.0)
+    edge, _ = step(state, jnp.sign(action))
+    np.testing.assert_array_equal(np.asarray(far.physics.bits), np.asarray(edge.physics.bits))
+
+
+def test_a_nan_action_ends_that_environment_alone(env, programs, keys):
+    begin, step = programs
+    state, _ = begin(keys)
+    action = random_actions(env, 1, 3)[0]
+    clean, good = step(state, jnp.asarray(action))
+    action[1, 0] = np.nan
+    after, timestep = step(state, jnp.asarray(action))
+    np.testing.assert_array_equal(np.asarray(timestep.metrics["diverged"]), [False, True, False])
+    np.testing.assert_array_equal(np.asarray(timestep.truncated)[1], True)
+    assert not np.asarray(timestep.terminated)[1]
+    assert np.isfinite(np.asarray(timestep.observation)).all()
+    for i in (0, 2):
+        np.testing.assert_array_equal(np.asarray(after.physics.bits[i]), np.asarray(clean.physics.bits[i]))
+        np.testing.assert_array_equal(np.asarray(timestep.reward[i]), np.asarray(good.reward[i]))
+
+
+def test_a_diverged_simulation_is_truncated_with_a_reason(env, programs, keys):
+    begin, step = programs
+    state, _ = begin(keys)
+    rows = np.asarray(state.physics.bits).copy().view(np.float64)
+    rows[2, 2] = np.inf
+    broken = state.replace(physics=state.physics.replace(bits=jnp.asarray(rows.view(np.uint32))))
+    _, timestep = step(broken, jnp.zeros((3, env.action_size)))
+    np.testing.assert_array_equal(np.asarray(timestep.metrics["diverged"]), [False, False, True])
+    assert np.asarray(timestep.truncated)[2]
+    assert not np.asarray(timestep.terminated)[2]
+
+
+def test_auto_reset_keeps_the_terminal_observation_and_begins_a_fresh_task(env, keys):
+    envs = AutoReset(env, 3)
+    state, _ = jax.jit(envs.reset)(keys)
+    step, alone = jax.jit(envs.step), jax.jit(jax.vmap(env.step))
+    action = np.zeros((3, env.action_size), np.float32)
+    action[1] = np.nan  # ends environment 1
+    _, want = alone(state.env, jnp.asarray(action))
+    before = np.asarray(state.env.physics.parameters)
+    after, timestep = step(state, jnp.asarray(action))
+    np.testing.assert_allclose(np.asarray(timestep.observation), np.asarray(want.observation), atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(after.episode), [1, 2, 1])
+    assert (np.asarray(after.env.physics.parameters)[1] != before[1]).any(), "a fresh task, not the first one again"
+    np.testing.assert_array_equal(np.asarray(after.env.physics.parameters)[[0, 2]], before[[0, 2]])
+    fresh = env.begin(jax.random.fold_in(keys[1], 1))[1].observation
+    np.testing.assert_allclose(np.asarray(after.observation[1]), np.asarray(fresh), atol=1e-5)
+
+
+def test_zero_action_stands_still(env, programs, keys):
+    begin, _ = programs
+    state, _ = begin(keys)
+    one = jax.tree.map(lambda x: x[0], state)
+    for _ in range(5):
+        one, _ = advance(env.engine, one, jnp.zeros(len(env.world.body.action_names)))
+    np.testing.assert_allclose(np.asarray(one.physics.qpos[:3]), np.asarray(state.physics.qpos[0, :3]), atol=2e-3)

@@ -1,0 +1,138 @@
+"""What every skill must do. The library is the list."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from palaestra.envs.names import Entity
+from palaestra.policies.evaluate import evaluation_keys
+from palaestra.sim.errors import UnknownNameError
+from palaestra.skills.library import SKILLS, skill
+from palaestra.skills.operators import contracts, json_schema, prompt_text
+from palaestra.skills.shipped import WEIGHTS, card, learned
+from palaestra.skills.training import HELD_FOR, LOST_FOR, Monitor, SkillEnv
+
+THINGS = (
+    Entity(0, "robot", "robot"),
+    Entity(1, "red_cube", "cube", "red", "small"),
+    Entity(3, "blue_table", "table", "blue"),
+    Entity(5, "green_bin", "bin", "green"),
+    Entity(7, "kitchen", "room"),
+)
+
+
+@pytest.fixture(scope="module", params=sorted(SKILLS))
+def record(request):
+    return SKILLS[request.param]
+
+
+@pytest.fixture(scope="module")
+def started(record):
+    """64 start states, over the whole precondition."""
+    env = SkillEnv(record)
+    state, timestep = jax.jit(jax.vmap(env.begin))(evaluation_keys(3, 64))
+    return env, state, timestep
+
+
+def test_the_precondition_holds_at_every_start_and_the_effect_does_not(record, started):
+    env, state, _ = started
+    seen = jax.jit(jax.vmap(env.view))(state)
+    assert np.asarray(jax.vmap(lambda v: record.holds(record.precondition, v))(seen)).all()
+    done = jax.vmap(lambda v: record.holds(record.effect, v) & record.finished(env.world, v))(seen)
+    assert not np.asarray(done).any()
+
+
+def test_starts_touch_nothing_and_stay_where_they_are(record, started):
+    env, state, _ = started
+    step = jax.jit(jax.vmap(env.engine.step))
+    ctrl = state.ctrl.at[:, :3].set(0.0)
+    physics = state.physics
+    for _ in range(10):
+        physics = step(physics, ctrl)
+    moved = np.abs(np.asarray(physics.qpos - state.physics.qpos))
+    assert (moved[:, :2].max(1) < 0.01).mean() > 0.97, "a start inside a wall would be pushed out"
+    inside = [(np.abs(np.asarray(state.scene.room)[i]).max() > 0) for i in range(64)]
+    assert all(inside)
+    robot = np.asarray(state.physics.qpos[:, :2])
+    room, used = np.asarray(state.scene.room), np.asarray(state.scene.room_used)
+    indoors = ((robot[:, None] > room[..., :2]) & (robot[:, None] < room[..., 2:])).all(-1) & used
+    assert indoors.any(1).all(), "a start out of doors could never succeed"
+
+
+def test_rewards_lie_between_zero_and_one(record, started):
+    env, state, _ = started
+    reward = jax.jit(jax.vmap(lambda s: record.reward(env.world, env.view(s))))
+    assert ((np.asarray(reward(state)) >= 0) & (np.asarray(reward(state)) <= 1)).all()
+
+
+def test_the_policy_drives_its_own_components_only(record):
+    env = SkillEnv(record)
+    full = record.full_action(env.world, jnp.ones(record.action_size))
+    assert full.shape == (len(env.world.body.action_names),)
+    np.testing.assert_array_equal(np.flatnonzero(np.asarray(full)), sorted(record.commands))
+
+
+def test_everything_is_derived_from_the_record(record):
+    calls = [c for c in contracts([record], THINGS)]
+    assert calls
+    for call in calls:
+        assert list(call.args) == [p.name for p in record.params]
+    schema = json_schema([record], THINGS)
+    assert schema["properties"]["steps"]["items"]["anyOf"][0]["properties"]["skill"]["enum"] == [record.name]
+    assert record.doc in prompt_text([record])
+    assert record.name in prompt_text([record])
+
+
+def test_functions_take_world_and_view(record):
+    for function in (record.observe, record.reward, record.finished, record.failed):
+        assert list(inspect.signature(function).parameters) == ["world", "view"]
+
+
+def test_weights_are_shipped_with_a_card_that_names_them(record):
+    loaded = learned(record)
+    assert loaded.act(jnp.zeros(record.observation_size)).shape == (record.action_size,)
+    about = card(record)
+    assert about["skill"] == record.name
+    assert about["n"] >= 1000
+    low, high = about["interval"]
+    assert low <= about["value"] <= high
+    from palaestra.policies.files import file_hash
+
+    assert about["weights"] == file_hash(WEIGHTS / f"{record.name}.safetensors"), "measure again: palaestra card"
+
+
+def test_all_weights_together_are_small():
+    assert sum(p.stat().st_size for p in WEIGHTS.glob("*.safetensors")) < 5_000_000
+
+
+@pytest.mark.slow
+def test_the_shipped_policy_succeeds(record):
+    """A coarse guard, on few episodes; the figures are those of `palaestra eval`."""
+    from palaestra.policies.evaluate import evaluate
+
+    loaded = learned(record)
+    result = evaluate(SkillEnv(record), loaded.network, loaded.policy, 64, seed=5)
+    assert result.success.mean() > 0.85
+
+
+def test_success_must_last_and_failure_be_certain():
+    monitor = Monitor.new()
+    for i in range(HELD_FOR):
+        assert not monitor.succeeded
+        monitor = monitor.update(jnp.asarray(True), jnp.asarray(False))
+        assert int(monitor.step) == i + 1
+    assert monitor.succeeded
+    monitor = monitor.update(jnp.asarray(False), jnp.asarray(True))
+    assert not monitor.succeeded
+    for _ in range(LOST_FOR - 1):
+        assert not monitor.lost
+        monitor = monitor.update(jnp.asarray(False), jnp.asarray(True))
+    assert monitor.lost
+
+
+def test_an_unknown_skill_names_the_valid_ones():
+    with pytest.raises(UnknownNameError, match="unknown skill 'pik'; expected one of: navigate, pick, place. Did you mean 'pick'"):
+        skill("pik")

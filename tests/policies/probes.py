@@ -1,0 +1,43 @@
+"""Tiny environments with known answers: each isolates one thing that a learner must get right."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from palaestra.envs.types import TimeStep, restart, select, termination, transition, truncation
+
+
+class ProbeState(struct.PyTreeNode, kw_only=True):
+    step: jax.Array
+    sign: jax.Array  # ±1, drawn at reset
+
+
+class Probe:
+    """An `Env` of `length` steps whose reward is `reward(sign, step, action)`; the observation is (sign or 0, step)."""
+
+    name = "probe"
+    observation_size = 2
+    action_size = 1
+
+    def __init__(self, reward, length: int = 1, *, shows_sign: bool = True, truncates: bool = False):
+        self._reward, self.horizon = reward, length
+        self.shows_sign, self.truncates = shows_sign, truncates
+
+    def _observe(self, state: ProbeState) -> jax.Array:
+        step = jnp.zeros(()) if self.truncates else state.step.astype(jnp.float32)
+        return jnp.stack([jnp.where(self.shows_sign, state.sign, 0.0), step])
+
+    def begin(self, key: jax.Array) -> tuple[ProbeState, TimeStep]:
+        sign = jnp.where(jax.random.bernoulli(key), 1.0, -1.0)
+        state = ProbeState(step=jnp.zeros((), jnp.int32), sign=sign)
+        return state, restart(self._observe(state), {"success": jnp.asarray(False)})
+
+    def step(self, state: ProbeState, action: jax.Array) -> tuple[ProbeState, TimeStep]:
+        reward = self._reward(state.sign, state.step, action[0])
+        state = state.replace(step=state.step + 1)
+        over = state.step >= self.horizon
+        obs, metrics = self._observe(state), {"success": over & (state.sign > 0)}
+        cut = over & self.truncates
+        return state, select(
+            over & ~cut, cut, termination(obs, reward, metrics), truncation(obs, reward, metrics), transition(obs, reward, metrics)
+        )
