@@ -107,6 +107,23 @@ class Bench:
 
 
 @dataclass
+class Admit:
+    """Measure a run's policy and ship it with its card, if it passes the skill's gate."""
+
+    id: tyro.conf.Positional[str]  # a skill
+    run_folder: tyro.conf.Positional[Path]  # of the training run
+    episodes: int = 2000
+    seed: int = 0
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.measure import admit
+
+        finish(admit(self.id, self.run_folder, self.episodes, self.seed), self.json)
+        return 0
+
+
+@dataclass
 class Skills:
     """List the skills: what they do, take and need, and how well they were measured to work."""
 
@@ -125,6 +142,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Admit, tyro.conf.subcommand("admit")]
     | Annotated[Skills, tyro.conf.subcommand("skills")]
 )
 

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as iio
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +12,11 @@ from rich.console import Console
 
 from palaestra.envs import language, parser
 from palaestra.envs.film import Film
-from palaestra.envs.render import TopDown, contact_sheet
+from palaestra.envs.render import TopDown, colours, contact_sheet, floors, save_png
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import State, Task
+from palaestra.sim.camera import Camera
+from palaestra.sim.errors import PalaestraError
 from palaestra.skills.executor import Episode, Executor, open_log
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import planner
@@ -37,6 +38,7 @@ class _Director:
         self.frames: list[np.ndarray] = []
         self._look = jax.jit(lambda state: env.literals(state))
         self._told = 0
+        self.last: State | None = None
 
     def __call__(self, states: State, episodes: list[Episode]) -> None:
         episode = episodes[0]
@@ -64,6 +66,7 @@ class _Director:
             current=max(current, done) if call is None or call.verdict != "succeeded" else current + 1,
         )
         self.film.add(frame)
+        self.last = state
         self.frames.append(frame)
 
     def tell(self, episode: Episode) -> None:
@@ -104,7 +107,8 @@ def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *
     frames = director.frames
     if frames:
         chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(_SHEET, len(frames))).astype(int)]
-        iio.imwrite(folder / "sheet.png", contact_sheet(chosen, 3))
+        save_png(folder / "sheet.png", contact_sheet(chosen, 3))
+    _photograph(env, task, director.last, folder / "camera.png", console)
     verdict = "[bold green]The goal holds." if episode.success else f"[bold red]The goal does not hold: {episode.outcome}.[/] {episode.detail}"
     console.print(f"\n{verdict}[/]")
     console.print(f"{episode.step / FPS:.0f} s of simulated time in {time.perf_counter() - clock:.0f} s. Film, contact sheet and log: {folder}/")
@@ -112,6 +116,21 @@ def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *
         report = {"name": "demo", "value": float(episode.success), "folder": str(folder), "seconds": time.perf_counter() - clock}
         print(json.dumps(report | episode.report()))
     return 0 if episode.success else 1
+
+
+def _photograph(env: TaskSetEnv, task: Task, state: State | None, path: Path, console: Console) -> None:
+    """The last state as a camera sees it, where OpenGL is there; a line that says what is missing where it is not."""
+    if state is None:
+        return
+    try:
+        with Camera(env.world, 640, 960) as camera:
+            objects, receptacles = colours(task.scene)
+            picture = camera.image(
+                state.physics.qpos, task.scene.layout, object_rgba=objects, receptacle_rgba=receptacles, floors=floors(task.scene)
+            )
+        save_png(path, picture)
+    except PalaestraError as error:
+        console.print(f"[dim]No camera image: {error}[/]")
 
 
 class _Telling:

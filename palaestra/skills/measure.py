@@ -10,13 +10,13 @@ import numpy as np
 
 from palaestra.envs.tasksets import SPLITS, TaskSetEnv
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
-from palaestra.policies.files import file_hash
+from palaestra.policies.files import file_hash, write_atomically
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.executor import Executor, outcomes
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import planner
 from palaestra.skills.recipes import full_id
-from palaestra.skills.shipped import WEIGHTS, card, learned
+from palaestra.skills.shipped import CARDS, WEIGHTS, card, learned
 from palaestra.skills.training import SkillEnv
 
 if TYPE_CHECKING:
@@ -120,45 +120,72 @@ def by_group(values: np.ndarray, success: np.ndarray, edges: list[float]) -> dic
         inside = (values >= low) & (values < high)
         if inside.any():
             won, n = int(success[inside].sum()), int(inside.sum())
-            groups[f"{low:g}..{high:g}"] = [won / n, *wilson(won, n), n]
+            groups[f"{low:g}..{high:g}"] = [*(round(x, 4) for x in (won / n, *wilson(won, n))), n]
     return groups
 
 
-def make_card(name: str, episodes: int, seed: int, training: dict[str, Any]) -> dict[str, Any]:
-    """The card of a skill: how it was trained, and how it was measured, overall and by context."""
-    skill, env = SKILLS[name], SkillEnv(SKILLS[name])
-    loaded = learned(skill)
+def admit(name: str, run: Path, episodes: int, seed: int) -> dict[str, Any]:
+    """Measure a run's policy and, where it passes the skill's gate, ship it with its card; refused otherwise, and nothing changes."""
+    skill = SKILLS[full_id(name).removeprefix("skill/")]
+    weights = run / "policy.safetensors"
+    loaded, env = learned(skill, weights), SkillEnv(skill)
     result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
-    start, _ = jax.jit(jax.vmap(env.begin))(evaluation_keys(seed, episodes))
-    entity = np.asarray(start.args[:, 0])
-    lay = start.scene.layout
-    views = jax.jit(jax.vmap(env.view))(start)
-    away = np.linalg.norm(np.asarray(views.geo.position)[np.arange(episodes), entity, :2] - np.asarray(views.geo.robot), axis=-1)
-    context = {"distance_m": by_group(away, result.success, [0, 0.3, 0.6, 1.0, 2.0, 4.0, 8.0])}
-    if name != "navigate":
-        half = np.asarray(lay.object_half)[np.arange(episodes), entity - 1]
-        context["object_half_size_m"] = by_group(half, result.success, [0.02, 0.03, 0.04])
-        context["object_is_ball"] = by_group((entity - 1 >= env.world.spec.cubes).astype(float), result.success, [0, 1, 2])
-        context["lift_at_start_m"] = by_group(np.asarray(lay.robot_q)[:, 3], result.success, [-0.3, -0.15, 0.0, 0.15, 0.3])
-    else:
-        context["rooms"] = by_group(np.asarray(start.scene.room_used).sum(1), result.success, [1, 2, 3, 4, 5])
-        context["holds_something"] = by_group(np.asarray(views.geo.grasped).any(1).astype(float), result.success, [0, 1, 2])
-    if name == "pick":
-        support = np.asarray(views.geo.support)[np.arange(episodes), entity - 1]
-        context["on_a_table"] = by_group((support > 0.05).astype(float), result.success, [0, 1, 2])
-    if name == "place":
-        to_bin = np.asarray(start.args[:, 1]) >= 1 + env.world.spec.objects + env.world.spec.tables
-        context["into_a_bin"] = by_group(to_bin.astype(float), result.success, [0, 1, 2])
+    summary = result.summary()
+    low = summary["interval"][0]
+    if low < skill.gate:
+        raise PalaestraError(f"{weights}: success {summary['value']:.3f}, at least {low:.3f} with 95% confidence; the gate is {skill.gate}")
     lost = int(result.metrics["lost"].sum())
-    return {
-        "skill": name,
+    config = json.loads((run / "config.json").read_text())
+    about = {
+        "skill": skill.name,
         "version": skill.version,
-        **result.summary(),
+        **summary,
+        "gate": skill.gate,
         "failures": {"lost": lost, "timeout": episodes - int(result.success.sum()) - lost},
-        "context": context,
-        "measured_with": f"palaestra eval skill/{name} --episodes {episodes} --seed {seed}",
-        "training": training,
-        "weights": file_hash(WEIGHTS / f"{name}.safetensors"),
+        "context": _by_context(skill.name, env, result.success, evaluation_keys(seed, episodes)),
+        "measured_with": f"palaestra eval skill/{skill.name} --episodes {episodes} --seed {seed}",
+        "training": {
+            "command": f"palaestra train {skill.name} --seed {config['seed']}",
+            "steps": config["steps"],
+            "easy": config["easy"],
+            "minutes": round((weights.stat().st_mtime - (run / "config.json").stat().st_mtime) / 60, 1),
+            "ppo": config["ppo"],
+        },
+        "weights": file_hash(weights),
     }
+    write_atomically(WEIGHTS / f"{skill.name}.safetensors", weights.read_bytes())
+    write_atomically(CARDS / f"{skill.name}.json", (json.dumps(about, indent=1) + "\n").encode())
+    return {"name": f"admit skill/{skill.name}", **summary, "gate": skill.gate, "card": str(CARDS / f"{skill.name}.json")}
 
 
+def _by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) -> dict[str, Any]:
+    """Success by distance, size, shape, and where things stood at the start."""
+    start, _ = jax.jit(jax.vmap(env.begin))(keys)
+    n, spec = len(success), env.world.spec
+    entity, lay = np.asarray(start.args[:, 0]), start.scene.layout
+    seen = jax.jit(jax.vmap(env.view))(start)
+    yes_no = [0.0, 1.0, 2.0]
+    if name == "navigate":
+        target = np.asarray(seen.geo.position)[np.arange(n), entity, :2]
+        away = np.linalg.norm(target - np.asarray(seen.geo.robot), axis=-1)
+        return {
+            "distance_m": by_group(away, success, [0, 1, 2, 3, 4, 6]),
+            "rooms": by_group(np.asarray(start.scene.room_used).sum(1), success, [1, 2, 3, 4, 5]),
+            "holds_something": by_group(np.asarray(seen.geo.grasped).any(1).astype(float), success, yes_no),
+        }
+    half = np.asarray(lay.object_half)[np.arange(n), entity - 1]
+    lift = np.asarray(lay.robot_q)[:, 3]
+    context = {
+        "object_half_size_m": by_group(half, success, [0.02, 0.03, 0.04]),
+        "object_is_ball": by_group((entity - 1 >= spec.cubes).astype(float), success, yes_no),
+        "lift_at_start_m": by_group(lift, success, [-0.3, -0.15, 0.0, 0.15, 0.3]),
+    }
+    goal = entity if name == "pick" else np.asarray(start.args[:, 1])
+    away = np.linalg.norm(np.asarray(seen.geo.position)[np.arange(n), goal, :2] - np.asarray(seen.geo.robot), axis=-1)
+    context["distance_m"] = by_group(away, success, [0, 0.3, 0.45, 0.6, 1.2])
+    if name == "pick":
+        support = np.asarray(seen.geo.support)[np.arange(n), entity - 1]
+        context["on_a_table"] = by_group((support > 0.05).astype(float), success, yes_no)
+    else:
+        context["into_a_bin"] = by_group((goal >= 1 + spec.objects + spec.tables).astype(float), success, yes_no)
+    return context

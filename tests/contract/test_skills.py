@@ -76,7 +76,7 @@ def test_the_policy_drives_its_own_components_only(record):
 
 
 def test_everything_is_derived_from_the_record(record):
-    calls = [c for c in contracts([record], THINGS)]
+    calls = list(contracts([record], THINGS))
     assert calls
     for call in calls:
         assert list(call.args) == [p.name for p in record.params]
@@ -101,7 +101,7 @@ def test_weights_are_shipped_with_a_card_that_names_them(record):
     assert low <= about["value"] <= high
     from palaestra.policies.files import file_hash
 
-    assert about["weights"] == file_hash(WEIGHTS / f"{record.name}.safetensors"), "measure again: palaestra card"
+    assert about["weights"] == file_hash(WEIGHTS / f"{record.name}.safetensors"), "measure again: palaestra admit"
 
 
 def test_all_weights_together_are_small():
@@ -134,5 +134,5 @@ def test_success_must_last_and_failure_be_certain():
 
 
 def test_an_unknown_skill_names_the_valid_ones():
-    with pytest.raises(UnknownNameError, match="unknown skill 'pik'; expected one of: navigate, pick, place. Did you mean 'pick'"):
+    with pytest.raises(UnknownNameError, match=r"unknown skill 'pik'; expected one of: navigate, pick, place\. Did you mean 'pick'"):
         skill("pik")

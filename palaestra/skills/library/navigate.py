@@ -106,5 +106,6 @@ NAVIGATE = Skill(
     finished=finished,
     failed=failed,
     start=start,
+    gate=0.95,
     train_spec=WorldSpec(cubes=1, balls=1, tables=2, bins=1, rooms=4),
 )

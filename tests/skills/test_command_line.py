@@ -1,0 +1,89 @@
+"""What a user types, and what comes back when it is wrong: exit status 2, a message, no traceback."""
+
+import json
+
+import pytest
+
+from palaestra.__main__ import main
+
+
+def run(capsys, *arguments):
+    status = main(list(arguments))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return status, out, " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["eval", "skill/fly"], "unknown id 'skill/fly'; expected one of: demo, rearrange, rearrange-1, rearrange-4, skill/navigate"),
+        (["eval", "rearange"], "Did you mean 'rearrange'?"),
+        (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: test, train, validation"),
+        (["eval", "rearrange", "--planner", "gpt"], "unknown planner 'gpt'; expected one of: openai, oracle"),
+        (["eval", "skill/pick", "--episodes", "0"], "episodes: got 0, expected 1 or more"),
+        (["train", "juggle"], "unknown id 'juggle'"),
+        (["train", "pick", "--easy", "2"], "easy: got 2.0, expected a share from 0 to 1"),
+        (["train", "pick", "--num-envs", "7"], "minibatches: got 8, expected a divisor"),
+        (["bench", "engine", "--num-envs", "0"], "num_envs: got 0, expected 1 or more"),
+        (["play", "--task-set", "kitchens"], "unknown task set 'kitchens'"),
+    ],
+)
+def test_wrong_words_are_answered_with_the_right_ones(capsys, arguments, expected):
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert expected in err
+
+
+def test_foreign_weights_are_refused_by_name(capsys, tmp_path):
+    path = tmp_path / "policy.safetensors"
+    path.write_bytes(b"not weights")
+    status, _, err = run(capsys, "eval", "skill/pick", "--policy", str(path))
+    assert status == 2
+    assert "policy.safetensors: damaged or not a safetensors file" in err
+
+
+def test_skills_are_listed_as_json(capsys):
+    status, out, _ = run(capsys, "skills", "--json")
+    assert status == 0
+    table = json.loads(out.strip().splitlines()[-1])
+    assert table["value"] == 3
+    assert any(name.startswith("place(object: object, receptacle: table or bin)") for name in table["skills"])
+
+
+@pytest.mark.parametrize(
+    ("instruction", "expected"),
+    [
+        ("fly to the moon", "no verb"),
+        ("put the transparent elephant on the table", "Try: "),
+    ],
+)
+def test_an_instruction_that_makes_no_sense_is_explained(capsys, tmp_path, instruction, expected):
+    status, _, err = run(capsys, "demo", "--instruction", instruction, "--folder", str(tmp_path))
+    assert status == 2
+    assert expected in err
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_an_endpoint_that_is_down_ends_the_demo_as_that_failure(capsys, tmp_path):
+    pytest.importorskip("openai")
+    arguments = ["--planner", "openai", "--base-url", "http://127.0.0.1:9/v1", "--model", "none", "--folder", str(tmp_path), "--json"]
+    status, out, _ = run(capsys, "demo", *arguments)
+    assert status == 1
+    report = json.loads(out.strip().splitlines()[-1])
+    assert report["value"] == 0.0
+    assert report["outcome"] == "planner: endpoint"
+    assert report["calls"] == []
+    events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert events[-1]["outcome"] == "planner: endpoint"
+
+
+@pytest.mark.slow
+def test_the_demo_reaches_its_goal_and_leaves_film_sheet_and_log(capsys, tmp_path):
+    status, out, _ = run(capsys, "demo", "--folder", str(tmp_path), "--json")
+    report = json.loads(out.strip().splitlines()[-1])
+    assert status == 0
+    assert report["value"] == 1.0
+    assert len(report["goal"]) >= 2
+    for name in ("demo.mp4", "sheet.png", "log.jsonl"):
+        assert (tmp_path / name).stat().st_size > 1000

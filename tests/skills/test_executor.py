@@ -1,0 +1,134 @@
+"""The executor with the shipped skills: what works, and how each thing that goes wrong is named."""
+
+import io
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from palaestra.envs import language
+from palaestra.envs.names import entities
+from palaestra.skills.executor import Executor
+from palaestra.skills.library import SKILLS
+from palaestra.skills.operators import Call
+from palaestra.skills.plan import Failure, Fault, Plan, PlanError
+from palaestra.skills.planners import planner
+from palaestra.skills.shipped import learned
+from tests.envs.worlds import env, one, tasks
+
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def executor():
+    skills = {name: learned(skill) for name, skill in SKILLS.items()}
+    return Executor(env("rearrange", "validation"), skills, planner("oracle"))
+
+
+@pytest.fixture(scope="module")
+def some():
+    return jax.tree.map(lambda x: jnp.asarray(x[:COUNT]), tasks("rearrange", "validation", 64))
+
+
+class Scripted:
+    """A planner that answers with these plans, one after the other, or raises."""
+
+    name = "scripted"
+
+    def __init__(self, *answers):
+        self.answers, self.problems = list(answers), []
+
+    def plan(self, problem):
+        self.problems.append(problem)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(problem) if callable(answer) else answer
+
+
+@pytest.fixture
+def scripted(executor):
+    """The same compiled executor with another planner."""
+    real = executor.planner, executor.max_steps, executor._log
+
+    def use(*answers, max_steps=2400, log=None):
+        executor.planner, executor.max_steps, executor._log = Scripted(*answers), max_steps, log
+        return executor
+
+    yield use
+    executor.planner, executor.max_steps, executor._log = real
+
+
+def test_oracle_and_learned_skills_finish_tasks_in_unseen_houses(executor, some):
+    episodes = executor.run(some)
+    assert sum(e.success for e in episodes) >= COUNT - 2
+    state_says = [e for e in episodes if e.success]
+    for episode in state_says:
+        assert episode.calls
+        assert all(c.verdict != "running" for c in episode.calls)
+    for episode in episodes:
+        assert episode.instruction.endswith(".")
+        assert episode.report()["outcome"] == episode.outcome
+
+
+def test_success_is_what_the_simulator_says_at_the_end(executor, some):
+    motion = executor.runner.begin(some)
+    sight = jax.device_get(executor.runner.look(motion))
+    e = env("rearrange", "validation")
+    for i in range(COUNT):
+        things = entities(e.world.spec, one(some.scene, i))
+        goal = language.goal_facts(e.world.spec, one(some, i))
+        assert not sight.holds[i].all()
+        assert len(goal) == int(np.asarray(some.goal.used[i]).sum())
+        assert {f[1] for f in goal} <= {t.name for t in things}
+
+
+def test_a_call_whose_precondition_fails_is_not_started_and_the_history_says_so(scripted, some):
+    def picks_from_afar(problem):
+        thing = next(t for t in problem.things if t.type == "object" and ("near", "robot", t.name) not in problem.facts)
+        return Plan((Call("pick", {"object": thing.name}),))
+
+    log = io.StringIO()
+    executor = scripted(picks_from_afar, log=log)
+    (episode,) = executor.run(jax.tree.map(lambda x: x[:1], some))
+    assert episode.outcome.startswith("skill failure (pick: precondition)")
+    assert {c.verdict for c in episode.calls} == {"precondition"}
+    assert "near(robot, " in episode.calls[0].reason
+    assert "not started" in executor.planner.problems[-1].history[0]
+    events = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [e["event"] for e in events[:2]] == ["plan", "skill"]
+    assert events[-1]["event"] == "end"
+    assert episode.step == 0, "nothing moved"
+
+
+def test_a_planner_that_fails_ends_the_episode_as_that_failure(scripted, some):
+    fault = Fault(Failure.TIMEOUT, "the endpoint", "no answer in 5 s", "an answer", "raise --timeout")
+    (episode,) = scripted(PlanError(fault)).run(jax.tree.map(lambda x: x[:1], some))
+    assert episode.outcome == "planner: timeout"
+    assert "no answer in 5 s" in episode.detail
+    assert not episode.calls
+
+
+def test_an_empty_plan_is_an_incomplete_plan(scripted, some):
+    (episode,) = scripted(Plan(())).run(jax.tree.map(lambda x: x[:1], some))
+    assert episode.outcome == "incomplete plan"
+
+
+def test_the_episode_has_an_end(scripted, some):
+    def drives(problem):
+        near = {f[2] for f in problem.facts if f[0] == "near"}
+        far = [t.name for t in problem.things if t.type in ("table", "bin") and t.name not in near]
+        return Plan(tuple(Call("navigate", {"target": name}) for name in far[:1]))
+
+    (episode,) = scripted(drives, max_steps=80).run(jax.tree.map(lambda x: x[:1], some))
+    assert episode.outcome in ("timeout", "incomplete plan")
+    assert episode.step <= 80 + 8
+
+
+def test_several_environments_run_different_skills_at_once(executor, some):
+    """Environment i of a batch goes as it would alone: the same calls with the same verdicts."""
+    alone = executor.run(jax.tree.map(lambda x: x[2:3], some))[0]
+    together = executor.run(jax.tree.map(lambda x: x[1:4], some))[1]
+    assert [(c.text, c.verdict) for c in alone.calls] == [(c.text, c.verdict) for c in together.calls]
