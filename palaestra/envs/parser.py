@@ -1,21 +1,21 @@
 """English to goals: reads what `palaestra.envs.language` writes, and what people type.
 
-Text becomes words (a lexicon tells their kinds), words become items and clauses ("put" + "the red cube on the blue table"),
-clauses become facts, and noun phrases are looked up among the things of the scene. Nothing is guessed: what cannot be understood
-raises an `InstructionError` that says what was, what was not, and what could be said here instead.
+Text becomes clauses of words (`palaestra.envs.lexicon`), clauses become facts, and noun phrases are looked up among the things of
+the scene. Nothing is guessed: what cannot be understood raises an `InstructionError` that says what was, what was not, and what
+could be said here instead.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import NoReturn
 
 import jax.numpy as jnp
 
 from palaestra.envs.language import PLACING, clauses, fact_phrase, noun_phrase, sentence, start_places
+from palaestra.envs.lexicon import Chunk, Item, Word, split_clauses
 from palaestra.envs.names import ROBOT, Entity, Fact, entities
-from palaestra.envs.types import COLOURS, MAX_GOALS, PREDICATES, ROOMS, Goal, Scene
+from palaestra.envs.types import MAX_GOALS, PREDICATES, Goal, Scene
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -50,140 +50,6 @@ def parse(text: str, spec: WorldSpec, scene: Scene) -> Goal:
     return Goal(predicate=table[:, 0], subject=table[:, 1], target=table[:, 2], used=jnp.arange(MAX_GOALS) < len(rows))
 
 
-# --- words --------------------------------------------------------------------------------------------------------
-
-_LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it is said
-    "verb": {
-        "put": "put, place, set, lay, bring, carry, drop, leave, deliver, transfer, transport, stow, toss",
-        "move": "move, return, make sure, make certain, ensure, see to it",  # an object, or oneself
-        "take": "take, get, fetch",  # to somewhere, or into the hand
-        "pick": "pick up, pick, grab, grasp, lift",  # in order to put it somewhere, or to keep it
-        "hold": "hold, holding, carrying, keep holding, take hold of, get hold of, keep hold of",
-        "go": "go, drive, head, travel, navigate, roll, walk, come, stand, stay, park, wait, make your way, position yourself, "
-        "enter, approach, reach, visit, stop at, stop by, stop near, stop next to, stop beside",
-    },
-    "state": {"be": "be, is, are, to be, should, should be, must, must be, needs to be, has to be, end up, ends up, goes, belongs"},
-    "preposition": {
-        "on": "on, on top of, upon, atop",
-        "onto": "onto, on to",
-        "in": "in, inside, inside of, within",
-        "into": "into, in to",
-        "to": "to, at, for",
-        "from": "from, off, off of, out of",
-        "near": "near, near to, next to, beside, by, close to, alongside, in front of",
-    },
-    "join": {"and": "and, then, and then, after that, afterwards, next, finally, lastly, first, also, as well as, while"},
-    "skip": {
-        "": "please, kindly, hey, your task is to, could you, can you, would you, will you, i want, i want you to, i need, "
-        "i need you to, i would like, i would like you to, i'd like, i'd like you to, go and, now, just, carefully, gently, over, up, "
-        "down, back, at the end, in the end"
-    },
-    "robot": {"robot": "robot, the robot, you, yourself"},
-    "article": {"the": "the, a, an, this, that, these, those, of"},
-    "all": {"all": "all, every, each, both"},
-    "pronoun": {"it": "it", "them": "them", "there": "there"},
-    "size": {"small": "small, little", "large": "large, big"},
-    "colour": {colour: colour for colour in COLOURS},
-    "room": {room: room for room in ROOMS},
-    "noun": {
-        "cube": "cube, block",
-        "ball": "ball",
-        "table": "table",
-        "bin": "bin",
-        "cube bin": "box",
-        "cube ball": "object",
-        "cube ball table bin": "thing, item, one",
-    },
-    "plural": {
-        "cube": "cubes, blocks",
-        "ball": "balls",
-        "table": "tables",
-        "bin": "bins",
-        "cube bin": "boxes",
-        "cube ball": "objects, everything",
-        "cube ball table bin": "things, items, ones",
-    },
-}
-_PHRASES = {phrase: (kind, value) for kind, values in _LEXICON.items() for value, row in values.items() for phrase in row.split(", ")}
-_PHRASES |= {",": ("join", "and"), **{mark: ("stop", mark) for mark in ".;:!?"}}
-_LONGEST_FIRST = "|".join(
-    re.escape(phrase).replace(r"\ ", r"\s+") for phrase in sorted(_PHRASES, key=len, reverse=True) if phrase[0].isalpha()
-)
-_WORD = re.compile(rf"(?:{_LONGEST_FIRST})(?![\w'])|[,.;:!?]|[^\s,.;:!?]+", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class _Word:
-    text: str
-    kind: str  # as in the lexicon, or: stop, unknown
-    value: str
-    start: int  # where it stands in the instruction
-    end: int
-
-
-def _words(text: str) -> list[_Word]:
-    """The words and phrases of `text`; underscores, hyphens and quotes count as blanks."""
-    blank = re.sub(r"[_\"“”()-]", " ", text).replace("’", "'")
-    found = [(m.group(), " ".join(m.group().lower().split()), m.start(), m.end()) for m in _WORD.finditer(blank)]
-    return [_Word(shown, *_PHRASES.get(phrase, ("unknown", phrase)), start, end) for shown, phrase, start, end in found]
-
-
-_Chunk = tuple[str, list[_Word]]  # a preposition and the noun phrase after it
-
-
-@dataclass
-class _Item:
-    """What stands between two joints: a verb, perhaps, and what follows it."""
-
-    verb: str = ""
-    opens: bool = False  # begins a clause even without a verb: after a full stop, with "be", with "the robot"
-    states: bool = False  # says how things are: "the red cube should be on the blue table"
-    words: list[_Word] = field(default_factory=list)
-    start: int = -1
-    end: int = 0
-
-    def chunks(self) -> tuple[list[_Word], list[_Chunk]]:
-        """The noun phrase before the first preposition, and the others."""
-        head: list[_Word] = []
-        chunks: list[_Chunk] = []
-        for word in self.words:
-            if word.kind == "preposition":
-                chunks.append((word.value, []))
-            elif word.value == "there" and not (chunks and not chunks[-1][1]):
-                chunks.append(("to", [word]))
-            else:
-                (chunks[-1][1] if chunks else head).append(word)
-        return head, chunks
-
-
-def _clauses(text: str) -> list[list[_Item]]:
-    """Items, cut at joints and at verbs; those without a verb of their own share that of the item before."""
-    items, current = [], _Item(opens=True)
-    for word in _words(text):
-        joint = word.kind in ("join", "stop")
-        if current.words and (joint or word.kind == "verb"):
-            items.append(current)
-            current = _Item()
-        silent = word.kind in ("skip", "robot")
-        current.opens |= word.kind == "stop" or (word.kind in ("state", "robot") and not current.words)
-        current.states |= word.kind == "state"
-        if joint or (silent and current.start < 0):
-            continue
-        current.start, current.end = (word.start if current.start < 0 else current.start), word.end
-        if word.kind == "verb":
-            current.verb = word.value
-        elif word.kind != "state" and not silent:
-            current.words.append(word)
-    if current.start >= 0:
-        items.append(current)
-    groups: list[list[_Item]] = []
-    for item in items:
-        if item.verb or item.opens or not groups or (item.states and groups[-1][0].verb in ("take", "pick", "hold", "go")):
-            groups.append([])
-        groups[-1].append(item)
-    return groups
-
-
 # --- clauses to facts ---------------------------------------------------------------------------------------------
 
 _OBJECTS, _RECEPTACLES = ("cube", "ball"), ("table", "bin")
@@ -191,7 +57,7 @@ _PLACES = (*_RECEPTACLES, "room")
 _GOES = {"table": "on", "bin": "in"}
 
 
-def _destination(chunks: list[_Chunk], only_into: bool) -> int | None:
+def _destination(chunks: list[Chunk], only_into: bool) -> int | None:
     """Which chunk says where objects go: the last that is no room ("on the blue table in the kitchen"), else the last.
 
     `only_into`: "on" and "in" tell where an object is ("take the cube on the table"), and only "to", "onto", "into" where to.
@@ -222,7 +88,7 @@ class _Reader:
 
     def read(self) -> list[Fact]:
         """What the whole instruction asks for, in the order of the text."""
-        groups = _clauses(self.text)
+        groups = split_clauses(self.text)
         if not groups:
             self._fail("it says nothing to do", self.text)
         for items in groups:
@@ -238,7 +104,7 @@ class _Reader:
             done[fact] = text
         return list(done)
 
-    def _clause(self, items: list[_Item]) -> None:
+    def _clause(self, items: list[Item]) -> None:
         verb = items[0].verb
         self.before, self.group, self.waiting = self.group or self.before, [], []
         for item in items:
@@ -259,7 +125,7 @@ class _Reader:
         elif self.waiting:
             self._fail(f"it does not say where {self.waiting[0].name} goes", text)
 
-    def _go(self, head: list[_Word], chunks: list[_Chunk], text: str) -> None:
+    def _go(self, head: list[Word], chunks: list[Chunk], text: str) -> None:
         preposition, words = ("to", head) if head else chunks.pop(0)
         for thing in self._find(words, chunks, (*_PLACES, *_OBJECTS), text):
             predicate, fits = ("in_room", ("to", "in", "into")) if thing.kind == "room" else ("near", ("to", "near"))
@@ -277,7 +143,7 @@ class _Reader:
                 self.means.add(thing.name)
             self._add(fact, text)
 
-    def _place(self, head: list[_Word], chunks: list[_Chunk], text: str, only_into: bool) -> None:
+    def _place(self, head: list[Word], chunks: list[Chunk], text: str, only_into: bool) -> None:
         """Objects wait until a destination is named: "put the red cube and the green ball in the blue bin"."""
         at = _destination(chunks, only_into)
         if head:
@@ -304,7 +170,7 @@ class _Reader:
             self.facts.pop(("holding", ROBOT, fact[1]), None)
         self.facts.setdefault(fact, text)
 
-    def _find(self, words: list[_Word], relations: Sequence[_Chunk], kinds: tuple[str, ...], text: str) -> list[Entity]:
+    def _find(self, words: list[Word], relations: Sequence[Chunk], kinds: tuple[str, ...], text: str) -> list[Entity]:
         """The things that a noun phrase means: one, or more in the plural; `relations` say where they are at the start."""
         content = [word for word in words if word.kind != "article"]
         if not content:
@@ -336,7 +202,7 @@ class _Reader:
         self.group += fitting if kinds is _OBJECTS else []
         return fitting
 
-    def _fits(self, thing: Entity, words: list[_Word]) -> bool:
+    def _fits(self, thing: Entity, words: list[Word]) -> bool:
         """Whether every word is true of the thing; "the kitchen table" is the table in the kitchen."""
         kinds = [word.value.split() for word in words if word.kind in ("noun", "plural")]
         rooms = (thing.name, self.places[thing.name].room) if kinds and thing.name in self.places else (thing.name,)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import generator, language, parser
+from palaestra.envs import generator, language, lexicon
 from palaestra.envs.language import describe, describe_goal, render
 from palaestra.envs.names import entities
 from palaestra.envs.parser import InstructionError, parse
@@ -338,7 +338,7 @@ def test_suggestions_work_in_generated_scenes(tasks):
 
 def test_any_text_is_a_goal_or_an_instruction_error(tasks):
     rng = np.random.default_rng(0)
-    vocabulary = [*parser._PHRASES, "moon", "not", "colour-less"]
+    vocabulary = [*lexicon._PHRASES, "moon", "not", "colour-less"]
     for i, task in enumerate(tasks[:100]):
         words = render(SPEC, task, i).split() if i % 2 else [str(rng.choice(vocabulary)) for _ in range(6)]
         words[rng.integers(len(words))] = str(rng.choice(vocabulary))
@@ -349,7 +349,7 @@ def test_any_text_is_a_goal_or_an_instruction_error(tasks):
 
 
 def test_every_word_has_one_meaning():
-    rows = [phrase for values in parser._LEXICON.values() for row in values.values() for phrase in row.split(", ")]
+    rows = [phrase for values in lexicon._LEXICON.values() for row in values.values() for phrase in row.split(", ")]
     assert len(rows) == len(set(rows))
 
 

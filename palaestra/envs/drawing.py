@@ -1,0 +1,254 @@
+"""The map of a house, seen from above, on a pygame surface; and the colours of everything.
+
+Everything is a polygon in metres, drawn at SMOOTH times the size and scaled down. Light falls from the upper left, so shadows
+lie to the lower right, the farther the higher the thing is. The module pygame comes in as an argument, `pg`.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from palaestra.envs.names import Entity, entities
+from palaestra.envs.types import Scene
+from palaestra.sim.world import BIN_INNER, BIN_SIDE, World, WorldSpec
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+
+INK: Colour = (36, 43, 54)
+MUTED: Colour = (118, 127, 140)
+LINE: Colour = (222, 225, 229)
+PAPER: Colour = (251, 251, 250)
+OUTSIDE: Colour = (229, 232, 235)
+WALL: Colour = (92, 101, 116)
+SHELL: Colour = (244, 246, 249)
+STEEL: Colour = (62, 70, 83)
+ACCENT: Colour = (28, 126, 134)
+GREEN: Colour = (46, 150, 88)
+# In the order of COLOURS and of ROOMS.
+PALETTE: tuple[Colour, ...] = ((212, 58, 52), (56, 156, 84), (54, 110, 210), (240, 196, 48), (138, 84, 190), (240, 130, 40))
+FLOORS: tuple[Colour, ...] = ((246, 238, 220), (233, 231, 245), (227, 238, 228), (238, 234, 227), (249, 233, 224), (223, 236, 241))
+
+SMOOTH = 2  # how much larger everything is drawn than it is shown
+_FINGER = (0.035, 0.010)  # m, half length and half thickness of a finger
+_CROSSBAR = (0.015, 0.075)  # m, half sizes of the bar that carries the fingers, drawn behind them: it would hide what they hold
+
+
+def mix(a: Colour, b: Colour, share: float) -> Colour:
+    """`a` with a share of `b`."""
+    return tuple(round(x + share * (y - x)) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+
+
+# --- polygons, in metres ------------------------------------------------------------------------------------------
+
+
+def _disc(centre: Any, radius: float) -> np.ndarray:
+    turn = np.linspace(0.0, 2.0 * np.pi, 40, endpoint=False)
+    return np.asarray(centre) + radius * np.stack([np.cos(turn), np.sin(turn)], -1)
+
+
+def _box(centre: Any, half: Any, radius: float = 0.0) -> np.ndarray:
+    """An axis-aligned rectangle with round corners."""
+    quarter = np.linspace(0.0, np.pi / 2, 6 if radius else 1)
+    inner = np.maximum(np.asarray(half, float)[:2] - radius, 0.0)
+    corners = []
+    for k, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
+        turn = quarter + k * np.pi / 2
+        corners.append(np.array([sx, sy]) * inner + radius * np.stack([np.cos(turn), np.sin(turn)], -1))
+    return np.asarray(centre)[:2] + np.concatenate(corners)
+
+
+def _turned(points: Any, yaw: float, at: Any) -> np.ndarray:
+    """Points of a body's own frame, in the world."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    return np.asarray(points) @ np.array([[cos, sin], [-sin, cos]]) + np.asarray(at)[:2]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scene on the host, as far as it is drawn."""
+
+    key: Hashable
+    rooms: tuple[tuple[np.ndarray, int], ...]  # x0, y0, x1, y1 and the index into ROOMS
+    doors: tuple[tuple[np.ndarray, np.ndarray], ...]  # centre, half size
+    walls: tuple[tuple[np.ndarray, np.ndarray], ...]  # position, half size
+    receptacles: tuple[tuple[int, np.ndarray, np.ndarray, Colour, bool], ...]  # slot, position, half size, colour, whether a bin
+    objects: tuple[tuple[int, float, Colour, bool], ...]  # slot, half size, colour, whether a ball
+    things: tuple[Entity, ...]
+
+    @staticmethod
+    def of(spec: WorldSpec, scene: Scene) -> "Plan":
+        host: Any = jax.tree.map(np.asarray, scene)
+        lay, w = host.layout, spec.walls
+        used, pos, half = host.fixture_used, lay.fixture_pos, lay.fixture_half
+        receptacles = [
+            (i, pos[w + i], half[w + i], PALETTE[host.receptacle_colour[i]], i >= spec.tables)
+            for i in range(spec.receptacles)
+            if used[w + i]
+        ]
+        doors = [
+            (host.door[i], np.array([0.05, host.door_width[i] / 2])[:: 1 if host.door_along_x[i] else -1])
+            for i in np.flatnonzero(host.door_used)
+        ]
+        slots = np.flatnonzero(lay.object_used)
+        return Plan(
+            key=b"".join(leaf.tobytes() for leaf in jax.tree.leaves(host)),
+            rooms=tuple((host.room[i], int(host.room_name[i])) for i in np.flatnonzero(host.room_used)),
+            doors=tuple(doors),
+            walls=tuple((pos[i], half[i]) for i in np.flatnonzero(used[:w])),
+            receptacles=tuple(receptacles),
+            objects=tuple((int(i), float(lay.object_half[i]), PALETTE[host.object_colour[i]], bool(i >= spec.cubes)) for i in slots),
+            things=entities(spec, host),
+        )
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest x, y of the house, m."""
+        room = np.stack([r for r, _ in self.rooms])
+        return room[:, :2].min(0), room[:, 2:].max(0)
+
+
+class Canvas:
+    """A surface and where it looks: `centre` [2] m in its middle, `scale` pixels a metre."""
+
+    def __init__(self, pg: ModuleType, size: tuple[int, int], centre: np.ndarray, scale: float):
+        self.pg, self.scale, self.centre = pg, scale, centre
+        self.surface = pg.Surface(size, 0, 32)
+
+    def pixels(self, points: Any) -> np.ndarray:
+        w, h = self.surface.get_size()
+        return (np.asarray(points) - self.centre) * (self.scale, -self.scale) + (w / 2, h / 2)
+
+    def fill(self, points: np.ndarray, colour: Colour, edge: Colour | None = None, width: float = 0.0) -> None:
+        """A polygon, and its outline of `width` pixels as shown."""
+        at = self.pixels(points)
+        if edge is None:
+            self.pg.draw.polygon(self.surface, colour, at)
+            return
+        middle, line = at.mean(0), width * SMOOTH
+        self.pg.draw.polygon(self.surface, edge, at)
+        reach = np.abs(at - middle).max(0)
+        self.pg.draw.polygon(self.surface, colour, middle + (at - middle) * np.maximum(1.0 - line / np.maximum(reach, 1e-6), 0.0))
+
+    def shadow(self, shapes: Sequence[np.ndarray], height: float, strength: int = 80) -> None:
+        """The soft shadow, in one piece, of polygons `height` m up."""
+        offset = self.scale * (0.008 + 0.10 * height)
+        blur = max(2, round(self.scale * (0.010 + 0.03 * height)))
+        reach = 3 * blur
+        at = [self.pixels(points) + offset for points in shapes]
+        at = [a for a in at if (a.max(0) > -reach).all() and (a.min(0) < np.array(self.surface.get_size()) + reach).all()]
+        if not at:
+            return
+        low, high = np.concatenate(at).min(0) - reach, np.concatenate(at).max(0) + reach
+        rect = self.pg.Rect(low, high - low).clip(self.surface.get_rect().inflate(2 * reach, 2 * reach))
+        patch = self.pg.Surface(rect.size, self.pg.SRCALPHA)
+        patch.fill((30, 36, 48, 0))
+        for points in at:
+            self.pg.draw.polygon(patch, (30, 36, 48, strength), points - rect.topleft)
+        box_blur = self.pg.transform.box_blur
+        self.surface.blit(box_blur(box_blur(patch, blur), max(1, blur // 2)), rect.topleft)
+
+    def ring(self, centre: np.ndarray, radius: float, colour: Colour) -> None:
+        """A circle around something: `radius` m, and some pixels of air."""
+        size = self.scale * radius + 5 * SMOOTH
+        self.pg.draw.aacircle(self.surface, colour, self.pixels(centre), size, 2 * SMOOTH)
+
+
+def draw_house(canvas: Canvas, plan: Plan) -> None:
+    """What does not move: floors, doorways, receptacles, walls."""
+    canvas.surface.fill(OUTSIDE)
+    for room, name in plan.rooms:
+        canvas.fill(_box((room[:2] + room[2:]) / 2, (room[2:] - room[:2]) / 2), FLOORS[name])
+    for centre, half in plan.doors:
+        canvas.fill(_box(centre, half), mix(FLOORS[3], WALL, 0.16))
+    canvas.shadow([_box(pos, half) for pos, half in plan.walls], 0.45, 60)
+    for _, pos, half, colour, is_bin in plan.receptacles:
+        dark = mix(colour, INK, 0.45)
+        if not is_bin:
+            canvas.shadow([_box(pos, half, 0.03)], 2 * float(half[2]) + 0.1)
+            canvas.fill(_box(pos, half, 0.03), mix(colour, INK, 0.12), dark, 1.0)
+            canvas.fill(_box(pos, half - 0.016, 0.02), mix(colour, (255, 255, 255), 0.52))
+            continue
+        outer = BIN_INNER + 2 * BIN_SIDE
+        canvas.shadow([_box(pos, (outer, outer), 0.012)], 0.1)
+        canvas.fill(_box(pos, (outer, outer), 0.012), colour, dark, 1.0)
+        inside = _box(pos, (BIN_INNER, BIN_INNER))
+        canvas.fill(inside, mix(colour, INK, 0.42))
+        # The rim's own shadow falls on the upper and left part of the bin's floor.
+        canvas.fill(_box((pos[0] + 0.015, pos[1] - 0.015), (BIN_INNER - 0.015, BIN_INNER - 0.015)), mix(colour, (255, 255, 255), 0.62))
+    for pos, half in plan.walls:
+        canvas.fill(_box(pos, half), WALL)
+    for pos, half in plan.walls:  # a lighter middle, in one piece where walls meet
+        canvas.fill(_box(pos, half - 0.014), mix(WALL, (255, 255, 255), 0.14))
+
+
+def _draw_object(canvas: Canvas, pos: np.ndarray, quat: np.ndarray, half: float, colour: Colour, ball: bool) -> None:
+    w, x, y, z = (float(v) for v in quat)
+    yaw = float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+    shape = _disc(pos[:2], half) if ball else _turned(_box((0, 0), (half, half), half * 0.22), yaw, pos)
+    canvas.shadow([shape], float(pos[2]), 95)
+    canvas.fill(shape, mix(colour, INK, 0.04), mix(colour, INK, 0.62), 1.0)
+    light = mix(colour, (255, 255, 255), 0.24)
+    if ball:
+        canvas.fill(_disc(pos[:2] + np.array([-0.28, 0.28]) * half, half * 0.36), mix(colour, (255, 255, 255), 0.55))
+    else:
+        canvas.fill(_turned(_box((0, 0), (half * 0.58, half * 0.58), half * 0.12), yaw, pos), light)
+
+
+def _draw_robot(canvas: Canvas, world: World, q: np.ndarray) -> None:
+    body, at, yaw = world.body, q[:2], float(q[2])
+    height = body.grip_height + float(q[3])
+    half_length, thick = _FINGER
+    bar = body.reach - half_length - _CROSSBAR[0]
+    sides = [side * (body.half_gap + thick - float(travel)) for side, travel in ((1.0, q[4]), (-1.0, q[5]))]
+    fingers = [_turned(_box((body.reach, y), (half_length, thick), 0.006), yaw, at) for y in sides]
+    crossbar = _turned(_box((bar, 0.0), (_CROSSBAR[0], _CROSSBAR[1] + 0.012), 0.010), yaw, at)
+    arm = _turned(_box((bar / 2, 0.0), (bar / 2, 0.022), 0.01), yaw, at)
+    disc = _disc(at, body.base_radius)
+    canvas.shadow([disc], 0.25, 95)
+    canvas.shadow([arm, crossbar, *fingers], height, 70)
+    canvas.fill(disc, SHELL, STEEL, 1.4)
+    canvas.fill(_disc(at, body.base_radius * 0.78), mix(SHELL, STEEL, 0.10))
+    nose = np.array([[0.108, 0.0], [0.068, 0.040], [0.068, -0.040]])
+    for part in fingers:
+        canvas.fill(part, ACCENT, STEEL, 0.6)
+    canvas.fill(crossbar, STEEL)
+    canvas.fill(arm, STEEL)
+    canvas.fill(_turned(nose, yaw, at), ACCENT)
+    canvas.fill(_turned(_box((0, 0), (0.042, 0.042), 0.012), yaw, at), STEEL)
+    canvas.fill(_turned(_box((0, 0), (0.022, 0.022), 0.008), yaw, at), mix(STEEL, (255, 255, 255), 0.30))
+
+
+def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow: float = 1.0) -> None:
+    """What moves, from the floor up. What is as high as the fingers lies between them, and so on top."""
+    q = qpos[: world.body.num_joints]
+    free = qpos[world.body.num_joints :].reshape(-1, 7)
+    order = sorted(plan.objects, key=lambda thing: free[thing[0], 2])
+    fingers = world.body.grip_height + q[3] - 0.04
+    for above in (False, True):
+        for slot, half, colour, ball in order:
+            if (free[slot, 2] >= fingers) == above:
+                _draw_object(canvas, free[slot, :3], free[slot, 3:], half * grow, colour, ball)
+        if not above:
+            _draw_robot(canvas, world, q)
+
+
+def draw_trail(canvas: Canvas, trail: np.ndarray) -> None:
+    """Where the robot has been, oldest first, and fainter the longer ago."""
+    for k, point in enumerate(trail):
+        age = 1.0 - k / len(trail)
+        canvas.fill(_disc(point, 0.018 - 0.008 * age), mix(ACCENT, OUTSIDE, 0.25 + 0.45 * age))
+
+
+def draw_rings(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, marked: Iterable[str]) -> None:
+    """Circles around the objects and receptacles of these names."""
+    index = {thing.name: thing.index - 1 for thing in plan.things if thing.kind not in ("robot", "room")}
+    free = qpos[world.body.num_joints :].reshape(-1, 7)
+    place = {slot: (free[slot, :2], half * 1.4) for slot, half, _, _ in plan.objects}
+    place |= {world.spec.objects + slot: (pos[:2], float(np.hypot(*half[:2]))) for slot, pos, half, _, _ in plan.receptacles}
+    for name in marked:
+        if name in index:
+            canvas.ring(*place[index[name]], ACCENT)
