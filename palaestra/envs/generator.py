@@ -4,6 +4,9 @@ Things are placed one after the other, each at the best of many random candidate
 (overlap, blocked doorway, out of reach) is measured in metres. A scene that breaks any is drawn again.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -26,6 +29,7 @@ from palaestra.envs.types import (
 )
 from palaestra.sim.world import BIN_INNER, BIN_SIDE, Layout, World, WorldSpec, parked_fixture, parked_object
 
+T = TypeVar("T")
 _CANDIDATES = 24
 _TABLE_HALF = (0.14, 0.18)  # m
 _TABLE_HEIGHT = (0.10, 0.20)  # m
@@ -56,18 +60,25 @@ class SceneRange(struct.PyTreeNode, kw_only=True):
         )
 
 
+def draw_until(key: jax.Array, draw: Callable[[jax.Array], tuple[T, jax.Array]]) -> T:
+    """The first value of `draw(key) -> (value, good [] bool)` that is good; key is consumed."""
+
+    def again(carry: tuple[jax.Array, T, jax.Array]) -> tuple[jax.Array, T, jax.Array]:
+        key, k_try = jax.random.split(carry[0])
+        return key, *draw(k_try)
+
+    key, k_first = jax.random.split(key)
+    return jax.lax.while_loop(lambda carry: ~carry[2], again, (key, *draw(k_first)))[1]
+
+
 def sample_scene(key: jax.Array, world: World, ranges: SceneRange) -> Scene:
     """A house in which nothing overlaps, everything can be reached, and nothing moves; key is consumed."""
 
-    def attempt(carry: tuple[jax.Array, Scene, jax.Array]) -> tuple[jax.Array, Scene, jax.Array]:
-        key, _, _ = carry
-        key, k_try = jax.random.split(key)
-        scene, broken = _attempt(k_try, world, ranges)
-        return key, scene, broken
+    def attempt(key: jax.Array) -> tuple[Scene, jax.Array]:
+        scene, broken = _attempt(key, world, ranges)
+        return scene, broken <= 1e-4
 
-    first = attempt((key, None, None))  # type: ignore[arg-type]
-    _, scene, _ = jax.lax.while_loop(lambda carry: carry[2] > 1e-4, attempt, first)
-    return scene
+    return draw_until(key, attempt)
 
 
 def _box_gap(a: jax.Array, a_half: jax.Array, b: jax.Array, b_half: jax.Array) -> jax.Array:
@@ -293,15 +304,11 @@ def sample_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: jax
     k_scene, k_goal = jax.random.split(key)
     scene = sample_scene(k_scene, world, ranges)
 
-    def attempt(carry: tuple[jax.Array, Goal, jax.Array]) -> tuple[jax.Array, Goal, jax.Array]:
-        key, _, _ = carry
-        key, k_try = jax.random.split(key)
-        goal = sample_goal(k_try, world, scene, min_goals, max_goals)
-        return key, goal, _trivial(world, scene, goal)
+    def attempt(key: jax.Array) -> tuple[Goal, jax.Array]:
+        goal = sample_goal(key, world, scene, min_goals, max_goals)
+        return goal, ~_trivial(world, scene, goal)
 
-    first = attempt((k_goal, None, None))  # type: ignore[arg-type]
-    _, goal, _ = jax.lax.while_loop(lambda carry: carry[2], attempt, first)
-    return Task(scene=scene, goal=goal)
+    return Task(scene=scene, goal=draw_until(k_goal, attempt))
 
 
 def _trivial(world: World, scene: Scene, goal: Goal) -> jax.Array:

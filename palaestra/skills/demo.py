@@ -3,12 +3,13 @@
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from palaestra.envs import language, parser
 from palaestra.envs.film import Film
@@ -17,7 +18,7 @@ from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import State, Task
 from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
-from palaestra.skills.executor import Episode, Executor, open_log
+from palaestra.skills.executor import Episode, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import planner
 from palaestra.skills.shipped import learned
@@ -30,19 +31,17 @@ _SHEET = 12  # frames on the contact sheet
 
 
 class _Director:
-    """Watches the episode: draws every second control step into the film, and says what goes on."""
+    """Watches the episode and draws every second control step into the film."""
 
-    def __init__(self, env: TaskSetEnv, task: Task, film: Film, console: Console):
-        self.env, self.task, self.film, self.console = env, task, film, console
+    def __init__(self, env: TaskSetEnv, task: Task, film: Film):
+        self.env, self.task, self.film = env, task, film
         self.top_down = TopDown(env.world)
         self.frames: list[np.ndarray] = []
         self._look = jax.jit(lambda state: env.literals(state))
-        self._told = 0
         self.last: State | None = None
 
     def __call__(self, states: State, episodes: list[Episode]) -> None:
         episode = episodes[0]
-        self.tell(episode)
         host = jax.device_get(states)
         for k in range(1, len(host.step), 2):
             self.draw(jax.tree.map(lambda x: x[k, 0], host), episode)  # noqa: B023
@@ -69,17 +68,6 @@ class _Director:
         self.last = state
         self.frames.append(frame)
 
-    def tell(self, episode: Episode) -> None:
-        """A line for each call that has ended since the last look."""
-        for call in episode.calls[self._told :]:
-            if call.verdict == "running":
-                return
-            self._told += 1
-            good = call.verdict == "succeeded"
-            mark = "[green]✓[/]" if good else "[red]✗[/]"
-            why = "" if good else f"  [red]{call.verdict}[/]: {call.reason}"
-            self.console.print(f"  {mark} {call.text:<40} {call.steps / FPS:5.1f} s{why}")
-
 
 def _of_this_plan(episode: Episode) -> list[Any]:
     return episode.calls[-(len(episode.plans[-1]) - len(episode.plan)) :] if episode.plans and len(episode.plans[-1]) > len(episode.plan) else []
@@ -97,20 +85,24 @@ def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *
     text = instruction or language.render(spec, task, seed)
     skills = {name: learned(skill) for name, skill in SKILLS.items()}
     maker = planner(options.name, **options.options)
-    console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {text}\n")
-    with open_log(folder / "log.jsonl") as log, Film(folder / "demo.mp4", fps=FPS // 2) as film:
-        director = _Director(env, task, film, console)
-        executor = Executor(env, skills, _Telling(maker, console), log=log, watch=director)
+    console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {escape(text)}\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = open(folder / "log.jsonl", "w")
+    except OSError as error:
+        raise PalaestraError(f"{folder}: cannot write ({error.strerror}). Fix: --folder another") from error
+    with log, Film(folder / "demo.mp4", fps=FPS // 2) as film:
+        director, reporter = _Director(env, task, film), _Reporter(log, console, maker.name)
+        executor = Executor(env, skills, maker, listen=reporter, watch=director)
         batch = jax.tree.map(lambda x: jnp.asarray(x)[None], task)
         episode = executor.run(batch, [text])[0]
-        director.tell(episode)
     frames = director.frames
     if frames:
         chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(_SHEET, len(frames))).astype(int)]
         save_png(folder / "sheet.png", contact_sheet(chosen, 3))
     _photograph(env, task, director.last, folder / "camera.png", console)
-    verdict = "[bold green]The goal holds." if episode.success else f"[bold red]The goal does not hold: {episode.outcome}.[/] {episode.detail}"
-    console.print(f"\n{verdict}[/]")
+    verdict = "[bold green]The goal holds.[/]" if episode.success else f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"
+    console.print(f"\n{verdict}")
     console.print(f"{episode.step / FPS:.0f} s of simulated time in {time.perf_counter() - clock:.0f} s. Film, contact sheet and log: {folder}/")
     if as_json:
         report = {"name": "demo", "value": float(episode.success), "folder": str(folder), "seconds": time.perf_counter() - clock}
@@ -130,21 +122,27 @@ def _photograph(env: TaskSetEnv, task: Task, state: State | None, path: Path, co
             )
         save_png(path, picture)
     except PalaestraError as error:
-        console.print(f"[dim]No camera image: {error}[/]")
+        console.print(f"[dim]No camera image: {escape(str(error))}[/]")
 
 
-class _Telling:
-    """A planner that prints its plans."""
+class _Reporter:
+    """Writes every event to the log, and says what goes on."""
 
-    def __init__(self, inner: Any, console: Console):
-        self.inner, self.console, self.name = inner, console, inner.name
-        self._count = 0
+    def __init__(self, log: TextIO, console: Console, planner_name: str):
+        self.log, self.console, self.planner_name = log, console, planner_name
+        self._plans = 0
 
-    def plan(self, problem: Any) -> Any:
-        plan = self.inner.plan(problem)
-        self._count += 1
-        title = "Plan" if self._count == 1 else "New plan"
-        steps = " → ".join(f"{c.skill}({', '.join(dict(c.args).values())})" for c in plan.steps)
-        self.console.print(f"[bold]{title}[/] ({self.name}): {steps}")
-        return plan
-
+    def __call__(self, event: dict[str, Any]) -> None:
+        self.log.write(json.dumps(event) + "\n")
+        self.log.flush()
+        if event["event"] == "plan":
+            self._plans += 1
+            title = "Plan" if self._plans == 1 else "New plan"
+            steps = " → ".join(f"{c['skill']}({', '.join(c['args'].values())})" for c in event["steps"])
+            self.console.print(f"[bold]{title}[/] ({self.planner_name}): {steps}")
+        elif event["event"] == "skill":
+            good = event["verdict"] == "succeeded"
+            mark = "[green]✓[/]" if good else "[red]✗[/]"
+            why = "" if good else f"  [red]{event['verdict']}[/]: {escape(event['reason'])}"
+            call = f"{event['skill']}({', '.join(event['args'].values())})"
+            self.console.print(f"  {mark} {call:<40} {event['steps'] / FPS:5.1f} s{why}")

@@ -1,13 +1,11 @@
 """The executor: from a plan to physics. Check the precondition, run the policy, check the effect, replan; a reason for each
 failure. Any number of environments at once: the host decides for those whose skill has ended, all others move on."""
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +61,10 @@ class Episode:
     def success(self) -> bool:
         return self.outcome == "success"
 
+    def has_failed(self, call: Call) -> bool:
+        """Whether this call was run before in vain: then the next try adds the policy's own noise."""
+        return any(c.verdict in ("timeout", "lost", "effect") and (c.skill, c.args) == (call.skill, dict(call.args)) for c in self.calls)
+
     def report(self) -> dict[str, Any]:
         return {
             "instruction": self.instruction,
@@ -76,6 +78,7 @@ class Episode:
 
 
 Watcher = Callable[[State, list[Episode]], None]
+Listener = Callable[[dict[str, Any]], None]
 
 
 class Executor:
@@ -87,7 +90,7 @@ class Executor:
         planner: makes plans, and new ones from the real state when one fails.
         max_replans: plans after the first one, an episode.
         max_steps: control steps, an episode.
-        log: a text file for JSON lines of everything that happens.
+        listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
         watch: called with the states [steps, B] of every chunk, for films.
     """
 
@@ -99,13 +102,13 @@ class Executor:
         *,
         max_replans: int = 6,
         max_steps: int = 2400,
-        log: TextIO | None = None,
+        listen: Listener | None = None,
         watch: Watcher | None = None,
     ):
         self.env, self.skills, self.planner = env, skills, planner
         self.runner = Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps
-        self._log, self._watch = log, watch
+        self._listen, self._watch = listen, watch
 
     def run(self, tasks: Task, instructions: list[str] | None = None) -> list[Episode]:
         """Carry out the tasks (leading axis B) and say how each went.
@@ -138,7 +141,7 @@ class Executor:
         """Judge what has ended, and start what comes next."""
         sight = jax.device_get(self.runner.look(motion))
         outcomes, monitor = np.asarray(motion.outcome), jax.device_get(motion.monitor)
-        start = np.zeros(len(episodes), bool)
+        start, noisy = np.zeros(len(episodes), bool), np.zeros(len(episodes), bool)
         skill, args = np.zeros(len(episodes), np.int32), np.zeros((len(episodes), 2), np.int32)
         for i, episode in enumerate(episodes):
             if episode.over or (outcomes[i] == Outcome.RUNNING and episode.step < self.max_steps):
@@ -156,13 +159,14 @@ class Executor:
                 call = self._next_call(episode, now, task)
                 if call is not None:
                     start[i] = True
+                    noisy[i] = episode.has_failed(call)
                     index = {t.name: t.index for t in episode.things}
                     skill[i] = self.runner.names.index(call.skill)
                     values = [index[v] for v in dict(call.args).values()]
                     args[i, : len(values)] = values
         if not start.any():
             return motion
-        return self.runner.start(motion, jnp.asarray(start), jnp.asarray(skill), jnp.asarray(args))
+        return self.runner.start(motion, *map(jnp.asarray, (start, skill, args, noisy)))
 
     def _judge(self, episode: Episode, outcome: Outcome, steps: int, now: frozenset[Fact]) -> None:
         """The verdict on the call that has ended."""
@@ -184,7 +188,7 @@ class Executor:
         if call.verdict != "succeeded":
             episode.history.append(f"{call.text} failed ({call.verdict}): {call.reason}")
             episode.plan = []
-        self._write("skill", episode, {**asdict(call)})
+        self._tell("skill", episode, {**asdict(call)})
 
     def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task) -> Call | None:
         """The next call whose precondition holds, from a new plan if need be; None where the episode has ended."""
@@ -199,12 +203,12 @@ class Executor:
             unmet = _unmet(contract.pre, contract.neg, now)
             episode.calls.append(record)
             if not unmet:
-                self._write("start", episode, {"call": record.text})
+                self._tell("start", episode, {"call": record.text})
                 return call
             record.verdict, record.reason = "precondition", f"does not hold: {unmet}"
             episode.history.append(f"{record.text} not started: {record.reason}")
             episode.plan = []
-            self._write("skill", episode, asdict(record))
+            self._tell("skill", episode, asdict(record))
 
     def _replan(self, episode: Episode, now: frozenset[Fact], task: Task) -> bool:
         """A plan from the state that really is; False, and the episode's end, where there is none."""
@@ -223,7 +227,7 @@ class Executor:
             return False
         steps = list(plan.steps)
         episode.plans.append([{"skill": c.skill, "args": dict(c.args)} for c in steps])
-        self._write("plan", episode, {"steps": episode.plans[-1], "seconds": time.perf_counter() - clock})
+        self._tell("plan", episode, {"steps": episode.plans[-1], "seconds": time.perf_counter() - clock})
         if not steps:
             self._end(episode, "incomplete plan", "the planner says that nothing is left to do, and the goal does not hold")
             return False
@@ -232,12 +236,11 @@ class Executor:
 
     def _end(self, episode: Episode, outcome: str, detail: str = "") -> None:
         episode.over, episode.outcome, episode.detail = True, outcome, detail
-        self._write("end", episode, {"outcome": outcome, "detail": detail})
+        self._tell("end", episode, {"outcome": outcome, "detail": detail})
 
-    def _write(self, event: str, episode: Episode, more: dict[str, Any]) -> None:
-        if self._log is not None:
-            self._log.write(json.dumps({"event": event, "step": episode.step, **more}) + "\n")
-            self._log.flush()
+    def _tell(self, event: str, episode: Episode, more: dict[str, Any]) -> None:
+        if self._listen is not None:
+            self._listen({"event": event, "step": episode.step, **more})
 
 
 def _unmet(wanted: frozenset[Fact], unwanted: frozenset[Fact], now: frozenset[Fact]) -> str:
@@ -248,9 +251,3 @@ def _unmet(wanted: frozenset[Fact], unwanted: frozenset[Fact], now: frozenset[Fa
 def outcomes(episodes: list[Episode]) -> dict[str, int]:
     """How many episodes ended in which way, the most frequent first."""
     return dict(Counter(e.outcome for e in episodes).most_common())
-
-
-def open_log(path: Path) -> TextIO:
-    """A fresh JSON-lines log; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return open(path, "w")

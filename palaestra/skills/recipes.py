@@ -24,7 +24,7 @@ class Recipe:
 
 
 RECIPES = {
-    "skill/navigate": Recipe(5_000_000),
+    "skill/navigate": Recipe(6_000_000),
     "skill/pick": Recipe(5_000_000, easy=0.3),
     "skill/place": Recipe(4_000_000, easy=0.2),
 }

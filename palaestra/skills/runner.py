@@ -35,6 +35,8 @@ class Motion(struct.PyTreeNode, kw_only=True):
     args: jax.Array  # [B, 2] int32, entities
     monitor: Monitor
     outcome: jax.Array  # [B] int32, an Outcome
+    key: jax.Array  # [B] random streams
+    noisy: jax.Array  # [B] bool: act with the policy's own noise, to get out of where its mean is stuck
 
 
 class Sight(struct.PyTreeNode, kw_only=True):
@@ -58,13 +60,21 @@ class Runner:
         """Environments at the start of their tasks, idle; leading axis B."""
         state, _ = self.env.reset(jax.random.key(0), task)
         zero = jnp.zeros((), jnp.int32)
-        return Motion(state=state, skill=zero, args=jnp.zeros(2, jnp.int32), monitor=Monitor.new(), outcome=zero)
+        return Motion(
+            state=state,
+            skill=zero,
+            args=jnp.zeros(2, jnp.int32),
+            monitor=Monitor.new(),
+            outcome=zero,
+            key=jax.random.key(0),
+            noisy=jnp.asarray(False),
+        )
 
     def _look(self, motion: Motion) -> Sight:
         _, table = self.env.perceive(motion.state)
         return Sight(table=table, holds=literals(table, motion.state.task.goal))
 
-    def start(self, motion: Motion, which: jax.Array, skill: jax.Array, args: jax.Array) -> Motion:
+    def start(self, motion: Motion, which: jax.Array, skill: jax.Array, args: jax.Array, noisy: jax.Array) -> Motion:
         """Begin skills where `which` [B] holds; elsewhere nothing changes."""
         fresh = jax.tree.map(lambda x: jnp.zeros_like(x), motion.monitor)
         monitor = jax.tree.map(lambda new, old: jnp.where(which, new, old), fresh, motion.monitor)
@@ -73,6 +83,7 @@ class Runner:
             args=jnp.where(which[:, None], args, motion.args),
             monitor=monitor,
             outcome=jnp.where(which, Outcome.RUNNING, motion.outcome),
+            noisy=jnp.where(which, noisy, motion.noisy),
         )
 
     def _run(self, motion: Motion, steps: int) -> tuple[Motion, State]:
@@ -88,7 +99,12 @@ class Runner:
         world, state = self.env.world, motion.state
         seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
         # Every skill's policy is small against a physics step: compute all, choose one.
-        actions = [s.skill.full_action(world, s.act(jnp.clip(s.skill.observe(world, seen), -10.0, 10.0))) for s in self._skills]
+        key, k_noise = jax.random.split(motion.key)
+        actions = []
+        for s in self._skills:
+            action = s.act(jnp.clip(s.skill.observe(world, seen), -10.0, 10.0))
+            noise = s.deviation * jax.random.normal(k_noise, action.shape)
+            actions.append(s.skill.full_action(world, action + jnp.where(motion.noisy, noise, 0.0)))
         running = motion.outcome == Outcome.RUNNING
         action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)
         state, diverged = advance(self.env.engine, state, action)
@@ -105,6 +121,7 @@ class Runner:
         outcome = jnp.where(diverged, Outcome.DIVERGED, outcome).astype(jnp.int32)
         return motion.replace(
             state=state,
+            key=key,
             monitor=jax.tree.map(lambda new, old: jnp.where(running, new, old), monitor, motion.monitor),
             outcome=jnp.where(running, outcome, motion.outcome),
         )

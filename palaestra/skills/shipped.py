@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from palaestra.policies.files import CheckpointError, load_policy
 from palaestra.policies.networks import ActorCritic, Policy
@@ -26,6 +27,11 @@ class LearnedSkill:
     def act(self, observation: jax.Array) -> jax.Array:
         """The deterministic action of the skill's own components [..., action_size]."""
         return self.policy.act(self.network, observation)
+
+    @property
+    def deviation(self) -> jax.Array:
+        """Standard deviation of the policy's own noise [action_size]."""
+        return jnp.exp(self.policy.params["params"]["log_std"])
 
 
 def learned(skill: Skill, path: Path | None = None) -> LearnedSkill:

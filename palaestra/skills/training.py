@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs.env import advance
+from palaestra.envs.generator import draw_until
 from palaestra.envs.types import Scene, TimeStep, restart, select, termination, transition, truncation
 from palaestra.sim.engine import Engine, PhysicsState
 from palaestra.sim.native import NativeEngine
@@ -71,15 +72,13 @@ class SkillEnv:
         self.action_size = skill.action_size
 
     def begin(self, key: jax.Array) -> tuple[SkillState, TimeStep]:
-        def attempt(carry: tuple[jax.Array, SkillState, jax.Array]) -> tuple[jax.Array, SkillState, jax.Array]:
-            key, k_try = jax.random.split(carry[0])
-            start = self.skill.start(k_try, self.world, jnp.asarray(self.easy))
+        def attempt(key: jax.Array) -> tuple[SkillState, jax.Array]:
+            start = self.skill.start(key, self.world, jnp.asarray(self.easy))
             physics = self.engine.init(start.scene.layout)
             state = SkillState(physics=physics, ctrl=start.ctrl, scene=start.scene, args=start.args, monitor=Monitor.new())
-            return key, state, start.valid & self._may_start(self.view(state))
+            return state, start.valid & self._may_start(self.view(state))
 
-        first = attempt((key, None, None))  # type: ignore[arg-type]
-        _, state, _ = jax.lax.while_loop(lambda carry: ~carry[2], attempt, first)
+        state = draw_until(key, attempt)
         return state, restart(self._observe(self.view(state)), self._metrics(state, jnp.asarray(False)))
 
     def _may_start(self, seen: View) -> jax.Array:

@@ -1,8 +1,5 @@
 """The executor with the shipped skills: what works, and how each thing that goes wrong is named."""
 
-import io
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,14 +48,14 @@ class Scripted:
 @pytest.fixture
 def scripted(executor):
     """The same compiled executor with another planner."""
-    real = executor.planner, executor.max_steps, executor._log
+    real = executor.planner, executor.max_steps, executor._listen
 
-    def use(*answers, max_steps=2400, log=None):
-        executor.planner, executor.max_steps, executor._log = Scripted(*answers), max_steps, log
+    def use(*answers, max_steps=2400, listen=None):
+        executor.planner, executor.max_steps, executor._listen = Scripted(*answers), max_steps, listen
         return executor
 
     yield use
-    executor.planner, executor.max_steps, executor._log = real
+    executor.planner, executor.max_steps, executor._listen = real
 
 
 def test_oracle_and_learned_skills_finish_tasks_in_unseen_houses(executor, some):
@@ -90,14 +87,13 @@ def test_a_call_whose_precondition_fails_is_not_started_and_the_history_says_so(
         thing = next(t for t in problem.things if t.type == "object" and ("near", "robot", t.name) not in problem.facts)
         return Plan((Call("pick", {"object": thing.name}),))
 
-    log = io.StringIO()
-    executor = scripted(picks_from_afar, log=log)
+    events = []
+    executor = scripted(picks_from_afar, listen=events.append)
     (episode,) = executor.run(jax.tree.map(lambda x: x[:1], some))
     assert episode.outcome.startswith("skill failure (pick: precondition)")
     assert {c.verdict for c in episode.calls} == {"precondition"}
     assert "near(robot, " in episode.calls[0].reason
     assert "not started" in executor.planner.problems[-1].history[0]
-    events = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [e["event"] for e in events[:2]] == ["plan", "skill"]
     assert events[-1]["event"] == "end"
     assert episode.step == 0, "nothing moved"

@@ -72,13 +72,17 @@ def failed(world: World, view: View) -> jax.Array:
 
 
 def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
-    """Anywhere in a house, with an object in the hand in two of five cases; the target is any other thing or room."""
+    """Anywhere in a house, in two of five cases with an object in the hand, and in two of five reaching over a table or into a
+    bin, as other skills end; the target is any other thing or room."""
     del easy
-    k_scene, k_held, k_which, k_target, k_pose, k_hand = jax.random.split(key, 6)
+    k_scene, k_held, k_which, k_target, k_pose, k_hand, k_reach = jax.random.split(key, 7)
     spec = world.spec
     scene = sample_scene(k_scene, world, SceneRange.make(spec))
     held = jnp.where(jax.random.bernoulli(k_held, 0.4), starts.choose(k_which, scene.layout.object_used), -1)
-    q, found = starts.pose_anywhere(k_pose, world, scene, held)
+    anywhere, free = starts.pose_anywhere(k_pose, world, scene, held)
+    reaching, fits = starts.pose_reaching(k_pose, world, scene, held)
+    reaches = jax.random.bernoulli(k_reach, 0.4)
+    q, found = jnp.where(reaches, reaching, anywhere), jnp.where(reaches, fits, free)
     scene = starts.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     candidates = entity_used(spec, scene) & (jnp.arange(1 + spec.objects + spec.receptacles + spec.rooms) > 0)

@@ -13,8 +13,11 @@ _CARRIED = 0.10  # m, the least height of the hand when it holds something
 _CLOSED = 0.053  # m, a finger's set point when it holds
 
 
-def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
-    """Whether the robot at q [6] touches something, or is outdoors [] bool. `held`: the object in the hand, -1 for none."""
+def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching: jax.Array | int = -1) -> jax.Array:
+    """Whether the robot at q [6] touches something, or is outdoors [] bool.
+
+    `held`: the object in the hand, -1 for none. `reaching`: the fixture over or into which the arm may reach, -1 for none.
+    """
     spec, body, lay = world.spec, world.body, scene.layout
     number = jnp.arange(spec.objects)
     obj, half = lay.object_pos, lay.object_half
@@ -36,7 +39,7 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array) -> jax.A
     under = body.grip_height + q[3] - jnp.where(held >= 0, 0.05, 0.035)
     for ahead, aside, room in ((0.22, 0.0, 0.04), (0.32, 0.0, 0.04), (body.reach, 0.0, 0.06), (body.reach, 0.06, 0.05), (body.reach, -0.06, 0.05)):
         at = q[:2] + ahead * forward + aside * left
-        hit |= ((to_fixtures(at) < room) & (under < top)).any()
+        hit |= ((to_fixtures(at) < room) & (under < top) & (jnp.arange(spec.fixtures) != reaching)).any()
         hit |= ((to_objects(at) < room) & (under < obj[:, 2] + half)).any()
     return hit
 
@@ -60,6 +63,27 @@ def pose_near(key: jax.Array, world: World, scene: Scene, centre: jax.Array, hal
     gap = jnp.linalg.norm(jnp.maximum(jnp.abs(at - centre) - half, 0.0), axis=-1)
     fits = (gap < NEAR_DISTANCE - 0.01) & (house.room_of(scene, at) == house.room_of(scene, centre))
     return _first_free(k_yaw, k_lift, k_grip, world, scene, at, fits, held)
+
+
+def pose_reaching(key: jax.Array, world: World, scene: Scene, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A robot pose with the hand over a table or in a bin, as picking and placing end; key is consumed. As `pose_near`."""
+    k_which, k_yaw, k_at, k_grip = jax.random.split(key, 4)
+    spec, body, lay = world.spec, world.body, scene.layout
+    which = spec.walls + jax.random.randint(k_which, (), 0, spec.receptacles)
+    is_bin = which >= spec.walls + spec.tables
+    top = jnp.where(is_bin, BIN_RIM, lay.fixture_pos[which, 2] + lay.fixture_half[which, 2])
+    yaw = jax.random.uniform(k_yaw, (_POSES,), minval=-jnp.pi, maxval=jnp.pi)
+    jitter = jax.random.uniform(k_at, (_POSES, 3), minval=-1.0, maxval=1.0)
+    grip = lay.fixture_pos[which, :2] + 0.05 * jitter[:, :2]
+    at = grip - body.reach * jnp.stack([jnp.cos(yaw), jnp.sin(yaw)], -1)
+    # Into the bin with an empty hand; otherwise what is held must clear the top.
+    lowest = jnp.where(held >= 0, top + 0.06, jnp.where(is_bin, 0.05, top + 0.04))
+    lift = lowest + 0.10 * jnp.square(jitter[:, 2]) - body.grip_height
+    finger = jnp.where(held >= 0, held_finger(world, scene, held), jax.random.uniform(k_grip, (_POSES,), maxval=0.03))
+    q = jnp.stack([at[:, 0], at[:, 1], yaw, jnp.clip(lift, *body.lift_range), finger, finger], -1)
+    ok = ~jax.vmap(lambda one: collides(world, scene, one, held, which))(q)
+    best = jnp.argmax(ok)
+    return q[best], ok[best]
 
 
 def pose_anywhere(key: jax.Array, world: World, scene: Scene, held: jax.Array) -> tuple[jax.Array, jax.Array]:
