@@ -93,10 +93,7 @@ class Rearrange:
         e = num_entities(self.world.spec)
         self._entity_size = 1 + 4 + len(COLOURS) + 3 + 2
         self.observation_size = (
-            observation.PROPRIOCEPTION
-            + observation.SURROUNDINGS
-            + (e - 1) * self._entity_size
-            + MAX_GOALS * (2 + len(PREDICATES) + 2 * e)
+            observation.PROPRIOCEPTION + observation.SURROUNDINGS + (e - 1) * self._entity_size + MAX_GOALS * (2 + len(PREDICATES) + 2 * e)
         )
         self.action_size = len(self.world.body.action_names)
 
@@ -156,15 +153,13 @@ class Rearrange:
     def _observe(self, state: State, geo: predicates.Geometry, holds: jax.Array) -> jax.Array:
         spec, scene, goal = self.world.spec, state.task.scene, state.task.goal
         e = num_entities(spec)
-        kind = jnp.concatenate(
-            [jnp.zeros(spec.objects), jnp.ones(spec.tables), jnp.full(spec.bins, 2), jnp.full(spec.rooms, 3)]
-        ).astype(jnp.int32)
+        kind = jnp.concatenate([jnp.zeros(spec.objects), jnp.ones(spec.tables), jnp.full(spec.bins, 2), jnp.full(spec.rooms, 3)]).astype(
+            jnp.int32
+        )
         colour = jnp.concatenate([scene.object_colour, scene.receptacle_colour, jnp.full(spec.rooms, -1)])
         used = entity_used(spec, scene)[1:, None]
         offset = observation.to_base(geo.yaw, geo.position[1:] - jnp.append(geo.robot, 0.0))
-        entities = jnp.concatenate(
-            [jax.nn.one_hot(kind, 4), jax.nn.one_hot(colour, len(COLOURS)), offset, geo.half[1:]], -1
-        )
+        entities = jnp.concatenate([jax.nn.one_hot(kind, 4), jax.nn.one_hot(colour, len(COLOURS)), offset, geo.half[1:]], -1)
         entities = jnp.concatenate([used.astype(jnp.float32), jnp.where(used, entities, 0.0)], -1)
         literals = jnp.concatenate(
             [

@@ -67,8 +67,9 @@ def draw_until(key: jax.Array, draw: Callable[[jax.Array], tuple[T, jax.Array]])
         key, k_try = jax.random.split(carry[0])
         return key, *draw(k_try)
 
-    key, k_first = jax.random.split(key)
-    return jax.lax.while_loop(lambda carry: ~carry[2], again, (key, *draw(k_first)))[1]
+    # Zeros to begin with, so that `draw` is compiled once, inside the loop.
+    blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(draw, key)[0])
+    return jax.lax.while_loop(lambda carry: ~carry[2], again, (key, blank, jnp.asarray(False)))[1]
 
 
 def sample_scene(key: jax.Array, world: World, ranges: SceneRange) -> Scene:

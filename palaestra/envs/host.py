@@ -15,7 +15,7 @@ import numpy as np
 from palaestra.envs import arguments, language
 from palaestra.envs.env import Env
 from palaestra.envs.tasksets import TaskSetEnv, task_set
-from palaestra.envs.types import Scene, State, TimeStep
+from palaestra.envs.types import Scene, State, TimeStep, row
 
 
 class Host:
@@ -45,10 +45,7 @@ class Host:
         """A batch that holds `state` in every row."""
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), state)
 
-    @staticmethod
-    def row(states: Any, index: int) -> Any:
-        """One state out of a batch."""
-        return jax.tree.map(lambda x: x[index], states)
+    row = staticmethod(row)
 
     @staticmethod
     def metrics(timestep: TimeStep) -> dict[str, Any]:

@@ -67,9 +67,7 @@ def floor_plan(key: jax.Array, spec: WorldSpec, rooms: jax.Array) -> Plan:
         ]
     )
     room_used = jnp.arange(4) < rooms
-    door = jnp.stack(
-        [jnp.stack([x1, door_y]), jnp.stack([x1, door_y2]), jnp.stack([left_x, y1]), jnp.stack([right_x, y2])]
-    )
+    door = jnp.stack([jnp.stack([x1, door_y]), jnp.stack([x1, door_y2]), jnp.stack([left_x, y1]), jnp.stack([right_x, y2])])
     door_along_x = jnp.array([True, True, False, False])
     upper_right = jnp.where(split_right, 3, 1)
     door_rooms = jnp.stack([jnp.array([0, 1]), jnp.stack([jnp.array(2), upper_right]), jnp.array([0, 2]), jnp.array([1, 3])])

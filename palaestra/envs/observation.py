@@ -28,7 +28,17 @@ def proprioception(world: World, physics: PhysicsState, ctrl: jax.Array) -> jax.
     q, v = physics.qpos[: world.body.num_joints], physics.qvel[: world.body.num_joints]
     velocity = to_base(q[2], v[:2])
     return jnp.stack(
-        [velocity[0], velocity[1], 0.4 * v[2], 3 * q[3], 10 * (ctrl[3] - q[3]), 20 * q[4], 20 * q[5], 20 * ctrl[4], 0.1 * world.body.squeeze(q, ctrl)]
+        [
+            velocity[0],
+            velocity[1],
+            0.4 * v[2],
+            3 * q[3],
+            10 * (ctrl[3] - q[3]),
+            20 * q[4],
+            20 * q[5],
+            20 * ctrl[4],
+            0.1 * world.body.squeeze(q, ctrl),
+        ]
     )
 
 
@@ -58,9 +68,7 @@ def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
     return _cast(world, scene, geo, geo.grip[:2], NUM_HAND_RAYS, HAND_RAY_LENGTH, seen)
 
 
-def _cast(
-    world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: int, length: float, seen: jax.Array
-) -> jax.Array:
+def _cast(world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: int, length: float, seen: jax.Array) -> jax.Array:
     """Rays from `origin` [2] to the fixtures and objects that are `seen` [F + O]: [count], in lengths."""
     lay = scene.layout
     angle = geo.yaw + jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False)
@@ -79,8 +87,6 @@ def _cast(
 def quarter_turn(world: World, physics: PhysicsState, geo: Geometry) -> jax.Array:
     """How every object is turned relative to the gripper, modulo a quarter turn: cos and sin of four times it [O, 2]."""
     _, quat = world.object_pose(physics.qpos)
-    yaw = jnp.arctan2(
-        2 * (quat[:, 0] * quat[:, 3] + quat[:, 1] * quat[:, 2]), 1 - 2 * (quat[:, 2] ** 2 + quat[:, 3] ** 2)
-    )
+    yaw = jnp.arctan2(2 * (quat[:, 0] * quat[:, 3] + quat[:, 1] * quat[:, 2]), 1 - 2 * (quat[:, 2] ** 2 + quat[:, 3] ** 2))
     angle = 4 * (yaw - geo.yaw)
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)

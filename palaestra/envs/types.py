@@ -112,6 +112,11 @@ def select(done: jax.Array, truncated: jax.Array, at_end: TimeStep, cut: TimeSte
     return jax.tree.map(lambda e, c, o: jnp.where(done, e, jnp.where(truncated, c, o)), at_end, cut, onward)
 
 
+def row(tree: Any, index: Any) -> Any:
+    """One example of a batch: the leaves' rows at `index` of the leading axis, or axes."""
+    return jax.tree.map(lambda x: x[index], tree)
+
+
 # --- entities -----------------------------------------------------------------------------------------------------
 
 
@@ -133,9 +138,7 @@ def room_entity(spec: WorldSpec, index: Any) -> Any:
 
 def entity_used(spec: WorldSpec, scene: Scene) -> jax.Array:
     """Which entities exist in this scene [E] bool."""
-    return jnp.concatenate(
-        [jnp.ones(1, bool), scene.layout.object_used, scene.fixture_used[spec.walls :], scene.room_used]
-    )
+    return jnp.concatenate([jnp.ones(1, bool), scene.layout.object_used, scene.fixture_used[spec.walls :], scene.room_used])
 
 
 def receptacle_boxes(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array, jax.Array]:

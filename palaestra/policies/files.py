@@ -89,14 +89,10 @@ def _restore(path: Path, arrays: dict[str, np.ndarray], like: T) -> T:
         raise CheckpointError(f"{path}: made for another model; names differ, e.g. {', '.join(odd)}")
     for name, x in wanted.items():
         if x.shape != arrays[name].shape or x.dtype != arrays[name].dtype:
-            raise CheckpointError(
-                f"{path}: {name}: got {arrays[name].dtype}{list(arrays[name].shape)}, expected {x.dtype}{list(x.shape)}"
-            )
+            raise CheckpointError(f"{path}: {name}: got {arrays[name].dtype}{list(arrays[name].shape)}, expected {x.dtype}{list(x.shape)}")
     leaves, structure = jax.tree_util.tree_flatten(like)
     values = [arrays[name] for name in wanted]
-    restored = [
-        jax.random.wrap_key_data(jnp.asarray(v)) if _is_key(old) else jnp.asarray(v) for old, v in zip(leaves, values, strict=True)
-    ]
+    restored = [jax.random.wrap_key_data(jnp.asarray(v)) if _is_key(old) else jnp.asarray(v) for old, v in zip(leaves, values, strict=True)]
     return jax.tree_util.tree_unflatten(structure, restored)
 
 

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 
 
 def generalised_advantages(
-    r_t: jax.Array, v_tm1: jax.Array, v_t: jax.Array, terminated_t: jax.Array, done_t: jax.Array, gamma: float | jax.Array, lam: float | jax.Array
+    r_t: jax.Array,
+    v_tm1: jax.Array,
+    v_t: jax.Array,
+    terminated_t: jax.Array,
+    done_t: jax.Array,
+    gamma: float | jax.Array,
+    lam: float | jax.Array,
 ) -> jax.Array:
     """Generalised advantage estimation (Schulman et al. 2016, eq. 16), truncation bootstrapped.
 

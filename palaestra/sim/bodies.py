@@ -73,9 +73,7 @@ class MobileManipulator:
         base.add_joint(name="yaw", type=hinge, axis=[0, 0, 1])
         # 1 cm above the floor: the height is not a degree of freedom, so that contact would only cost time.
         r = self.base_radius
-        base.add_geom(
-            name="base", type=capsule, fromto=[0, 0, r + 0.01, 0, 0, r + 0.11], size=[r, 0, 0], mass=8, rgba=shell, **MOVING
-        )
+        base.add_geom(name="base", type=capsule, fromto=[0, 0, r + 0.01, 0, 0, r + 0.11], size=[r, 0, 0], mass=8, rgba=shell, **MOVING)
         for name, pos, size, rgba in (
             ("mast", [0, 0, 0.40], [0.025, 0.03, 0.20], steel),
             ("skirt", [0, 0, 0.03], [0.09, 0.09, 0.02], steel),
@@ -89,9 +87,7 @@ class MobileManipulator:
         for name, side in (("left", 1.0), ("right", -1.0)):
             finger = lift.add_body(name=name, pos=[self.reach, side * (self.half_gap + 0.01), 0], gravcomp=1)
             # Without the armature, a light finger under 5 N chatters on what it holds at 10 ms steps.
-            finger.add_joint(
-                name=name, type=slide, axis=[0, -side, 0], range=[0, self.finger_travel], damping=20, armature=0.5
-            )
+            finger.add_joint(name=name, type=slide, axis=[0, -side, 0], range=[0, self.finger_travel], damping=20, armature=0.5)
             finger.add_geom(
                 name=name, type=box, size=[0.035, 0.01, 0.027], mass=0.05, friction=[2, 0.05, 0.01], condim=4, rgba=shell, **MOVING
             )
@@ -118,14 +114,10 @@ class MobileManipulator:
         forward, left = self.max_speed * action[0], self.max_speed * action[1]
         lift = jnp.clip(ctrl[3] + self.lift_rate * action[3], *self.lift_range)
         grip = jnp.clip(ctrl[4] + self.grip_rate * action[4], 0.0, self.finger_travel)
-        return jnp.stack(
-            [cos * forward - sin * left, sin * forward + cos * left, self.max_turn * action[2], lift, grip, grip]
-        )
+        return jnp.stack([cos * forward - sin * left, sin * forward + cos * left, self.max_turn * action[2], lift, grip, grip])
 
     def grip_position(self, q: jax.Array) -> jax.Array:
-        return jnp.stack(
-            [q[0] + self.reach * jnp.cos(q[2]), q[1] + self.reach * jnp.sin(q[2]), self.grip_height + q[3]]
-        )
+        return jnp.stack([q[0] + self.reach * jnp.cos(q[2]), q[1] + self.reach * jnp.sin(q[2]), self.grip_height + q[3]])
 
     def squeeze(self, q: jax.Array, ctrl: jax.Array) -> jax.Array:
         """Force with which the weaker finger presses, N: the spring between its set point and where it is stopped."""

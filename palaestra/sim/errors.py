@@ -22,7 +22,4 @@ class MissingExtraError(PalaestraError, ImportError):
     """An optional package is absent; the message carries the install line."""
 
     def __init__(self, what: str, package: str, extra: str):
-        super().__init__(
-            f"{what} needs the package {package!r}, which is not installed. "
-            f"Fix: pip install 'palaestra[{extra}]'"
-        )
+        super().__init__(f"{what} needs the package {package!r}, which is not installed. Fix: pip install 'palaestra[{extra}]'")

@@ -165,7 +165,5 @@ class NativeEngine:
         if self.dump is not None and bad.any():
             self.dump.mkdir(parents=True, exist_ok=True)
             ids = np.flatnonzero(bad)
-            np.savez(
-                self.dump / f"diverged-{time.time_ns()}.npz", ids=ids, rows=old[ids], parameters=sims.parameters[ids], ctrl=ctrl[ids]
-            )
+            np.savez(self.dump / f"diverged-{time.time_ns()}.npz", ids=ids, rows=old[ids], parameters=sims.parameters[ids], ctrl=ctrl[ids])
         return bad

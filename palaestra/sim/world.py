@@ -149,7 +149,7 @@ class World:
         return isinstance(other, World) and other.spec == self.spec
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def world(spec: WorldSpec) -> World:
     """The world of a spec, compiled once a process."""
     return World(spec)
@@ -178,7 +178,13 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
         # Balls have rolling friction, so that they come to rest.
         friction, condim = ([1, 0.01, 0.001], 3) if cube else ([1, 0.02, 0.004], 6)
         obj.add_geom(
-            name=name, type=box if cube else sphere, size=[0.03, 0.03, 0.03], density=DENSITY, friction=friction, condim=condim, **bodies.MOVING
+            name=name,
+            type=box if cube else sphere,
+            size=[0.03, 0.03, 0.03],
+            density=DENSITY,
+            friction=friction,
+            condim=condim,
+            **bodies.MOVING,
         )
     index = 0
     for kind, count, rgba in (("wall", spec.walls, [0.95, 0.94, 0.90, 1]), ("table", spec.tables, [0.6, 0.5, 0.4, 1])):
@@ -190,9 +196,7 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
     for i in range(spec.bins):
         fixture = s.worldbody.add_body(name=f"bin{i}", mocap=True, pos=parked_fixture(index))
         index += 1
-        fixture.add_geom(
-            name=f"bin{i}", type=box, pos=[0, 0, BIN_FLOOR / 2], size=[outer, outer, BIN_FLOOR / 2], **bodies.FIXED
-        )
+        fixture.add_geom(name=f"bin{i}", type=box, pos=[0, 0, BIN_FLOOR / 2], size=[outer, outer, BIN_FLOOR / 2], **bodies.FIXED)
         for j, (dx, dy) in enumerate(((1, 0), (-1, 0), (0, 1), (0, -1))):
             size = [BIN_SIDE if dx else outer, BIN_SIDE if dy else outer, BIN_RIM / 2]
             fixture.add_geom(name=f"bin{i}_side{j}", type=box, pos=[dx * mid, dy * mid, BIN_RIM / 2], size=size, **bodies.FIXED)

@@ -15,7 +15,7 @@ from palaestra.envs import language, parser
 from palaestra.envs.film import Film
 from palaestra.envs.render import TopDown, colours, contact_sheet, floors, save_png
 from palaestra.envs.tasksets import TaskSetEnv
-from palaestra.envs.types import State, Task
+from palaestra.envs.types import State, Task, row
 from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.executor import Episode, Executor
@@ -44,7 +44,7 @@ class _Director:
         episode = episodes[0]
         host = jax.device_get(states)
         for k in range(1, len(host.step), 2):
-            self.draw(jax.tree.map(lambda x: x[k, 0], host), episode)  # noqa: B023
+            self.draw(row(host, (k, 0)), episode)
 
     def draw(self, state: State, episode: Episode) -> None:
         holds = np.asarray(self._look(state))
@@ -70,7 +70,11 @@ class _Director:
 
 
 def _of_this_plan(episode: Episode) -> list[Any]:
-    return episode.calls[-(len(episode.plans[-1]) - len(episode.plan)) :] if episode.plans and len(episode.plans[-1]) > len(episode.plan) else []
+    return (
+        episode.calls[-(len(episode.plans[-1]) - len(episode.plan)) :]
+        if episode.plans and len(episode.plans[-1]) > len(episode.plan)
+        else []
+    )
 
 
 def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *, as_json: bool = False) -> int:
@@ -88,7 +92,7 @@ def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *
     console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {escape(text)}\n")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log = open(folder / "log.jsonl", "w")
+        log = (folder / "log.jsonl").open("w")
     except OSError as error:
         raise PalaestraError(f"{folder}: cannot write ({error.strerror}). Fix: --folder another") from error
     with log, Film(folder / "demo.mp4", fps=FPS // 2) as film:
@@ -101,9 +105,15 @@ def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *
         chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(_SHEET, len(frames))).astype(int)]
         save_png(folder / "sheet.png", contact_sheet(chosen, 3))
     _photograph(env, task, director.last, folder / "camera.png", console)
-    verdict = "[bold green]The goal holds.[/]" if episode.success else f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"
+    verdict = (
+        "[bold green]The goal holds.[/]"
+        if episode.success
+        else f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"
+    )
     console.print(f"\n{verdict}")
-    console.print(f"{episode.step / FPS:.0f} s of simulated time in {time.perf_counter() - clock:.0f} s. Film, contact sheet and log: {folder}/")
+    console.print(
+        f"{episode.step / FPS:.0f} s of simulated time in {time.perf_counter() - clock:.0f} s. Film, contact sheet and log: {folder}/"
+    )
     if as_json:
         report = {"name": "demo", "value": float(episode.success), "folder": str(folder), "seconds": time.perf_counter() - clock}
         print(json.dumps(report | episode.report()))

@@ -3,7 +3,7 @@ failure. Any number of environments at once: the host decides for those whose sk
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from palaestra.envs import language
 from palaestra.envs.env import Rearrange
 from palaestra.envs.names import Entity, Fact, entities, facts
-from palaestra.envs.types import State, Task
+from palaestra.envs.types import State, Task, row
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
 from palaestra.skills.plan import PlanError
 from palaestra.skills.planners.base import Planner, Problem
@@ -110,7 +110,7 @@ class Executor:
         self.max_replans, self.max_steps = max_replans, max_steps
         self._listen, self._watch = listen, watch
 
-    def run(self, tasks: Task, instructions: list[str] | None = None) -> list[Episode]:
+    def run(self, tasks: Task, instructions: Sequence[str | None] | None = None) -> list[Episode]:
         """Carry out the tasks (leading axis B) and say how each went.
 
         `instructions`: what the planner is told; rendered from the goals where absent. Success is judged by the goal's literals in
@@ -118,8 +118,8 @@ class Executor:
         """
         motion = self.runner.begin(tasks)
         host = jax.device_get(tasks)
-        size = len(host.goal.used)
-        episodes = [self._episode(jax.tree.map(lambda x: x[i], host), instructions[i] if instructions else None, i) for i in range(size)]
+        words = instructions or [None] * len(host.goal.used)
+        episodes = [self._episode(row(host, i), text, i) for i, text in enumerate(words)]
         while not all(e.over for e in episodes):
             motion = self._decide(motion, host, episodes)
             if all(e.over for e in episodes):
@@ -155,8 +155,7 @@ class Executor:
             elif episode.step >= self.max_steps:
                 self._end(episode, "timeout", f"the goal did not hold after {self.max_steps} control steps")
             else:
-                task = jax.tree.map(lambda x: x[i], tasks)  # noqa: B023
-                call = self._next_call(episode, now, task)
+                call = self._next_call(episode, now, row(tasks, i))
                 if call is not None:
                     start[i] = True
                     noisy[i] = episode.has_failed(call)

@@ -1,5 +1,6 @@
 """What `palaestra eval` and `palaestra skills` print: success rates with intervals, and failures by reason."""
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from palaestra.envs.tasksets import SPLITS, TaskSetEnv
+from palaestra.envs.types import row
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash, write_atomically
 from palaestra.sim.errors import PalaestraError, UnknownNameError
@@ -62,12 +64,14 @@ def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = Non
 def measure_task_set(name: str, episodes: int, seed: int, split: str, options: "PlannerOptions", log: Path | None) -> dict[str, Any]:
     """Success of a planner with the learned skills, on houses of a split; failures counted by reason."""
     env = TaskSetEnv(name, split)
-    executor = Executor(env, {n: learned(s) for n, s in SKILLS.items()}, planner(options.name, **options.options), max_steps=2 * env.horizon)
+    executor = Executor(
+        env, {n: learned(s) for n, s in SKILLS.items()}, planner(options.name, **options.options), max_steps=2 * env.horizon
+    )
     keys = jax.vmap(lambda k: jax.random.fold_in(k, SPLITS.index(split)))(evaluation_keys(seed, episodes))
     tasks = jax.jit(jax.vmap(env.sample_task))(keys)
     clock, done = time.perf_counter(), []
     for at in range(0, episodes, _AT_ONCE):
-        done += executor.run(jax.tree.map(lambda x: x[at : at + _AT_ONCE], tasks))  # noqa: B023
+        done += executor.run(row(tasks, slice(at, at + _AT_ONCE)))
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("".join(json.dumps(e.report()) + "\n" for e in done))
@@ -107,7 +111,9 @@ def library_table() -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name, skill in SKILLS.items():
         about = card(skill)
-        rate = f"{about['value']:.3f} [{about['interval'][0]:.3f}, {about['interval'][1]:.3f}], n = {about['n']}" if about else "not measured"
+        rate = (
+            f"{about['value']:.3f} [{about['interval'][0]:.3f}, {about['interval'][1]:.3f}], n = {about['n']}" if about else "not measured"
+        )
         args = ", ".join(f"{p.name}: {' or '.join(p.kinds)}" for p in skill.params)
         rows[f"{name}({args})"] = f"{rate}. {skill.doc}"
     return {"name": "skills", "value": len(SKILLS), "skills": rows}
@@ -116,7 +122,7 @@ def library_table() -> dict[str, Any]:
 def by_group(values: np.ndarray, success: np.ndarray, edges: list[float]) -> dict[str, Any]:
     """Success in bins of a context, for cards: {"low..high": [rate, low, high, n]}."""
     groups: dict[str, Any] = {}
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (values >= low) & (values < high)
         if inside.any():
             won, n = int(success[inside].sum()), int(inside.sum())

@@ -42,9 +42,7 @@ def learned(skill: Skill, path: Path | None = None) -> LearnedSkill:
     path = path or WEIGHTS / f"{skill.name}.safetensors"
     if not path.exists():
         raise CheckpointError(f"{path}: no weights for skill {skill.name!r}. Fix: palaestra train {skill.name}")
-    network, policy = load_policy(
-        path, name=f"skill/{skill.name}", observation_size=skill.observation_size, action_size=skill.action_size
-    )
+    network, policy = load_policy(path, name=f"skill/{skill.name}", observation_size=skill.observation_size, action_size=skill.action_size)
     return LearnedSkill(skill, network, policy)
 
 

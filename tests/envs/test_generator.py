@@ -163,5 +163,5 @@ def test_the_oracle_proves_every_task_solvable():
 def test_unknown_sets_and_splits_name_the_valid_ones():
     with pytest.raises(UnknownNameError, match=r"unknown task set 'rearange'.*rearrange-1.*Did you mean 'rearrange'"):
         tasksets.task_set("rearange")
-    with pytest.raises(UnknownNameError, match="unknown split 'dev'.*test, train, validation"):
+    with pytest.raises(UnknownNameError, match=r"unknown split 'dev'.*test, train, validation"):
         tasksets.TaskSetEnv("rearrange", "dev")

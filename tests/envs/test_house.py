@@ -47,7 +47,9 @@ def test_ways_are_as_short_as_dijkstras_and_lead_through_the_right_room():
             if a == b:
                 np.testing.assert_allclose(point, target)
             else:
-                gaps = [np.linalg.norm(np.asarray(point) - scene.door[d]) for d in np.flatnonzero(scene.door_used) if a in scene.door_rooms[d]]
+                gaps = [
+                    np.linalg.norm(np.asarray(point) - scene.door[d]) for d in np.flatnonzero(scene.door_used) if a in scene.door_rooms[d]
+                ]
                 np.testing.assert_allclose(min(gaps), house.CLEAR, atol=1e-4)
                 checked += 1
     assert checked > 60

@@ -12,7 +12,13 @@ from tests.policies.probes import Probe
 
 def learn(probe, updates=60, gamma=0.9, **kw):
     config = PPO(
-        num_envs=64, num_steps=8, epochs=4, minibatches=4, hidden=(32, 32), hyper=Hyper(learning_rate=5e-3, gamma=gamma, reward_scale=1.0), **kw
+        num_envs=64,
+        num_steps=8,
+        epochs=4,
+        minibatches=4,
+        hidden=(32, 32),
+        hyper=Hyper(learning_rate=5e-3, gamma=gamma, reward_scale=1.0),
+        **kw,
     )
     learner = Learner(probe, config, updates)
     state = learner.init(jax.random.key(0))

@@ -29,7 +29,9 @@ def test_termination_drops_the_value_and_truncation_keeps_it():
 def test_lambda_one_is_the_discounted_return_less_the_value():
     rng = np.random.default_rng(0)
     r, v = rng.standard_normal(20), rng.standard_normal(21)
-    got = generalised_advantages(*(jnp.asarray(x, jnp.float32) for x in (r, v[:-1], v[1:])), jnp.zeros(20, bool), jnp.zeros(20, bool), 0.9, 1.0)
+    got = generalised_advantages(
+        *(jnp.asarray(x, jnp.float32) for x in (r, v[:-1], v[1:])), jnp.zeros(20, bool), jnp.zeros(20, bool), 0.9, 1.0
+    )
     want = [sum(0.9 ** (k - t) * r[k] for k in range(t, 20)) + 0.9 ** (20 - t) * v[20] - v[t] for t in range(20)]
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 

@@ -39,7 +39,10 @@ def test_a_run_leaves_config_metrics_events_checkpoints_and_the_policy(tmp_path)
     assert {"return", "success", "kl", "entropy", "explained_variance"} <= set(written[0])
     assert len(rows) == 6
     assert list(folder.glob("events.out.tfevents.*"))
-    assert [p.name for p in Run(probe(), CONFIG, folder).checkpoints()] == ["checkpoint-0000008.safetensors", "checkpoint-0000012.safetensors"]
+    assert [p.name for p in Run(probe(), CONFIG, folder).checkpoints()] == [
+        "checkpoint-0000008.safetensors",
+        "checkpoint-0000012.safetensors",
+    ]
     load_policy(folder / "policy.safetensors", name="probe", observation_size=2, action_size=1)
 
 
@@ -67,7 +70,7 @@ def test_killed_and_resumed_it_comes_to_the_same_bits(tmp_path):
 
 def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(tmp_path):
     Run(probe(), CONFIG, tmp_path / "run").train()
-    with pytest.raises(TrainingError, match="holds a run already.*--resume"):
+    with pytest.raises(TrainingError, match=r"holds a run already.*--resume"):
         Run(probe(), CONFIG, tmp_path / "run").train()
     with pytest.raises(TrainingError, match="nothing to resume"):
         Run(probe(), CONFIG, tmp_path / "none").train(resume=True)

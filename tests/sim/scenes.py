@@ -8,7 +8,9 @@ from palaestra.sim.world import Layout, World, WorldSpec, parked_fixture
 SMALL = WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1)
 
 
-def open_floor(world: World, *, half=(0.03, 0.03), pos=((1.0, 0.0, 0.03), (1.0, 0.6, 0.03)), yaw=(0.0, 0.0), robot=(0, 0, 0, 0, 0, 0)) -> Layout:
+def open_floor(
+    world: World, *, half=(0.03, 0.03), pos=((1.0, 0.0, 0.03), (1.0, 0.6, 0.03)), yaw=(0.0, 0.0), robot=(0, 0, 0, 0, 0, 0)
+) -> Layout:
     """Nothing but the robot and its objects; every fixture is parked."""
     spec = world.spec
     return Layout(

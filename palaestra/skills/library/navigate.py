@@ -91,7 +91,12 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     candidates &= (jnp.arange(len(candidates)) != 1 + held) | (held < 0)
     candidates &= ~rooms | ((jnp.arange(len(candidates)) != here) & (jax.random.bernoulli(k_which, 0.6)))
     target = starts.choose(k_target, candidates)
-    return Start(scene=scene, ctrl=starts.set_points(world, q, held), args=jnp.stack([target, jnp.zeros((), jnp.int32)]), valid=found & candidates[target])
+    return Start(
+        scene=scene,
+        ctrl=starts.set_points(world, q, held),
+        args=jnp.stack([target, jnp.zeros((), jnp.int32)]),
+        valid=found & candidates[target],
+    )
 
 
 NAVIGATE = Skill(

@@ -37,7 +37,13 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
     hit |= ((to_objects(q[:2]) < body.base_radius + 0.02) & (obj[:, 2] < 0.30)).any()
     forward, left = jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), jnp.stack([-jnp.sin(q[2]), jnp.cos(q[2])])
     under = body.grip_height + q[3] - jnp.where(held >= 0, 0.05, 0.035)
-    for ahead, aside, room in ((0.22, 0.0, 0.04), (0.32, 0.0, 0.04), (body.reach, 0.0, 0.06), (body.reach, 0.06, 0.05), (body.reach, -0.06, 0.05)):
+    for ahead, aside, room in (
+        (0.22, 0.0, 0.04),
+        (0.32, 0.0, 0.04),
+        (body.reach, 0.0, 0.06),
+        (body.reach, 0.06, 0.05),
+        (body.reach, -0.06, 0.05),
+    ):
         at = q[:2] + ahead * forward + aside * left
         hit |= ((to_fixtures(at) < room) & (under < top) & (jnp.arange(spec.fixtures) != reaching)).any()
         hit |= ((to_objects(at) < room) & (under < obj[:, 2] + half)).any()
@@ -52,7 +58,9 @@ def lift_height(key: jax.Array, world: World, shape: tuple[int, ...]) -> jax.Arr
     return jnp.where(jax.random.bernoulli(k_which, 0.5, shape), raised, jax.random.uniform(k_any, shape, minval=low, maxval=high))
 
 
-def pose_near(key: jax.Array, world: World, scene: Scene, centre: jax.Array, half: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+def pose_near(
+    key: jax.Array, world: World, scene: Scene, centre: jax.Array, half: jax.Array, held: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """A robot pose anywhere within NEAR_DISTANCE of a box, in its room, that touches nothing; key is consumed.
 
     Returns the joints [6] and whether such a pose was found [] bool.
@@ -128,9 +136,7 @@ def in_hand(key: jax.Array, world: World, scene: Scene, q: jax.Array, held: jax.
     at = grip + jnp.stack([slip[0] * jnp.cos(q[2]), slip[0] * jnp.sin(q[2]), slip[1]])
     yaw = q[2] + 0.5 * jnp.pi * jax.random.randint(k_turn, (), 0, 4).astype(jnp.float32)
     mine = jnp.arange(world.spec.objects) == held
-    lay = lay.replace(
-        object_pos=jnp.where(mine[:, None], at, lay.object_pos), object_yaw=jnp.where(mine, yaw, lay.object_yaw)
-    )
+    lay = lay.replace(object_pos=jnp.where(mine[:, None], at, lay.object_pos), object_yaw=jnp.where(mine, yaw, lay.object_yaw))
     return scene.replace(layout=lay)
 
 
