@@ -6,11 +6,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SEED ?= 0
 PLANNER ?= oracle
 INSTRUCTION ?=
+export INSTRUCTION
 
 .PHONY: demo test setup lint types tests wheel clean
 
-demo: $(VENV)/.installed
-	$(BIN)/palaestra demo --seed $(SEED) --planner "$(PLANNER)" --instruction "$(INSTRUCTION)" $(ARGS)
+demo: $(VENV)/.installed $(if $(filter openai,$(PLANNER)),$(VENV)/.llm)
+	$(BIN)/palaestra demo --seed $(SEED) --planner "$(PLANNER)" --instruction "$$INSTRUCTION" $(ARGS)
 
 test: lint types tests wheel
 
@@ -40,6 +41,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.llm: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt -e '.[llm]'
 	touch $@
 
 $(VENV)/.tested: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -17,7 +17,7 @@ def _ffmpeg() -> str:
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise PalaestraError(
-            f"films need ffmpeg, which was not found: {error}. Fix: pip install 'imageio[ffmpeg]', "
+            f"films need ffmpeg, which was not found: {error}. Fix: pip install imageio-ffmpeg, "
             "or install ffmpeg and set IMAGEIO_FFMPEG_EXE to its path"
         ) from error
 

@@ -17,7 +17,6 @@ from palaestra.envs.types import (
     HOLDING,
     IN_ROOM,
     INSIDE,
-    LARGE,
     MAX_GOALS,
     NEAR,
     ON,
@@ -35,6 +34,7 @@ _TABLE_HALF = (0.14, 0.18)  # m
 _TABLE_HEIGHT = (0.10, 0.20)  # m
 _SMALL, _BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and large objects
 _BETWEEN = 0.50  # m, free way between fixtures
+_ARM = 0.50  # m from the walls, so that the arm fits whichever way it points; raised, it passes over all else
 _OFF_CENTRE = 0.04  # m, how far an object may lie from its table's centre
 
 
@@ -126,7 +126,7 @@ def _attempt(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Scene, j
         jnp.concatenate([half[:, :2], jnp.zeros((spec.objects, 2))]),
         jnp.full(spec.receptacles + spec.objects, 0.25),
     )
-    robot, broken_robot = _choose(k_at, plan, jnp.full(2, 0.25), None, obstacles, jnp.asarray(0.3))
+    robot, broken_robot = _choose(k_at, plan, jnp.full(2, _ARM), None, obstacles, jnp.asarray(0.3))
     yaw = jax.random.uniform(k_yaw, (), minval=-jnp.pi, maxval=jnp.pi)
     wall_used = plan.wall_used
     scene = Scene(
@@ -222,7 +222,7 @@ def _place_objects(
         broken = jnp.maximum(broken, jnp.where(used, bad, 0.0))
     z = words["half"]
     if spec.tables:
-        # Table j's guest is slot j of a random order, with probability on_table.
+        # Table j's guest is slot j of a random order, so often that on average the share `on_table` of the objects sits.
         order = jax.random.permutation(k_table, o)
         offset = jax.random.uniform(k_off, (spec.tables, 3), minval=-1.0, maxval=1.0)
         for j in range(min(spec.tables, o)):
@@ -237,7 +237,7 @@ def _place_objects(
 
 
 def sample_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> Goal:
-    """One to four literals that can all hold at once and do not hold yet; key is consumed.
+    """Literals that can all hold at once; key is consumed. Fewer than `min_goals` where the scene has too few things.
 
     Objects go to receptacles (no two to one table, none to a table that is taken); the last literal may instead be about
     the robot: to stand near something, to be in a room, or to hold an object that has no other place to be.
@@ -265,7 +265,7 @@ def sample_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array
 
     # A literal about the robot, as the last one, where there is room for it.
     kind = jax.random.categorical(k_kind, jnp.log(jnp.array([0.55, 0.15, 0.15, 0.15])))
-    k_near, k_room, k_hold = jax.random.split(k_robot, 3)
+    k_near, k_room = jax.random.split(k_robot)
     near_to = 1 + o + jax.random.randint(k_near, (), 0, n)
     start_room = house.room_of(scene, scene.layout.robot_q[:2])
     other = jnp.where(scene.room_used & (jnp.arange(spec.rooms) != start_room), 0.0, -jnp.inf)
@@ -276,7 +276,6 @@ def sample_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array
     about_robot = jnp.stack(
         [jnp.array([NEAR, 0, 0]), jnp.stack([NEAR, 0, near_to]), jnp.stack([IN_ROOM, 0, in_room]), jnp.stack([HOLDING, 0, 1 + spare])]
     )[kind]
-    del k_hold
     last = jnp.arange(MAX_GOALS) == count - 1
     swap = last & ok
     used_goal = (placing & ~swap) | swap
@@ -301,15 +300,15 @@ def _occupied(spec: WorldSpec, scene: Scene) -> jax.Array:
 
 
 def sample_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: jax.Array, max_goals: jax.Array) -> Task:
-    """A scene and a goal that does not hold in it; key is consumed."""
-    k_scene, k_goal = jax.random.split(key)
-    scene = sample_scene(k_scene, world, ranges)
+    """A scene and a goal of `min_goals` to `max_goals` literals that does not hold in it; key is consumed."""
 
-    def attempt(key: jax.Array) -> tuple[Goal, jax.Array]:
-        goal = sample_goal(key, world, scene, min_goals, max_goals)
-        return goal, ~_trivial(world, scene, goal)
+    def attempt(key: jax.Array) -> tuple[Task, jax.Array]:
+        k_scene, k_goal = jax.random.split(key)
+        scene = sample_scene(k_scene, world, ranges)
+        goal = sample_goal(k_goal, world, scene, min_goals, max_goals)
+        return Task(scene=scene, goal=goal), ~_trivial(world, scene, goal) & (goal.used.sum() >= min_goals)
 
-    return Task(scene=scene, goal=draw_until(k_goal, attempt))
+    return draw_until(key, attempt)
 
 
 def _trivial(world: World, scene: Scene, goal: Goal) -> jax.Array:
@@ -324,7 +323,3 @@ def _trivial(world: World, scene: Scene, goal: Goal) -> jax.Array:
     room = house.room_of(scene, robot) + 1 + spec.objects + spec.receptacles
     in_room = (goal.predicate == IN_ROOM) & (goal.target == room)
     return (near | in_room | ~goal.used).all()
-
-
-def is_large(half: jax.Array) -> jax.Array:
-    return half > LARGE

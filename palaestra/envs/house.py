@@ -1,7 +1,7 @@
 """Floor plans: one to four rooms joined by doorways, and the shortest way through them.
 
 A plan is made in a canonical frame and then turned: a main wall splits the house left and right, and each side may be
-split again across. Every room can be reached from every other, by construction; `routes` measures it all the same.
+split again across. Every room can be reached from every other, by construction.
 """
 
 import jax

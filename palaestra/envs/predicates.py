@@ -13,6 +13,8 @@ NEAR_DISTANCE = 0.75  # m, from the robot's axis to the nearest point of the thi
 LIFTED = 0.03  # m, that a held object's underside is above what is under it
 GRASP_FORCE = 1.0  # N, of the weaker finger
 GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be from the grip point: forward, sideways, up
+LOOSE = 0.006  # m, by which the opening must exceed what it has let go of
+AT_REST = 0.1  # m/s
 RESTS = 0.02  # m, between an object's underside and the table's top
 
 
@@ -26,6 +28,7 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     half: jax.Array  # [E, 2] m: 0 for the robot and balls' and cubes' half size, receptacles' and rooms' half sides
     support: jax.Array  # [O] m, the height of what is under each object
     grasped: jax.Array  # [O] bool: between the fingers, which both press
+    released: jax.Array  # [O] bool: at rest, and not between fingers that are about as close as it is wide
 
 
 def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array) -> Geometry:
@@ -55,6 +58,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     between = (jnp.abs(local) <= jnp.asarray(GRASP_BOX)).all(-1)
     # A finger on its way lags behind its set point as well: only one that has been stopped presses.
     stopped = jnp.abs(physics.qvel[4:6]).max() < 0.05
+    opening = 2 * body.half_gap - q[4] - q[5]  # m, between the fingers' inner faces
     presses = stopped & (body.squeeze(q, ctrl) >= GRASP_FORCE)
     return Geometry(
         robot=q[:2],
@@ -64,6 +68,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         half=jnp.concatenate([jnp.zeros((1, 2)), object_half, half, room_half]),
         support=jnp.max(jnp.where(over & above, floor, 0.0), axis=-1, initial=0.0),
         grasped=between & presses & scene.layout.object_used,
+        released=(world.object_speed(physics.qvel) < AT_REST) & ~(between & (opening < 2 * scene.layout.object_half + LOOSE)),
     )
 
 
@@ -90,7 +95,7 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     gap = jnp.abs(geo.position[objects, None, :2] - geo.position[None, receptacles, :2])
     over = (gap <= geo.half[None, receptacles]).all(-1)  # [O, tables + bins]
     top = geo.position[receptacles, 2]
-    released = ~geo.grasped[:, None]
+    released = geo.released[:, None]
     on = over & (jnp.abs(underside[:, None] - top) <= RESTS) & released
     inside = over & (underside[:, None] < top - 0.01) & released
 

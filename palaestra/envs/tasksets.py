@@ -56,7 +56,8 @@ class TaskSetEnv(Rearrange):
         tasks = task_set(name)
         if split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
-        self.task_set, self.split = name, split
+        self.name = self.task_set = name
+        self.split = split
         ranges = SceneRange.make(tasks.spec, min_rooms=tasks.min_rooms, max_rooms=tasks.max_rooms)
         held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in (0, 1)])
         if split != "test":

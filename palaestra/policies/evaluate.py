@@ -11,7 +11,7 @@ import numpy as np
 from palaestra.envs.env import Env
 from palaestra.policies.networks import ActorCritic, Policy
 
-# Training folds small numbers into the seed's key; evaluation takes another branch, so that they never meet.
+# Training splits the seed's key; evaluation folds this into it, so that the two never meet (a test compares the keys).
 _EVALUATION = 0x6576616C
 
 

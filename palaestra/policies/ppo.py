@@ -19,7 +19,7 @@ from palaestra.policies.returns import generalised_advantages
 
 
 class Hyper(struct.PyTreeNode, kw_only=True):
-    """What may be vmapped over: traced numbers."""
+    """Numbers that set no shapes."""
 
     learning_rate: float = 1e-3  # at the start; it falls linearly to a tenth
     gamma: float = 0.98  # discount
@@ -32,7 +32,7 @@ class Hyper(struct.PyTreeNode, kw_only=True):
 
 @dataclass(frozen=True)
 class PPO:
-    """Hyper-parameters that set shapes: static."""
+    """The hyper-parameters; those that set shapes are its own fields, the rest is `hyper`."""
 
     num_envs: int = 1024  # environments stepped at once
     num_steps: int = 16  # control steps of each between updates
@@ -43,6 +43,9 @@ class PPO:
     hyper: Hyper = Hyper()
 
     def __post_init__(self) -> None:
+        for name in ("num_envs", "num_steps", "epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
         if self.num_envs * self.num_steps % self.minibatches:
             raise ValueError(
                 f"minibatches: got {self.minibatches}, expected a divisor of num_envs * num_steps = {self.num_envs * self.num_steps}"

@@ -86,14 +86,21 @@ class Run:
         """Oldest first."""
         return sorted(self.folder.glob("checkpoint-*.safetensors"))
 
+    @property
+    def steps_done(self) -> int:
+        """Environment steps up to the last checkpoint."""
+        kept = self.checkpoints()
+        return int(kept[-1].stem.removeprefix("checkpoint-")) * self.config.ppo.batch_size if kept else 0
+
     def _open(self, resume: bool) -> None:
-        path = self.folder / "config.json"
-        if path.exists() and not resume:
+        """Refuse what would overwrite a run; note the configuration of a fresh one."""
+        if self.checkpoints() and not resume:
             raise TrainingError(f"{self.folder}: holds a run already. Fix: --resume to go on with it, or another --folder")
         if resume and not self.checkpoints():
             raise TrainingError(f"{self.folder}: nothing to resume, there is no checkpoint. Fix: start without --resume")
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(self.config.as_dict(), indent=2).encode())
+        if not resume:
+            write_atomically(self.folder / "config.json", json.dumps(self.config.as_dict(), indent=2).encode())
 
     def _load(self) -> TrainState:
         like = self.learner.init(jax.random.key(self.config.seed))
@@ -110,25 +117,27 @@ class Run:
 
         config, start = self.config, int(state.update)
         rows = _Rows(self.folder / "metrics.csv", start)
-        board = SummaryWriter(str(self.folder), purge_step=start * config.ppo.batch_size)
+        # Its thread dies on a full disk; an unbounded queue then cannot block the training.
+        board = SummaryWriter(str(self.folder), purge_step=start * config.ppo.batch_size, max_queue=1_000_000)
         sums: dict[str, float] = {}
         clock, since = time.perf_counter(), start
-        for update in range(start + 1, config.updates + 1):
-            state, metrics = self.learner.train_step(state)
-            for name, figure in metrics.items():
-                sums[name] = sums.get(name, 0.0) + float(figure)
-            if update % config.log_every == 0 or update == config.updates:
-                row = self._row(update, sums, update - since)
-                speed = (update - since) * config.ppo.batch_size / (time.perf_counter() - clock)
-                rows.write(row)
-                for name, value in row.items():
-                    board.add_scalar(name, value, int(row["steps"]))
-                report(row | {"steps_per_second": speed})
-                sums, clock, since = {}, time.perf_counter(), update
-            if update % config.checkpoint_every == 0 or update == config.updates:
-                board.flush()
-                self._checkpoint(state, update)
-        board.close()
+        try:
+            for update in range(start + 1, config.updates + 1):
+                state, metrics = self.learner.train_step(state)
+                for name, figure in metrics.items():
+                    sums[name] = sums.get(name, 0.0) + float(figure)
+                if update % config.log_every == 0 or update == config.updates:
+                    row = self._row(update, sums, update - since)
+                    speed = (update - since) * config.ppo.batch_size / (time.perf_counter() - clock)
+                    rows.write(row)
+                    for name, value in row.items():
+                        board.add_scalar(name, value, int(row["steps"]))
+                    report(row | {"steps_per_second": speed})
+                    sums, clock, since = {}, time.perf_counter(), update
+                if update % config.checkpoint_every == 0 or update == config.updates:
+                    self._checkpoint(state, update)
+        finally:
+            board.close()
         return self.learner.policy(state)
 
     def _row(self, update: int, sums: dict[str, float], updates: int) -> dict[str, float]:
@@ -164,13 +173,13 @@ class _Rows:
     """metrics.csv: appended to; when a run resumes, the rows after its checkpoint are dropped first."""
 
     def __init__(self, path: Path, update: int):
-        self.path, self.names = path, []  # type: tuple[Path, list[str]]
-        kept: list[dict[str, Any]] = []
+        self.path = path
+        kept: list[dict[str, str]] = []
         if update and path.exists():
             kept = [row for row in csv.DictReader(path.read_text().splitlines()) if float(row["update"]) <= update]
-        write_atomically(path, b"")
-        for row in kept:
-            self._append(row)
+        self.names = list(kept[0]) if kept else []
+        lines = [",".join(self.names)] * bool(kept) + [",".join(row.values()) for row in kept]
+        write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
 
     def write(self, row: dict[str, float]) -> None:
         self._append({name: repr(float(np.float32(value))) for name, value in row.items()})

@@ -1,5 +1,7 @@
 """Embodiments, by name. A body adds itself to a world and turns actions into actuator set points.
 
+There is one so far; predicates and skills rely on its joints (base x, y, yaw, lift, two fingers).
+
 Frames: `world` is right-handed, z up, metres; `base` has its origin on the floor under the robot's axis, x forward.
 """
 
@@ -132,8 +134,3 @@ def body(name: str) -> MobileManipulator:
     if name not in _BODIES:
         raise UnknownNameError("body", name, _BODIES)
     return _BODIES[name]
-
-
-def register_body(new: MobileManipulator) -> None:
-    """Make a body available to every world under its own name."""
-    _BODIES[new.name] = new

@@ -166,4 +166,5 @@ class NativeEngine:
             self.dump.mkdir(parents=True, exist_ok=True)
             ids = np.flatnonzero(bad)
             np.savez(self.dump / f"diverged-{time.time_ns()}.npz", ids=ids, rows=old[ids], parameters=sims.parameters[ids], ctrl=ctrl[ids])
+        sims.parameters[bad] = np.nan  # MuJoCo has reset all of them, fixtures included: write them again
         return bad

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,12 @@ from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.executor import Episode, Executor
 from palaestra.skills.library import SKILLS
-from palaestra.skills.planners import planner
+from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.shipped import learned
-
-if TYPE_CHECKING:
-    from palaestra.__main__ import PlannerOptions
 
 FPS = 20
 _SHEET = 12  # frames on the contact sheet
+OUTPUTS = ("demo.mp4", "sheet.png", "camera.png", "log.jsonl", "endpoint.jsonl")
 
 
 class _Director:
@@ -77,8 +75,10 @@ def _of_this_plan(episode: Episode) -> list[Any]:
     )
 
 
-def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *, as_json: bool = False) -> int:
+def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as_json: bool = False) -> int:
     """Run the demonstration; 0 only where the goal holds in the simulator's own state at the end."""
+    if not 0 <= seed < 2**31:
+        raise PalaestraError(f"seed: got {seed}, expected 0 to 2147483647")
     console = Console(stderr=as_json, highlight=False)
     clock = time.perf_counter()
     env = TaskSetEnv("demo", "test")
@@ -88,36 +88,40 @@ def demo(seed: int, instruction: str, options: "PlannerOptions", folder: Path, *
         task = task.replace(goal=jax.device_get(parser.parse(instruction, spec, task.scene)))
     text = instruction or language.render(spec, task, seed)
     skills = {name: learned(skill) for name, skill in SKILLS.items()}
-    maker = planner(options.name, **options.options)
+    planner = choice.make(folder / "endpoint.jsonl")
+    log = _fresh(folder)
     console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {escape(text)}\n")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = (folder / "log.jsonl").open("w")
-    except OSError as error:
-        raise PalaestraError(f"{folder}: cannot write ({error.strerror}). Fix: --folder another") from error
     with log, Film(folder / "demo.mp4", fps=FPS // 2) as film:
-        director, reporter = _Director(env, task, film), _Reporter(log, console, maker.name)
-        executor = Executor(env, skills, maker, listen=reporter, watch=director)
-        batch = jax.tree.map(lambda x: jnp.asarray(x)[None], task)
-        episode = executor.run(batch, [text])[0]
-    frames = director.frames
-    if frames:
-        chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(_SHEET, len(frames))).astype(int)]
-        save_png(folder / "sheet.png", contact_sheet(chosen, 3))
+        director, reporter = _Director(env, task, film), _Reporter(log, console, planner.name)
+        executor = Executor(env, skills, planner, listen=reporter, watch=director)
+        episode = executor.run(jax.tree.map(lambda x: jnp.asarray(x)[None], task), [text])[0]
+    _sheet(director.frames, folder / "sheet.png")
     _photograph(env, task, director.last, folder / "camera.png", console)
-    verdict = (
-        "[bold green]The goal holds.[/]"
-        if episode.success
-        else f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"
-    )
-    console.print(f"\n{verdict}")
-    console.print(
-        f"{episode.step / FPS:.0f} s of simulated time in {time.perf_counter() - clock:.0f} s. Film, contact sheet and log: {folder}/"
-    )
+    lost = f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"
+    console.print("\n[bold green]The goal holds.[/]" if episode.success else f"\n{lost}")
+    seconds, made = time.perf_counter() - clock, ", ".join(name for name in OUTPUTS if (folder / name).exists())
+    console.print(f"{episode.step / FPS:.0f} s of simulated time in {seconds:.0f} s. In {folder}/: {made}")
     if as_json:
-        report = {"name": "demo", "value": float(episode.success), "folder": str(folder), "seconds": time.perf_counter() - clock}
+        report = {"name": "demo", "value": float(episode.success), "folder": str(folder), "seconds": seconds}
         print(json.dumps(report | episode.report()))
     return 0 if episode.success else 1
+
+
+def _fresh(folder: Path) -> TextIO:
+    """The folder without an earlier run's files, and its log."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in OUTPUTS:
+            (folder / name).unlink(missing_ok=True)
+        return (folder / "log.jsonl").open("w")
+    except OSError as error:
+        raise PalaestraError(f"{folder}: cannot write ({error.strerror}). Fix: --folder another") from error
+
+
+def _sheet(frames: list[np.ndarray], path: Path) -> None:
+    if frames:
+        chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(_SHEET, len(frames))).astype(int)]
+        save_png(path, contact_sheet(chosen, 3))
 
 
 def _photograph(env: TaskSetEnv, task: Task, state: State | None, path: Path, console: Console) -> None:
@@ -141,8 +145,11 @@ class _Reporter:
     def __init__(self, log: TextIO, console: Console, planner_name: str):
         self.log, self.console, self.planner_name = log, console, planner_name
         self._plans = 0
+        self._status = console.status("")  # on a terminal: what is going on now
 
     def __call__(self, event: dict[str, Any]) -> None:
+        if event["event"] == "end":
+            self._status.stop()
         self.log.write(json.dumps(event) + "\n")
         self.log.flush()
         if event["event"] == "plan":
@@ -150,7 +157,11 @@ class _Reporter:
             title = "Plan" if self._plans == 1 else "New plan"
             steps = " → ".join(f"{c['skill']}({', '.join(c['args'].values())})" for c in event["steps"])
             self.console.print(f"[bold]{title}[/] ({self.planner_name}): {steps}")
+        elif event["event"] == "start":
+            self._status.update(f"{event['call']} …")
+            self._status.start()
         elif event["event"] == "skill":
+            self._status.stop()
             good = event["verdict"] == "succeeded"
             mark = "[green]✓[/]" if good else "[red]✗[/]"
             why = "" if good else f"  [red]{event['verdict']}[/]: {escape(event['reason'])}"

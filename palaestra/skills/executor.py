@@ -16,7 +16,7 @@ from palaestra.envs.env import Rearrange
 from palaestra.envs.names import Entity, Fact, entities, facts
 from palaestra.envs.types import State, Task, row
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
-from palaestra.skills.plan import PlanError
+from palaestra.skills.plan import PlanError, static_faults
 from palaestra.skills.planners.base import Planner, Problem
 from palaestra.skills.runner import Motion, Outcome, Runner
 from palaestra.skills.shipped import LearnedSkill
@@ -89,7 +89,7 @@ class Executor:
         skills: the library.
         planner: makes plans, and new ones from the real state when one fails.
         max_replans: plans after the first one, an episode.
-        max_steps: control steps, an episode.
+        max_steps: control steps, an episode; the environment's horizon without it.
         listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
         watch: called with the states [steps, B] of every chunk, for films.
     """
@@ -101,13 +101,13 @@ class Executor:
         planner: Planner,
         *,
         max_replans: int = 6,
-        max_steps: int = 2400,
+        max_steps: int | None = None,
         listen: Listener | None = None,
         watch: Watcher | None = None,
     ):
         self.env, self.skills, self.planner = env, skills, planner
         self.runner = Runner(env, skills)
-        self.max_replans, self.max_steps = max_replans, max_steps
+        self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
         self._listen, self._watch = listen, watch
 
     def run(self, tasks: Task, instructions: Sequence[str | None] | None = None) -> list[Episode]:
@@ -116,7 +116,7 @@ class Executor:
         `instructions`: what the planner is told; rendered from the goals where absent. Success is judged by the goal's literals in
         the simulator's own truth table, never by the plan.
         """
-        motion = self.runner.begin(tasks)
+        motion = self.runner.begin(tasks, jnp.arange(len(tasks.goal.used)))
         host = jax.device_get(tasks)
         words = instructions or [None] * len(host.goal.used)
         episodes = [self._episode(row(host, i), text, i) for i, text in enumerate(words)]
@@ -148,12 +148,12 @@ class Executor:
                 continue
             now = facts(episode.things, sight.table[i])
             self._judge(episode, Outcome(int(outcomes[i])), int(monitor.step[i]), now)
-            if sight.holds[i].all():
-                self._end(episode, "success")
-            elif outcomes[i] == Outcome.DIVERGED:
+            if outcomes[i] == Outcome.DIVERGED:
                 self._end(episode, "diverged", "the physics of this environment was not finite")
+            elif sight.holds[i].all():
+                self._end(episode, "success")
             elif episode.step >= self.max_steps:
-                self._end(episode, "timeout", f"the goal did not hold after {self.max_steps} control steps")
+                self._end(episode, f"timeout ({_last_failure(episode)})", f"the goal did not hold after {self.max_steps} control steps")
             else:
                 call = self._next_call(episode, now, row(tasks, i))
                 if call is not None:
@@ -212,15 +212,16 @@ class Executor:
     def _replan(self, episode: Episode, now: frozenset[Fact], task: Task) -> bool:
         """A plan from the state that really is; False, and the episode's end, where there is none."""
         if len(episode.plans) > self.max_replans:
-            last = next((c for c in reversed(episode.calls) if c.verdict not in ("running", "succeeded")), None)
-            why = f"{last.skill}: {last.verdict}" if last else "the plans ended without the goal"
-            self._end(episode, f"skill failure ({why})" if last else "incomplete plan", f"{self.max_replans} new plans did not help; {why}")
+            self._end(episode, f"skill failure ({_last_failure(episode)})", f"{self.max_replans} new plans did not help")
             return False
         scene_text = language.describe(self.env.world.spec, task.scene)
         problem = Problem(episode.instruction, episode.things, now, episode.goal, scene_text, tuple(episode.history))
         clock = time.perf_counter()
         try:
             plan = self.planner.plan(problem)
+            # Whatever the planner promised: nothing runs that does not validate.
+            for fault in static_faults(plan, [s.skill for s in self.skills.values()], episode.things):
+                raise PlanError(fault)
         except PlanError as error:
             self._end(episode, f"planner: {error.failure}", str(error))
             return False
@@ -240,6 +241,12 @@ class Executor:
     def _tell(self, event: str, episode: Episode, more: dict[str, Any]) -> None:
         if self._listen is not None:
             self._listen({"event": event, "step": episode.step, **more})
+
+
+def _last_failure(episode: Episode) -> str:
+    """The last call that failed, with its verdict."""
+    failed = [c for c in episode.calls if c.verdict not in ("running", "succeeded", "interrupted")]
+    return f"{failed[-1].skill}: {failed[-1].verdict}" if failed else "no call failed"
 
 
 def _unmet(wanted: frozenset[Fact], unwanted: frozenset[Fact], now: frozenset[Fact]) -> str:

@@ -4,7 +4,7 @@ import itertools
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,19 +16,16 @@ from palaestra.policies.files import file_hash, write_atomically
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.executor import Executor, outcomes
 from palaestra.skills.library import SKILLS
-from palaestra.skills.planners import planner
+from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.recipes import full_id
 from palaestra.skills.shipped import CARDS, WEIGHTS, card, learned
 from palaestra.skills.training import SkillEnv
-
-if TYPE_CHECKING:
-    from palaestra.__main__ import PlannerOptions
 
 _AT_ONCE = 200  # episodes of a task set side by side
 
 
 def measure(
-    name: str, episodes: int, seed: int, split: str, options: "PlannerOptions", policy: Path | None, log: Path | None
+    name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, policy: Path | None, log: Path | None
 ) -> dict[str, Any]:
     """The result of `palaestra eval <name>`."""
     if episodes < 1:
@@ -38,7 +35,9 @@ def measure(
         return measure_skill(name.removeprefix("skill/"), episodes, seed, policy)
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    return measure_task_set(name, episodes, seed, split, options, log)
+    if policy is not None:
+        raise PalaestraError(f"--policy: got {policy} for the task set {name!r}, expected a skill: task sets are measured with planners")
+    return measure_task_set(name, episodes, seed, split, choice, log)
 
 
 def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = None) -> dict[str, Any]:
@@ -61,19 +60,19 @@ def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = Non
     }
 
 
-def measure_task_set(name: str, episodes: int, seed: int, split: str, options: "PlannerOptions", log: Path | None) -> dict[str, Any]:
+def measure_task_set(name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, log: Path | None) -> dict[str, Any]:
     """Success of a planner with the learned skills, on houses of a split; failures counted by reason."""
+    if log is not None:
+        _writable(log)
     env = TaskSetEnv(name, split)
-    executor = Executor(
-        env, {n: learned(s) for n, s in SKILLS.items()}, planner(options.name, **options.options), max_steps=2 * env.horizon
-    )
+    planner = choice.make(log and log.with_suffix(".endpoint.jsonl"))
+    executor = Executor(env, {n: learned(s) for n, s in SKILLS.items()}, planner)
     keys = jax.vmap(lambda k: jax.random.fold_in(k, SPLITS.index(split)))(evaluation_keys(seed, episodes))
     tasks = jax.jit(jax.vmap(env.sample_task))(keys)
     clock, done = time.perf_counter(), []
     for at in range(0, episodes, _AT_ONCE):
         done += executor.run(row(tasks, slice(at, at + _AT_ONCE)))
     if log is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("".join(json.dumps(e.report()) + "\n" for e in done))
     won = sum(e.success for e in done)
     by_goals: dict[str, str] = {}
@@ -86,7 +85,8 @@ def measure_task_set(name: str, episodes: int, seed: int, split: str, options: "
         "value": won / episodes,
         "n": episodes,
         "interval": list(wilson(won, episodes)),
-        "planner": options.name,
+        "planner": choice.name,
+        "max_steps": executor.max_steps,
         "split": split,
         "outcomes": outcomes(done),
         "by_goals": by_goals,
@@ -100,6 +100,15 @@ def measure_task_set(name: str, episodes: int, seed: int, split: str, options: "
         "seed": seed,
         "seconds": time.perf_counter() - clock,
     }
+
+
+def _writable(path: Path) -> None:
+    """Refuse before the work is done what could not be written after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise PalaestraError(f"{path}: cannot write ({error.strerror}). Fix: another path") from error
 
 
 def _count(words: list[str]) -> dict[str, int]:
@@ -132,8 +141,15 @@ def by_group(values: np.ndarray, success: np.ndarray, edges: list[float]) -> dic
 
 def admit(name: str, run: Path, episodes: int, seed: int) -> dict[str, Any]:
     """Measure a run's policy and, where it passes the skill's gate, ship it with its card; refused otherwise, and nothing changes."""
-    skill = SKILLS[full_id(name).removeprefix("skill/")]
-    weights = run / "policy.safetensors"
+    plain = full_id(name).removeprefix("skill/")
+    if plain not in SKILLS:
+        raise UnknownNameError("skill", name, SKILLS)
+    if episodes < 1:
+        raise PalaestraError(f"episodes: got {episodes}, expected 1 or more")
+    if not (run / "config.json").exists():
+        raise PalaestraError(f"{run}: got no config.json there, expected the folder of a training run")
+    skill, weights = SKILLS[plain], run / "policy.safetensors"
+    config = json.loads((run / "config.json").read_text())
     loaded, env = learned(skill, weights), SkillEnv(skill)
     result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
     summary = result.summary()
@@ -141,7 +157,6 @@ def admit(name: str, run: Path, episodes: int, seed: int) -> dict[str, Any]:
     if low < skill.gate:
         raise PalaestraError(f"{weights}: success {summary['value']:.3f}, at least {low:.3f} with 95% confidence; the gate is {skill.gate}")
     lost = int(result.metrics["lost"].sum())
-    config = json.loads((run / "config.json").read_text())
     about = {
         "skill": skill.name,
         "version": skill.version,

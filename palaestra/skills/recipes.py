@@ -10,6 +10,8 @@ from palaestra.policies.ppo import PPO, Hyper
 from palaestra.policies.progress import TrainingBar
 from palaestra.policies.runs import Run, RunConfig
 from palaestra.sim.errors import PalaestraError, UnknownNameError
+from palaestra.sim.native import NativeEngine
+from palaestra.sim.world import world
 from palaestra.skills.library import SKILLS
 from palaestra.skills.training import SkillEnv
 
@@ -33,6 +35,8 @@ _TASK_SET = Recipe(20_000_000, ppo=PPO(hidden=(256, 256), hyper=Hyper(gamma=0.99
 
 def full_id(name: str) -> str:
     """`pick` and `skill/pick` are one; task sets go by their names. Unknown ids raise, with the valid ones."""
+    if name == "Palaestra/Rearrange-v0":
+        return "rearrange"
     if name in SKILLS:
         return f"skill/{name}"
     if name in TASK_SETS or (name.startswith("skill/") and name.removeprefix("skill/") in SKILLS):
@@ -40,12 +44,13 @@ def full_id(name: str) -> str:
     raise UnknownNameError("id", name, [f"skill/{s}" for s in SKILLS] + list(TASK_SETS))
 
 
-def environment(name: str, easy: float = 0.0, split: str = "train") -> Env[Any]:
-    """The functional environment of an id."""
+def environment(name: str, easy: float = 0.0, dump: Path | None = None) -> Env[Any]:
+    """The functional environment of an id, in its training split; what diverges is dumped for replay."""
     name = full_id(name)
     if name.startswith("skill/"):
-        return SkillEnv(SKILLS[name.removeprefix("skill/")], easy=easy)
-    return TaskSetEnv(name, split)
+        skill = SKILLS[name.removeprefix("skill/")]
+        return SkillEnv(skill, easy=easy, engine=NativeEngine(world(skill.train_spec), dump=dump))
+    return TaskSetEnv(name, "train", engine=NativeEngine(world(TASK_SETS[name].spec), dump=dump))
 
 
 def train(name: str, seed: int, steps: int, num_envs: int, easy: float, folder: Path | None, resume: bool) -> dict[str, Any]:
@@ -59,9 +64,10 @@ def train(name: str, seed: int, steps: int, num_envs: int, easy: float, folder: 
         config = RunConfig(env=name, seed=seed, steps=steps or recipe.steps, easy=easy, ppo=replace(recipe.ppo, num_envs=num_envs))
     except ValueError as error:
         raise PalaestraError(str(error)) from error
-    run = Run(environment(name, easy), config, folder or Path("runs") / f"{name.replace('/', '-')}-seed{seed}")
+    folder = folder or Path("runs") / f"{name.replace('/', '-')}-seed{seed}"
+    run = Run(environment(name, easy, folder / "diverged"), config, folder)
     last: dict[str, float] = {}
-    with TrainingBar(name, config.updates * config.ppo.batch_size) as bar:
+    with TrainingBar(name, config.updates * config.ppo.batch_size, run.steps_done if resume else 0) as bar:
 
         def report(row: dict[str, float]) -> None:
             last.update(row)

@@ -56,8 +56,8 @@ class Runner:
         self.begin = jax.jit(jax.vmap(self._begin))
         self.look = jax.jit(jax.vmap(self._look))
 
-    def _begin(self, task: Any) -> Motion:
-        """Environments at the start of their tasks, idle; leading axis B."""
+    def _begin(self, task: Any, number: jax.Array) -> Motion:
+        """Environments at the start of their tasks, idle; leading axis B. `number`: of the episode, for its random stream."""
         state, _ = self.env.reset(jax.random.key(0), task)
         zero = jnp.zeros((), jnp.int32)
         return Motion(
@@ -66,7 +66,7 @@ class Runner:
             args=jnp.zeros(2, jnp.int32),
             monitor=Monitor.new(),
             outcome=zero,
-            key=jax.random.key(0),
+            key=jax.random.key(number),
             noisy=jnp.asarray(False),
         )
 

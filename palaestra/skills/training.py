@@ -110,4 +110,4 @@ class SkillEnv:
 
     @staticmethod
     def _metrics(state: SkillState, diverged: jax.Array) -> dict[str, jax.Array]:
-        return {"success": state.monitor.succeeded, "lost": state.monitor.lost, "diverged": diverged}
+        return {"success": state.monitor.succeeded & ~diverged, "lost": state.monitor.lost & ~diverged, "diverged": diverged}

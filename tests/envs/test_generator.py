@@ -91,6 +91,18 @@ def test_the_robot_can_drive_up_to_everything():
             assert gap.min() < 0.6, (i, centre)
 
 
+def test_the_arm_is_not_in_a_wall():
+    batch, spec = tasks(), env().world.spec
+    for i in range(256):
+        scene = one(batch.scene, i)
+        x, y, yaw = scene.layout.robot_q[:3]
+        for along in (0.12, 0.25, 0.4, 0.435):
+            for across in (-0.075, 0.0, 0.075) if along > 0.35 else (0.0,):
+                at = np.array([x + along * np.cos(yaw) - across * np.sin(yaw), y + along * np.sin(yaw) + across * np.cos(yaw)])
+                gap = np.abs(at - scene.layout.fixture_pos[: spec.walls, :2]) - scene.layout.fixture_half[: spec.walls, :2]
+                assert (gap.max(-1) > 0.01)[scene.fixture_used[: spec.walls]].all(), (i, along)
+
+
 def test_scenes_settle_without_motion():
     e = env()
     batch = tasks()
@@ -113,6 +125,14 @@ def test_rooms_counts_and_variety():
     assert set(goals) == {1, 2, 3}
     assert set(batch.goal.predicate[batch.goal.used]) == {NEAR, HOLDING, ON, INSIDE, IN_ROOM}
     assert len(np.unique(batch.scene.layout.robot_q[:, :2], axis=0)) == 256
+
+
+def test_every_set_gives_as_many_goals_as_it_says():
+    for name in ("rearrange-4", "demo"):
+        made, says = tasks(name, "train", 64), tasksets.task_set(name)
+        counts = made.goal.used.sum(1)
+        assert says.min_goals <= counts.min()
+        assert counts.max() <= says.max_goals
 
 
 def test_equal_keys_equal_tasks_and_vmap_equals_one():

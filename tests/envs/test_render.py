@@ -312,7 +312,7 @@ def test_film_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise RuntimeError("No ffmpeg exe could be found")
 
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", no_ffmpeg)
-    with pytest.raises(PalaestraError, match=r"films need ffmpeg.*imageio\[ffmpeg\]"):
+    with pytest.raises(PalaestraError, match=r"films need ffmpeg.*imageio-ffmpeg"):
         Film(tmp_path / "other.mp4")
 
 

@@ -16,7 +16,7 @@ import pytest
 from palaestra.policies import files, runs
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import CheckpointError, load_policy
-from palaestra.policies.ppo import PPO
+from palaestra.policies.ppo import PPO, Learner
 from palaestra.policies.runs import Run, RunConfig, TrainingError
 from tests.policies.probes import Probe
 
@@ -161,6 +161,34 @@ def test_evaluation_runs_each_episode_once_whatever_the_batch():
 
 
 def test_evaluation_never_meets_training():
-    train = jax.random.key_data(jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(1000)))
-    held_out = jax.random.key_data(evaluation_keys(0, 1000))
-    assert not {tuple(k) for k in np.asarray(train).tolist()} & {tuple(k) for k in np.asarray(held_out).tolist()}
+    """The keys that a training run's environments really begin with, against those of an evaluation with the same seed."""
+    begun = []
+
+    class Spy(Probe):
+        def begin(self, key):
+            jax.debug.callback(lambda k: begun.extend(map(tuple, np.asarray(k).reshape(-1, 2).tolist())), jax.random.key_data(key))
+            return super().begin(key)
+
+    learner = Learner(Spy(lambda sign, step, action: jnp.ones(())), SMALL, 3)
+    state = learner.init(jax.random.key(0))
+    for _ in range(3):
+        state, _ = learner.train_step(state)
+    jax.effects_barrier()
+    assert len(begun) >= 8 * (1 + 3 * SMALL.num_steps)
+    held_out = {tuple(k) for k in np.asarray(jax.random.key_data(evaluation_keys(0, 1000))).tolist()}
+    assert not held_out & set(begun)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_afresh(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    Run(probe(), CONFIG, tmp_path).train()
+    assert json.loads((tmp_path / "config.json").read_text())["env"] == "probe"
+
+
+def test_a_refused_resume_changes_nothing(tmp_path):
+    Run(probe(), CONFIG, tmp_path).train()
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+    other = RunConfig(env="probe", seed=7, steps=CONFIG.steps, log_every=2, checkpoint_every=4, ppo=SMALL)
+    with pytest.raises(CheckpointError):
+        Run(probe(), other, tmp_path).train(resume=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before

@@ -145,6 +145,7 @@ def test_a_simulation_that_diverges_ends_alone_and_is_dumped(tmp_path):
         np.testing.assert_array_equal(saved["rows"][0], nan[1])
     again = jax.vmap(engine.step)(start, u)
     assert not np.asarray(again.diverged).any()
+    np.testing.assert_array_equal(np.asarray(again.bits), np.asarray(clean.bits))
 
 
 def grasp(engine, half=0.03, index=0):

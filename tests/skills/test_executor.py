@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import language
-from palaestra.envs.names import entities
+from palaestra.envs.types import row
 from palaestra.skills.executor import Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
 from palaestra.skills.planners import planner
 from palaestra.skills.shipped import learned
-from tests.envs.worlds import env, one, tasks
+from tests.envs.worlds import env, tasks
 
 COUNT = 6
 
@@ -71,15 +70,16 @@ def test_oracle_and_learned_skills_finish_tasks_in_unseen_houses(executor, some)
 
 
 def test_success_is_what_the_simulator_says_at_the_end(executor, some):
-    motion = executor.runner.begin(some)
-    sight = jax.device_get(executor.runner.look(motion))
+    """Each outcome against the goal's literals, read anew from the state in which the episode was judged."""
+    seen = []
+    executor._watch = lambda states, episodes: seen.append((row(states, -1), [e.over for e in episodes]))
+    episodes = executor.run(some)
+    executor._watch = None
     e = env("rearrange", "validation")
-    for i in range(COUNT):
-        things = entities(e.world.spec, one(some.scene, i))
-        goal = language.goal_facts(e.world.spec, one(some, i))
-        assert not sight.holds[i].all()
-        assert len(goal) == int(np.asarray(some.goal.used[i]).sum())
-        assert {f[1] for f in goal} <= {t.name for t in things}
+    holds = [np.asarray(jax.jit(jax.vmap(e.literals))(state)).all(1) for state, _ in seen]
+    for i, episode in enumerate(episodes):
+        last = sum(not over[i] for _, over in seen) - 1  # the chunk after which it was judged
+        assert holds[last][i] == episode.success, (i, episode.outcome)
 
 
 def test_a_call_whose_precondition_fails_is_not_started_and_the_history_says_so(scripted, some):
@@ -119,7 +119,7 @@ def test_the_episode_has_an_end(scripted, some):
         return Plan(tuple(Call("navigate", {"target": name}) for name in far[:1]))
 
     (episode,) = scripted(drives, max_steps=80).run(jax.tree.map(lambda x: x[:1], some))
-    assert episode.outcome in ("timeout", "incomplete plan")
+    assert episode.outcome.startswith(("timeout", "incomplete plan"))
     assert episode.step <= 80 + 8
 
 

@@ -75,12 +75,12 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     """Anywhere in a house, in two of five cases with an object in the hand, and in two of five reaching over a table or into a
     bin, as other skills end; the target is any other thing or room."""
     del easy
-    k_scene, k_held, k_which, k_target, k_pose, k_hand, k_reach = jax.random.split(key, 7)
+    k_scene, k_held, k_which, k_target, k_pose, k_hand, k_reach, k_over, k_rooms = jax.random.split(key, 9)
     spec = world.spec
     scene = sample_scene(k_scene, world, SceneRange.make(spec))
     held = jnp.where(jax.random.bernoulli(k_held, 0.4), starts.choose(k_which, scene.layout.object_used), -1)
     anywhere, free = starts.pose_anywhere(k_pose, world, scene, held)
-    reaching, fits = starts.pose_reaching(k_pose, world, scene, held)
+    reaching, fits = starts.pose_reaching(k_over, world, scene, held)
     reaches = jax.random.bernoulli(k_reach, 0.4)
     q, found = jnp.where(reaches, reaching, anywhere), jnp.where(reaches, fits, free)
     scene = starts.in_hand(k_hand, world, scene, q, held)
@@ -89,7 +89,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     rooms = jnp.arange(len(candidates)) >= room_entity(spec, 0)
     here = room_entity(spec, house.room_of(scene, q[:2]))
     candidates &= (jnp.arange(len(candidates)) != 1 + held) | (held < 0)
-    candidates &= ~rooms | ((jnp.arange(len(candidates)) != here) & (jax.random.bernoulli(k_which, 0.6)))
+    candidates &= ~rooms | ((jnp.arange(len(candidates)) != here) & (jax.random.bernoulli(k_rooms, 0.6)))
     target = starts.choose(k_target, candidates)
     return Start(
         scene=scene,

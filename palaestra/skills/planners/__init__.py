@@ -1,6 +1,9 @@
 """Planners, by name."""
 
 import inspect
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from palaestra.sim.errors import PalaestraError, UnknownNameError
@@ -10,6 +13,28 @@ from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 
 PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, OpenAIPlanner)}
+
+
+@dataclass(frozen=True)
+class PlannerChoice:
+    """A planner as the command line names it; all but the name is for `openai`."""
+
+    name: str = "oracle"
+    base_url: str = ""
+    model: str = ""
+    timeout: float = 30.0  # s, of a whole conversation
+    api_key_variable: str = ""  # the environment variable that holds the key, where the endpoint needs one
+
+    def make(self, log: Path | None = None) -> Planner:
+        """The planner; every call of an endpoint is written to `log`."""
+        if self.name != "openai":
+            return planner(self.name)
+        if not self.model:
+            raise PalaestraError("planner 'openai': got no model, expected the name of one that the endpoint serves. Fix: --model NAME")
+        key = os.environ.get(self.api_key_variable) if self.api_key_variable else None
+        if self.api_key_variable and not key:
+            raise PalaestraError(f"--api-key-variable: {self.api_key_variable!r} is not set in the environment. Fix: export it")
+        return planner("openai", base_url=self.base_url, model=self.model, api_key=key, timeout=self.timeout, log=log)
 
 
 def planner(name: str, **options: Any) -> Planner:
