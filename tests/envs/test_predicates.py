@@ -110,8 +110,9 @@ def test_holding_takes_pressing_fingers_and_a_lift(offset, grip, height, holding
 
 def test_what_is_held_is_on_nothing_until_it_is_let_go():
     cube = (0.4, 0.0, 0.19)
-    robot = (0.0, 0.0, 0.0, -0.11, 0.025, 0.025)
-    for grip, on in ((CLOSED, False), (0.025, True)):
+    # Pressing; not pressing any more, but as close as the cube is wide; open.
+    for finger, grip, on in ((0.025, CLOSED, False), (0.025, 0.025, False), (0.015, 0.015, True)):
+        robot = (0.0, 0.0, 0.0, -0.11, finger, finger)
         layout = with_table(W, open_floor(W, pos=(cube, (1.5, 1.5, 0.03)), robot=robot), xy=(0.4, 0.0))
         table = np.asarray(table_of(house(layout), jnp.asarray([0, 0, 0, -0.11, grip, grip], jnp.float32)))
         assert table[ON, CUBE, TABLE] == on
