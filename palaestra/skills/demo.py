@@ -44,14 +44,19 @@ class _Director:
         for k in range(1, len(host.step), 2):
             self.draw(row(host, (k, 0)), episode)
 
+    def finish(self, episode: Episode) -> None:
+        """A second of the end, with its verdict."""
+        if self.last is not None:
+            for _ in range(FPS // 2):
+                self.draw(self.last, episode)
+
     def draw(self, state: State, episode: Episode) -> None:
         holds = np.asarray(self._look(state))
-        done = sum(call.verdict == "succeeded" for call in _of_this_plan(episode))
         plan = [f"{c['skill']}({', '.join(c['args'].values())})" for c in episode.plans[-1]] if episode.plans else []
-        current = len(plan) - len(episode.plan) - 1
         call = episode.calls[-1] if episode.calls else None
+        begun = len(plan) - len(episode.plan)
         lines = [f"{call.text}: {call.verdict}"] if call else []
-        lines.append(f"{int(state.step) / FPS:.1f} s")
+        lines.append(f"{int(state.step) / FPS:.1f} s" + (f": {episode.outcome}" if episode.over else ""))
         frame = self.top_down.frame(
             self.task.scene,
             state.physics,
@@ -60,19 +65,11 @@ class _Director:
             title=episode.instruction,
             lines=tuple(lines),
             plan=tuple(plan),
-            current=max(current, done) if call is None or call.verdict != "succeeded" else current + 1,
+            current=begun if call is not None and call.verdict == "succeeded" else begun - 1,
         )
         self.film.add(frame)
         self.last = state
         self.frames.append(frame)
-
-
-def _of_this_plan(episode: Episode) -> list[Any]:
-    return (
-        episode.calls[-(len(episode.plans[-1]) - len(episode.plan)) :]
-        if episode.plans and len(episode.plans[-1]) > len(episode.plan)
-        else []
-    )
 
 
 def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as_json: bool = False) -> int:
@@ -95,6 +92,7 @@ def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as
         director, reporter = _Director(env, task, film), _Reporter(log, console, planner.name)
         executor = Executor(env, skills, planner, listen=reporter, watch=director)
         episode = executor.run(jax.tree.map(lambda x: jnp.asarray(x)[None], task), [text])[0]
+        director.finish(episode)
     _sheet(director.frames, folder / "sheet.png")
     _photograph(env, task, director.last, folder / "camera.png", console)
     lost = f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"

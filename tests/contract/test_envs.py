@@ -9,13 +9,13 @@ import pytest
 
 from palaestra.envs.autoreset import AutoReset, BatchState
 from palaestra.envs.env import advance
-from palaestra.envs.tasksets import TaskSetEnv
+from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv
 from palaestra.skills.library import SKILLS
 from palaestra.skills.training import SkillEnv
 
 ENVIRONMENTS = {
     **{f"skill/{name}": functools.partial(SkillEnv, skill) for name, skill in SKILLS.items()},
-    "rearrange": functools.partial(TaskSetEnv, "rearrange"),
+    **{name: functools.partial(TaskSetEnv, name) for name in TASK_SETS},
 }
 
 
