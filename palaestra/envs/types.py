@@ -124,14 +124,6 @@ def num_entities(spec: WorldSpec) -> int:
     return 1 + spec.objects + spec.receptacles + spec.rooms
 
 
-def object_entity(spec: WorldSpec, index: Any) -> Any:
-    return 1 + index
-
-
-def receptacle_entity(spec: WorldSpec, index: Any) -> Any:
-    return 1 + spec.objects + index
-
-
 def room_entity(spec: WorldSpec, index: Any) -> Any:
     return 1 + spec.objects + spec.receptacles + index
 
