@@ -71,12 +71,13 @@ class Train:
     easy: float = -1.0  # the share of easy starts of a skill; negative takes the recipe's
     folder: Path | None = None  # runs/<id>-seed<seed> when not given
     resume: bool = False
+    engine: str = "native"  # native, mjx, warp, or auto
     json: bool = False
 
     def run(self) -> int:
         from palaestra.skills.recipes import train
 
-        result = train(self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume)
+        result = train(self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume, self.engine)
         finish(result, self.json)
         return 0
 
@@ -91,12 +92,13 @@ class Eval(PlannerArguments):
     split: str = "test"  # of a task set
     policy: Path | None = None  # a run's policy.safetensors instead of the shipped weights, for a skill
     log: Path | None = None  # JSON lines of every episode, for a task set
+    engine: str = "native"  # native, mjx, warp, or auto
     json: bool = False
 
     def run(self) -> int:
         from palaestra.skills.measure import measure
 
-        finish(measure(self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log), self.json)
+        finish(measure(self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine), self.json)
         return 0
 
 
@@ -112,7 +114,7 @@ class Bench:
     json: bool = False
 
     def run(self) -> int:
-        from palaestra.sim.bench import bench_engine
+        from palaestra.bench.engine import bench_engine
 
         finish(bench_engine(self.num_envs, self.steps, self.repetitions, self.threads), self.json)
         return 0

@@ -31,7 +31,10 @@ ACCENT: Colour = (28, 126, 134)
 GREEN: Colour = (46, 150, 88)
 # In the order of COLOURS and of ROOMS.
 PALETTE: tuple[Colour, ...] = ((212, 58, 52), (56, 156, 84), (54, 110, 210), (240, 196, 48), (138, 84, 190), (240, 130, 40))
-FLOORS: tuple[Colour, ...] = ((246, 238, 220), (233, 231, 245), (227, 238, 228), (238, 234, 227), (249, 233, 224), (223, 236, 241))
+FLOORS: tuple[Colour, ...] = (
+    *((246, 238, 220), (233, 231, 245), (227, 238, 228), (238, 234, 227), (249, 233, 224), (223, 236, 241)),
+    *((217, 234, 232), (243, 240, 208), (247, 226, 234)),
+)
 
 SMOOTH = 2  # how much larger everything is drawn than it is shown
 _FINGER = (0.035, 0.010)  # m, half length and half thickness of a finger

@@ -52,13 +52,14 @@ class Env(Protocol, Generic[S]):
 def advance(engine: Engine, state: Any, action: jax.Array) -> tuple[Any, jax.Array]:
     """Physics of one control step: the state with new set points and physics, and whether it went wrong.
 
-    An action that is not finite counts as a divergence of this environment alone; its simulation stands still.
+    Wrong is a state that is not finite, a contact that an engine's buffers had no room for (`physics.overflow`: what follows
+    would be another physics), and an action that is not finite; it ends this environment alone.
     """
     body, finite = engine.world.body, jnp.isfinite(action).all()
     action = jnp.where(finite, jnp.clip(action, -1.0, 1.0), 0.0)
     ctrl = body.control(state.physics.qpos[: body.num_joints], state.ctrl, action)
     physics = engine.step(state.physics, ctrl)
-    return state.replace(physics=physics, ctrl=ctrl), physics.diverged | ~finite
+    return state.replace(physics=physics, ctrl=ctrl), physics.diverged | physics.overflow | ~finite
 
 
 class Rearrange:
@@ -115,7 +116,7 @@ class Rearrange:
         holds = predicates.literals(table, task.goal)
         share = self._share(holds, task)
         state = state.replace(potential=share)
-        return state, restart(self._observe(state, geo, holds), self._metrics(holds, task, jnp.asarray(False)))
+        return state, restart(self._observe(state, geo, holds), self._metrics(state, holds, jnp.asarray(False)))
 
     def step(self, state: State, action: jax.Array) -> tuple[State, TimeStep]:
         state, diverged = advance(self.engine, state, action)
@@ -125,7 +126,7 @@ class Rearrange:
         share = self._share(holds, task)
         reward = share - state.potential
         state = state.replace(step=state.step + 1, potential=share)
-        obs, metrics = self._observe(state, geo, holds), self._metrics(holds, task, diverged)
+        obs, metrics = self._observe(state, geo, holds), self._metrics(state, holds, diverged)
         done = holds.all() & ~diverged
         cut = (state.step >= self.horizon) | diverged
         return state, select(
@@ -147,8 +148,13 @@ class Rearrange:
         used = task.goal.used
         return (holds & used).mean() / used.mean()
 
-    def _metrics(self, holds: jax.Array, task: Task, diverged: jax.Array) -> dict[str, jax.Array]:
-        return {"success": holds.all(), "progress": self._share(holds, task), "diverged": diverged}
+    def _metrics(self, state: State, holds: jax.Array, diverged: jax.Array) -> dict[str, jax.Array]:
+        return {
+            "success": holds.all(),
+            "progress": self._share(holds, state.task),
+            "diverged": diverged,
+            "overflow": state.physics.overflow,
+        }
 
     def _observe(self, state: State, geo: predicates.Geometry, holds: jax.Array) -> jax.Array:
         spec, scene, goal = self.world.spec, state.task.scene, state.task.goal

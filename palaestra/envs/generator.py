@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import house
+from palaestra.envs import floor_plans, house
 from palaestra.envs.types import (
     COLOURS,
     HOLDING,
@@ -26,7 +26,7 @@ from palaestra.envs.types import (
     Task,
     num_entities,
 )
-from palaestra.sim.world import BIN_INNER, BIN_SIDE, Layout, World, WorldSpec, parked_fixture, parked_object
+from palaestra.sim.world import BIN_INNER, BIN_SIDE, DENSITY, Layout, World, WorldSpec, parked_fixture, parked_object
 
 T = TypeVar("T")
 _CANDIDATES = 24
@@ -35,6 +35,7 @@ _TABLE_HEIGHT = (0.10, 0.20)  # m
 _SMALL, _BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and large objects
 _BETWEEN = 0.50  # m, free way between fixtures
 _ARM = 0.50  # m from the walls, so that the arm fits whichever way it points; raised, it passes over all else
+_NAMES = 6  # of ROOMS, for worlds of up to four rooms: to draw from more would change tasks that policies are measured on
 _OFF_CENTRE = 0.04  # m, how far an object may lie from its table's centre
 
 
@@ -89,7 +90,9 @@ def _box_gap(a: jax.Array, a_half: jax.Array, b: jax.Array, b_half: jax.Array) -
     return outside + jnp.minimum(gap.max(-1), 0.0)
 
 
-def _choose(key: jax.Array, plan: house.Plan, clearance: jax.Array, room: jax.Array | None, obstacles: tuple, doorway: jax.Array) -> tuple:
+def _choose(
+    key: jax.Array, plan: floor_plans.Plan, clearance: jax.Array, room: jax.Array | None, obstacles: tuple, doorway: jax.Array
+) -> tuple:
     """The candidate that keeps its distances best.
 
     `clearance` [2]: half size plus margin to the walls. `obstacles`: centres, half sizes, wanted gaps. `doorway`: wanted
@@ -101,7 +104,7 @@ def _choose(key: jax.Array, plan: house.Plan, clearance: jax.Array, room: jax.Ar
         rooms = jax.random.categorical(k_room, weight, shape=(_CANDIDATES,))
     else:
         rooms = jnp.full(_CANDIDATES, room)
-    low, high = plan.room[rooms, :2] + house.WALL + clearance, plan.room[rooms, 2:] - house.WALL - clearance
+    low, high = plan.room[rooms, :2] + floor_plans.WALL + clearance, plan.room[rooms, 2:] - floor_plans.WALL - clearance
     at = low + jax.random.uniform(k_at, (_CANDIDATES, 2)) * jnp.maximum(high - low, 0.0)
     centre, half, wanted = obstacles
     gap = _box_gap(at[:, None], jnp.zeros(2), centre, half)
@@ -116,7 +119,7 @@ def _attempt(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Scene, j
     spec = world.spec
     k_rooms, k_plan, k_size, k_fixture, k_object, k_robot, k_words = jax.random.split(key, 7)
     count = jax.random.randint(k_rooms, (), ranges.min_rooms, ranges.max_rooms + 1)
-    plan = house.floor_plan(k_plan, spec, count)
+    plan = floor_plans.floor_plan(k_plan, spec, count)
     pos, half, broken = _place_receptacles(k_fixture, k_size, spec, plan)
     words = _words(k_words, spec, ranges)
     obj_pos, broken_objects = _place_objects(k_object, spec, ranges, plan, pos, half, words)
@@ -134,6 +137,8 @@ def _attempt(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Scene, j
             fixture_pos=jnp.concatenate([plan.wall_pos, pos]),
             fixture_half=jnp.concatenate([plan.wall_half, half]),
             object_half=words["half"],
+            object_density=jnp.full(spec.objects, DENSITY),
+            object_friction=jnp.ones(spec.objects),
             object_pos=obj_pos,
             object_yaw=words["yaw"],
             object_used=words["used"],
@@ -154,7 +159,9 @@ def _attempt(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Scene, j
     return scene, jnp.maximum(jnp.maximum(broken, broken_objects), broken_robot)
 
 
-def _place_receptacles(key: jax.Array, k_size: jax.Array, spec: WorldSpec, plan: house.Plan) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _place_receptacles(
+    key: jax.Array, k_size: jax.Array, spec: WorldSpec, plan: floor_plans.Plan
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Tables and bins: positions [.., 3], half sizes [.., 3], and by how much the worst breaks a rule."""
     n = spec.receptacles
     k_xy, k_z = jax.random.split(k_size)
@@ -190,6 +197,7 @@ def _words(key: jax.Array, spec: WorldSpec, ranges: SceneRange) -> dict[str, jax
     half = jnp.where(large, _BIG[0] + u * (_BIG[1] - _BIG[0]), _SMALL[0] + u * (_SMALL[1] - _SMALL[0]))
     used = jax.random.bernoulli(k_use, ranges.use, (o,))
     first = jax.random.randint(k_large, (), 0, o)
+    names = _NAMES if spec.rooms <= 4 else len(ROOMS)
     table_colours = jax.random.permutation(k_recep, n)[jnp.arange(spec.receptacles) % n]
     return {
         "half": half,
@@ -197,12 +205,12 @@ def _words(key: jax.Array, spec: WorldSpec, ranges: SceneRange) -> dict[str, jax
         "used": used | (jnp.arange(o) == first),
         "yaw": jnp.where(is_ball, 0.0, jax.random.uniform(k_yaw, (o,), minval=-jnp.pi, maxval=jnp.pi)),
         "receptacle_colour": table_colours.astype(jnp.int32),
-        "rooms": jax.random.permutation(k_rooms, len(ROOMS))[: spec.rooms].astype(jnp.int32),
+        "rooms": jax.random.permutation(k_rooms, names)[: spec.rooms].astype(jnp.int32),
     }
 
 
 def _place_objects(
-    key: jax.Array, spec: WorldSpec, ranges: SceneRange, plan: house.Plan, pos: jax.Array, half: jax.Array, words: dict
+    key: jax.Array, spec: WorldSpec, ranges: SceneRange, plan: floor_plans.Plan, pos: jax.Array, half: jax.Array, words: dict
 ) -> tuple[jax.Array, jax.Array]:
     """Objects on the floor, or one on a table: positions [O, 3] and by how much the worst breaks a rule."""
     o, n = spec.objects, spec.receptacles

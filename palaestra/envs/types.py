@@ -14,11 +14,10 @@ from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import BIN_INNER, BIN_RIM, Layout, WorldSpec
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
-ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge")
+ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroom", "library", "nursery")
 PREDICATES = ("near", "holding", "on", "inside", "in_room")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM = range(len(PREDICATES))
 LARGE = 0.030  # m: an object whose half size is larger is called large
-MAX_DOORS = 4
 MAX_GOALS = 4
 
 
@@ -29,11 +28,11 @@ class Scene(struct.PyTreeNode, kw_only=True):
     room: jax.Array  # [R, 4] m: x0, y0, x1, y1 between the walls' centre lines
     room_used: jax.Array  # [R] bool
     room_name: jax.Array  # [R] int32, into ROOMS
-    door: jax.Array  # [MAX_DOORS, 2] m, the centre of the doorway
-    door_along_x: jax.Array  # [MAX_DOORS] bool: passed by moving along x
-    door_width: jax.Array  # [MAX_DOORS] m
-    door_rooms: jax.Array  # [MAX_DOORS, 2] int32, the rooms it joins
-    door_used: jax.Array  # [MAX_DOORS] bool
+    door: jax.Array  # [D, 2] m, the centre of the doorway
+    door_along_x: jax.Array  # [D] bool: passed by moving along x
+    door_width: jax.Array  # [D] m
+    door_rooms: jax.Array  # [D, 2] int32, the rooms it joins
+    door_used: jax.Array  # [D] bool
     fixture_used: jax.Array  # [F] bool
     receptacle_colour: jax.Array  # [tables + bins] int32, into COLOURS
     object_colour: jax.Array  # [O] int32, into COLOURS

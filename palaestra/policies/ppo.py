@@ -4,11 +4,13 @@ The choices follow Andrychowicz et al. (2021) and Huang et al. (2022): observati
 minibatch, orthogonal weights, a small last policy layer, gradients clipped by their global norm.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -113,6 +115,12 @@ class Learner:
     def train_step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         """One rollout and one update."""
         state, transitions, metrics = self._rollout(state)
+        if "overflow" in metrics and metrics["overflow"]:
+            ids = np.flatnonzero(np.asarray(transitions.metrics["overflow"]).any(0)).tolist()
+            warnings.warn(
+                f"environments {ids}: more contacts than the engine has room for; these episodes were ended. Fix: more max_contacts",
+                stacklevel=2,
+            )
         state, losses = self._update(state, transitions)
         return state, metrics | losses
 

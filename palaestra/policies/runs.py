@@ -145,7 +145,7 @@ class Run:
         episodes = sums.get("episodes", 0.0)
         row = {"update": float(update), "steps": float(update * self.config.ppo.batch_size), "episodes": episodes}
         for name, value in sums.items():
-            if name in ("success", "lost", "diverged", "return"):
+            if name in ("success", "lost", "diverged", "overflow", "return"):
                 row[name] = value / episodes if episodes else float("nan")
             elif name != "episodes":
                 row[name] = value / updates

@@ -6,6 +6,7 @@ R rooms, D doorways, P predicates, G goal literals, B a batch, T time.
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,14 @@ import numpy as np
 from flax import struct
 
 from palaestra.sim import bodies
+from palaestra.sim.errors import PalaestraError
 
 BIN_INNER = 0.13  # m, half of the inner width of a bin
 BIN_RIM = 0.07  # m, height of a bin's rim
 BIN_FLOOR = 0.01  # m, thickness of a bin's floor
 BIN_SIDE = 0.01  # m, half of the thickness of a bin's sides
 DENSITY = 460.0  # kg/m³, of cubes and balls: 100 g for a 60 mm cube
+MAX_CONTACTS = "max_contact_points"  # the name under which mjx looks for its bound in a model
 _PARKED = 60.0  # m, where unused slots wait, out of everything's way
 
 
@@ -37,8 +40,8 @@ class WorldSpec:
     substeps: int = 5  # physics steps a control step: 20 Hz
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rooms <= 4:
-            raise ValueError(f"rooms: got {self.rooms}, expected 1 to 4")
+        if not 1 <= self.rooms <= 9:
+            raise ValueError(f"rooms: got {self.rooms}, expected 1 to 9")
         for kind in ("cubes", "balls", "tables", "bins"):
             if getattr(self, kind) < 0:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected 0 or more")
@@ -57,16 +60,39 @@ class WorldSpec:
 
     @property
     def walls(self) -> int:
-        return {1: 4, 2: 6, 3: 11, 4: 11}[self.rooms]
+        """Wall panels of the largest floor plan, see `palaestra.envs.floor_plans`."""
+        return (4, 6, 11, 11, 18, 18, 24, 24, 24)[self.rooms - 1]
+
+    @property
+    def doors(self) -> int:
+        """Doorways of the largest floor plan."""
+        return (4, 4, 4, 4, 7, 7, 10, 10, 10)[self.rooms - 1]
 
     @property
     def fixtures(self) -> int:
         return self.walls + self.tables + self.bins
 
     @property
+    def max_contacts(self) -> int:
+        """How many contact points an engine with fixed buffers makes room for.
+
+        Over 100 control steps of each shipped skill and of random actions, 19 were the most with two or four objects (12 to 16
+        of one contact dimension): a cube on the floor has 4, and about as many where it leans on something.
+        """
+        return 16 + 8 * self.objects
+
+    @property
     def control_dt(self) -> float:
         """Seconds a control step."""
         return self.timestep * self.substeps
+
+
+# The sizes that benchmarks and checks use. Compile the smallest that fits: an empty slot still costs.
+WORLDS = {
+    "small": WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1),
+    "middle": WorldSpec(),
+    "large": WorldSpec(cubes=9, balls=3, tables=4, bins=4, rooms=4),
+}
 
 
 class Layout(struct.PyTreeNode, kw_only=True):
@@ -75,21 +101,18 @@ class Layout(struct.PyTreeNode, kw_only=True):
     fixture_pos: jax.Array  # [F, 3] m, world; bins: the centre of the floor's underside
     fixture_half: jax.Array  # [F, 3] m; ignored for bins, which have one size
     object_half: jax.Array  # [O] m, half edge of a cube, radius of a ball
+    object_density: jax.Array  # [O] kg/m³
+    object_friction: jax.Array  # [O] sliding friction; a contact takes the larger of its two
     object_pos: jax.Array  # [O, 3] m, world, at the start
     object_yaw: jax.Array  # [O] rad, at the start
     object_used: jax.Array  # [O] bool; unused objects float far away and touch nothing
     robot_q: jax.Array  # [nq_body], the body's joints at the start
 
     def parameters(self) -> jax.Array:
-        """All that stays fixed during an episode, one float32 row [F*6 + O*2]."""
-        return jnp.concatenate(
-            [
-                self.fixture_pos.ravel(),
-                self.fixture_half.ravel(),
-                self.object_half,
-                self.object_used.astype(jnp.float32),
-            ]
-        ).astype(jnp.float32)
+        """All that stays fixed during an episode, one float32 row [F*6 + O*4]."""
+        fixtures = [self.fixture_pos.ravel(), self.fixture_half.ravel()]
+        objects = [self.object_half, self.object_density, self.object_friction, self.object_used.astype(jnp.float32)]
+        return jnp.concatenate(fixtures + objects).astype(jnp.float32)
 
 
 def parked_fixture(index: int) -> np.ndarray:
@@ -102,11 +125,38 @@ def parked_object(index: int) -> np.ndarray:
     return np.array([_PARKED + 2.0 * index, -_PARKED, 5.0], np.float32)
 
 
+class ModelWorld:
+    """Any compiled model as a world: all its simulations are alike, and an engine's `at` places them.
+
+    Args:
+        model: the model; the engine keeps it.
+        substeps: physics steps a control step.
+        outputs: fields of mjData that each step returns besides qpos and qvel, as they were before the last substep.
+    """
+
+    def __init__(self, model: mujoco.MjModel, substeps: int = 1, outputs: tuple[str, ...] = ()):
+        if substeps < 1:
+            raise ValueError(f"substeps: got {substeps}, expected 1 or more")
+        self.model, self.substeps, self.outputs = model, substeps, outputs
+        self.num_parameters = 0
+        self.max_contacts: int | None = None  # not known of a model in general
+
+    def fields(self, parameters: Any) -> dict[str, Any]:
+        """Nothing differs."""
+        del parameters
+        return {}
+
+
 class World:
     """A compiled world and the addresses in it, resolved from names once. Immutable; hashable by its spec."""
 
+    outputs: tuple[str, ...] = ()
+
     def __init__(self, spec: WorldSpec):
         self.spec = spec
+        self.substeps = spec.substeps
+        self.max_contacts: int | None = spec.max_contacts
+        self.num_parameters = spec.fixtures * 6 + spec.objects * 4
         self.body = bodies.body(spec.body)
         self.model = build_spec(spec).compile()
         m = self.model
@@ -123,8 +173,55 @@ class World:
         if not all(int(m.jnt_qposadr[i]) == i for i in range(nq)):
             raise ValueError(f"body {spec.body!r}: its {nq} joints must come first in qpos, one coordinate each")
 
+    def fields(self, parameters: Any) -> dict[str, Any]:
+        """What the parameters [..., num_parameters] set, by MuJoCo's names: [..., *the field's shape] in the parameters' type.
+
+        Fields of mjModel and, as the only one of mjData, mocap_pos. The constants that the compiler derives (bounding boxes,
+        inertias, invweight0, subtreemass) are among them, in closed form: the bodies are free spheres and cubes. The same
+        lines serve numpy and jax.numpy, so that no engine has a second opinion.
+        """
+        spec, m = self.spec, self.model
+        xp: Any = np if isinstance(parameters, np.ndarray) else jnp
+        lead, f, o = parameters.shape[:-1], spec.fixtures, spec.objects
+        at = np.cumsum([f * 3, f * 3, o, o, o])
+        pos, half, size, density, friction, used = xp.split(parameters, at, axis=-1)
+        boxes = half.reshape(*lead, f, 3)[..., : len(self.box_geom), :]
+        cube = np.arange(o) < spec.cubes
+        cubes = xp.repeat(size[..., None], 3, axis=-1)
+        geoms, bodies_, dofs = np.append(self.box_geom, self.object_geom), self.object_body, self.object_v[:, None] + np.arange(6)
+        mass = density * np.where(cube, 8.0, 4.0 / 3.0 * np.pi).astype(size.dtype) * size**3
+        inertia = mass * size**2 * np.where(cube, 4.0 / 6.0, 0.4).astype(size.dtype)
+        halves = xp.concatenate([boxes, cubes], axis=-2)  # of the boxes around them
+        sizes = xp.concatenate([boxes, xp.where(cube[:, None] | (np.arange(3) == 0), cubes, 0)], axis=-2)
+        radius = xp.concatenate([xp.linalg.norm(boxes, axis=-1), xp.where(cube, xp.linalg.norm(cubes, axis=-1), size)], axis=-1)
+        aabb = xp.concatenate([xp.zeros_like(halves), halves], axis=-1)
+        roll = xp.broadcast_to(xp.asarray(m.geom_friction[self.object_geom, 1:], size.dtype), (*lead, o, 2))
+        slide = xp.concatenate([friction[..., None], roll], axis=-1)
+        light = xp.stack([1 / mass, 1 / inertia], axis=-1)  # translation, rotation
+        subtree = _put(m.body_subtreemass, bodies_, mass)
+        total = subtree[..., :1] + (mass - m.body_mass[bodies_].astype(size.dtype)).sum(-1, keepdims=True)
+        return {
+            "mocap_pos": _put(np.zeros((m.nmocap, 3)), self.fixture_mocap, pos.reshape(*lead, f, 3)),
+            "geom_size": _put(m.geom_size, geoms, sizes),
+            "geom_aabb": _put(m.geom_aabb, geoms, aabb),
+            "bvh_aabb": _put(m.bvh_aabb, m.body_bvhadr[m.geom_bodyid[geoms]], aabb),
+            "geom_rbound": _put(m.geom_rbound, geoms, radius),
+            "geom_friction": _put(m.geom_friction, self.object_geom, slide),
+            "geom_contype": _put(m.geom_contype, self.object_geom, xp.where(used > 0, 1, 0)),
+            "geom_conaffinity": _put(m.geom_conaffinity, self.object_geom, xp.where(used > 0, 3, 0)),
+            "body_mass": _put(m.body_mass, bodies_, mass),
+            "body_inertia": _put(m.body_inertia, bodies_, xp.repeat(inertia[..., None], 3, axis=-1)),
+            "body_gravcomp": _put(m.body_gravcomp, bodies_, xp.where(used > 0, 0.0, 1.0).astype(size.dtype)),
+            "body_subtreemass": xp.concatenate([total, subtree[..., 1:]], axis=-1),
+            "body_invweight0": _put(m.body_invweight0, bodies_, light),
+            "dof_M0": _put(m.dof_M0, dofs.ravel(), xp.repeat(1 / light, 3, axis=-1).reshape(*lead, 6 * o)),
+            "dof_length": _put(m.dof_length, dofs[:, 3:].ravel(), xp.repeat(radius[..., len(self.box_geom) :], 3, axis=-1)),
+            "dof_invweight0": _put(m.dof_invweight0, dofs.ravel(), xp.repeat(light, 3, axis=-1).reshape(*lead, 6 * o)),
+        }
+
     def initial_qpos(self, layout: Layout) -> jax.Array:
-        """qpos [nq] at the start of an episode."""
+        """qpos [nq] at the start of an episode. Raises PalaestraError where the layout has not this world's slots."""
+        self._check(layout)
         half = 0.5 * layout.object_yaw
         zero = jnp.zeros_like(half)
         quat = jnp.stack([jnp.cos(half), zero, zero, jnp.sin(half)], -1)
@@ -132,6 +229,18 @@ class World:
         pos = jnp.where(layout.object_used[:, None], layout.object_pos, parked)
         free = jnp.concatenate([pos, quat], -1).ravel()
         return jnp.concatenate([layout.robot_q, free]).astype(jnp.float32)
+
+    def _check(self, layout: Layout) -> None:
+        """Refuse a layout of another world: shapes are all that can be seen of it while tracing."""
+        spec = self.spec
+        for what, got, slots in (
+            ("objects", layout.object_half.shape[-1], spec.objects),
+            ("fixtures", layout.fixture_half.shape[-2], spec.fixtures),
+        ):
+            if got != slots:
+                fits = [name for name, other in WORLDS.items() if getattr(other, what) >= got]
+                fix = f"the sizes that hold {got}: {', '.join(fits)} (palaestra.sim.world.WORLDS), or your own WorldSpec" if fits else "a WorldSpec"
+                raise PalaestraError(f"layout: got {got} {what}, expected {slots}, one for each slot of {spec}. Fix: {fix}")
 
     def object_pose(self, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Positions [O, 3] m and quaternions [O, 4] of all objects, world frame."""
@@ -147,6 +256,17 @@ class World:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, World) and other.spec == self.spec
+
+
+def _put(base: np.ndarray, index: np.ndarray, value: Any) -> Any:
+    """`base` for every leading axis of `value` [..., k, *rest], in its type, with the rows `index` [k] replaced by it."""
+    lead = value.shape[: value.ndim - base.ndim]
+    at = (..., index, *[slice(None)] * (base.ndim - 1))
+    if isinstance(value, np.ndarray):
+        rows = np.broadcast_to(base, (*lead, *base.shape)).astype(value.dtype)
+        rows[at] = value
+        return rows
+    return jnp.broadcast_to(jnp.asarray(base, value.dtype), (*lead, *base.shape)).at[at].set(value)
 
 
 @functools.cache
@@ -166,6 +286,7 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
     # cube slide 5 mm/s and drop a ball within seconds; with elliptic ones, 6 iterations are unstable and 30 cost no more.
     opt.cone, opt.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10
     opt.iterations, opt.ls_iterations = 30, 30
+    s.add_numeric(name=MAX_CONTACTS, data=[float(spec.max_contacts)])
     box, sphere = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
     s.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05], rgba=[0.86, 0.83, 0.78, 1], **bodies.FIXED)
     bodies.body(spec.body).attach(s)

@@ -9,11 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from palaestra.envs.tasksets import SPLITS, TaskSetEnv
+from palaestra.envs.tasksets import SPLITS, TaskSetEnv, task_set
 from palaestra.envs.types import row
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash, write_atomically
+from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
+from palaestra.sim.world import world
 from palaestra.skills.executor import Executor, outcomes
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import PlannerChoice
@@ -25,27 +27,27 @@ _AT_ONCE = 200  # episodes of a task set side by side
 
 
 def measure(
-    name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, policy: Path | None, log: Path | None
+    name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, policy: Path | None, log: Path | None, engine: str = "native"
 ) -> dict[str, Any]:
     """The result of `palaestra eval <name>`."""
     if episodes < 1:
         raise PalaestraError(f"episodes: got {episodes}, expected 1 or more")
     name = full_id(name)
     if name.startswith("skill/"):
-        return measure_skill(name.removeprefix("skill/"), episodes, seed, policy)
+        return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine)
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     if policy is not None:
         raise PalaestraError(f"--policy: got {policy} for the task set {name!r}, expected a skill: task sets are measured with planners")
-    return measure_task_set(name, episodes, seed, split, choice, log)
+    return measure_task_set(name, episodes, seed, split, choice, log, engine)
 
 
-def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = None) -> dict[str, Any]:
+def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = None, engine: str = "native") -> dict[str, Any]:
     """Success of a skill over its whole precondition: no easy starts."""
     skill = SKILLS[name]
     weights = policy or WEIGHTS / f"{name}.safetensors"
     loaded = learned(skill, weights)
-    env = SkillEnv(skill)
+    env = SkillEnv(skill, engine=make_engine(engine, world(skill.train_spec)))
     clock = time.perf_counter()
     result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
     lost, diverged = int(result.metrics["lost"].sum()), int(result.metrics["diverged"].sum())
@@ -54,17 +56,20 @@ def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = Non
         "name": f"skill/{name}",
         **result.summary(),
         "failures": {"lost": lost, "timeout": failed - lost - diverged, "diverged": diverged},
+        "engine": env.engine.name,
         "weights": file_hash(weights),
         "seed": seed,
         "seconds": time.perf_counter() - clock,
     }
 
 
-def measure_task_set(name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, log: Path | None) -> dict[str, Any]:
+def measure_task_set(
+    name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, log: Path | None, engine: str = "native"
+) -> dict[str, Any]:
     """Success of a planner with the learned skills, on houses of a split; failures counted by reason."""
     if log is not None:
         _writable(log)
-    env = TaskSetEnv(name, split)
+    env = TaskSetEnv(name, split, engine=make_engine(engine, world(task_set(name).spec)))
     planner = choice.make(log and log.with_suffix(".endpoint.jsonl"))
     executor = Executor(env, {n: learned(s) for n, s in SKILLS.items()}, planner)
     keys = jax.vmap(lambda k: jax.random.fold_in(k, SPLITS.index(split)))(evaluation_keys(seed, episodes))
@@ -85,6 +90,7 @@ def measure_task_set(name: str, episodes: int, seed: int, split: str, choice: Pl
         "value": won / episodes,
         "n": episodes,
         "interval": list(wilson(won, episodes)),
+        "engine": env.engine.name,
         "planner": choice.name,
         "max_steps": executor.max_steps,
         "split": split,

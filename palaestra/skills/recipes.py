@@ -9,8 +9,8 @@ from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv
 from palaestra.policies.ppo import PPO, Hyper
 from palaestra.policies.progress import TrainingBar
 from palaestra.policies.runs import Run, RunConfig
+from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import world
 from palaestra.skills.library import SKILLS
 from palaestra.skills.training import SkillEnv
@@ -44,16 +44,18 @@ def full_id(name: str) -> str:
     raise UnknownNameError("id", name, [f"skill/{s}" for s in SKILLS] + list(TASK_SETS))
 
 
-def environment(name: str, easy: float = 0.0, dump: Path | None = None) -> Env[Any]:
+def environment(name: str, easy: float = 0.0, dump: Path | None = None, engine: str = "native") -> Env[Any]:
     """The functional environment of an id, in its training split; what diverges is dumped for replay."""
     name = full_id(name)
     if name.startswith("skill/"):
         skill = SKILLS[name.removeprefix("skill/")]
-        return SkillEnv(skill, easy=easy, engine=NativeEngine(world(skill.train_spec), dump=dump))
-    return TaskSetEnv(name, "train", engine=NativeEngine(world(TASK_SETS[name].spec), dump=dump))
+        return SkillEnv(skill, easy=easy, engine=make_engine(engine, world(skill.train_spec), dump=dump))
+    return TaskSetEnv(name, "train", engine=make_engine(engine, world(TASK_SETS[name].spec), dump=dump))
 
 
-def train(name: str, seed: int, steps: int, num_envs: int, easy: float, folder: Path | None, resume: bool) -> dict[str, Any]:
+def train(
+    name: str, seed: int, steps: int, num_envs: int, easy: float, folder: Path | None, resume: bool, engine: str = "native"
+) -> dict[str, Any]:
     """Train by the recipe, with these changes to it; the figures of the last row."""
     name = full_id(name)
     recipe = RECIPES.get(name, _TASK_SET)
@@ -65,7 +67,7 @@ def train(name: str, seed: int, steps: int, num_envs: int, easy: float, folder: 
     except ValueError as error:
         raise PalaestraError(str(error)) from error
     folder = folder or Path("runs") / f"{name.replace('/', '-')}-seed{seed}"
-    run = Run(environment(name, easy, folder / "diverged"), config, folder)
+    run = Run(environment(name, easy, folder / "diverged", engine), config, folder)
     last: dict[str, float] = {}
     with TrainingBar(name, config.updates * config.ppo.batch_size, run.steps_done if resume else 0) as bar:
 

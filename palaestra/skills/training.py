@@ -110,4 +110,9 @@ class SkillEnv:
 
     @staticmethod
     def _metrics(state: SkillState, diverged: jax.Array) -> dict[str, jax.Array]:
-        return {"success": state.monitor.succeeded & ~diverged, "lost": state.monitor.lost & ~diverged, "diverged": diverged}
+        return {
+            "success": state.monitor.succeeded & ~diverged,
+            "lost": state.monitor.lost & ~diverged,
+            "diverged": diverged,
+            "overflow": state.physics.overflow,
+        }

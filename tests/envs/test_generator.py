@@ -7,13 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import language, names, tasksets
-from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON
+from palaestra.envs import generator, language, names, tasksets
+from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, ROOMS
 from palaestra.sim.errors import UnknownNameError
+from palaestra.sim.world import WorldSpec, world
 from palaestra.skills.planners import Problem, planner
-from tests.envs.worlds import env, one, tasks
+from tests.envs.worlds import NINE, env, large_tasks, one, tasks
 
 CELL = 0.05
+
+
+@pytest.fixture(params=[4, 9], ids=lambda rooms: f"{rooms} rooms")
+def generated(request):
+    """A world's spec and tasks in it."""
+    return (env().world.spec, tasks()) if request.param == 4 else (NINE, large_tasks())
 
 
 def solid_boxes(spec, scene):
@@ -24,7 +31,7 @@ def solid_boxes(spec, scene):
 
 def free_cells(spec, scene, clearance):
     """A grid over the house: which cells a disc of this radius may be centred in."""
-    axis = np.arange(-3.5, 3.5, CELL) + CELL / 2
+    axis = np.arange(-5.0, 5.0, CELL) + CELL / 2
     x, y = np.meshgrid(axis, axis, indexing="ij")
     points = np.stack([x, y], -1)
     free = np.ones(x.shape, bool)
@@ -48,9 +55,9 @@ def flood(axis, free, start):
     return seen
 
 
-def test_nothing_overlaps():
-    batch, spec = tasks(), env().world.spec
-    for i in range(256):
+def test_nothing_overlaps(generated):
+    spec, batch = generated
+    for i in range(len(batch.goal.used)):
         scene = one(batch.scene, i)
         lay = scene.layout
         recep = list(range(spec.walls, spec.fixtures))
@@ -71,10 +78,10 @@ def test_nothing_overlaps():
                     assert np.linalg.norm(lay.object_pos[o] - lay.object_pos[p]) > 0.15, (i, o, p)
 
 
-def test_the_robot_can_drive_up_to_everything():
+def test_the_robot_can_drive_up_to_everything(generated):
     """Flood fill of a grid, for a disc of the base's radius: every room, and within 0.6 m of every thing."""
-    batch, spec = tasks(), env().world.spec
-    for i in range(96):
+    spec, batch = generated
+    for i in range(min(96, len(batch.goal.used))):
         scene = one(batch.scene, i)
         lay = scene.layout
         axis, free = free_cells(spec, scene, env().world.body.base_radius + 0.02)
@@ -91,9 +98,9 @@ def test_the_robot_can_drive_up_to_everything():
             assert gap.min() < 0.6, (i, centre)
 
 
-def test_the_arm_is_not_in_a_wall():
-    batch, spec = tasks(), env().world.spec
-    for i in range(256):
+def test_the_arm_is_not_in_a_wall(generated):
+    spec, batch = generated
+    for i in range(len(batch.goal.used)):
         scene = one(batch.scene, i)
         x, y, yaw = scene.layout.robot_q[:3]
         for along in (0.12, 0.25, 0.4, 0.435):
@@ -143,11 +150,20 @@ def test_equal_keys_equal_tasks_and_vmap_equals_one():
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_names_are_unique_in_every_scene():
-    spec = env().world.spec
-    for i in range(256):
-        found = [t.name for t in names.entities(spec, one(tasks().scene, i))]
+def test_names_are_unique_in_every_scene(generated):
+    spec, batch = generated
+    for i in range(len(batch.goal.used)):
+        found = [t.name for t in names.entities(spec, one(batch.scene, i))]
         assert len(found) == len(set(found))
+
+
+def test_a_world_of_nine_rooms_has_every_number_of_rooms_and_a_name_for_each():
+    spec = WorldSpec(cubes=1, balls=0, tables=0, bins=1, rooms=9)
+    sample = jax.jit(jax.vmap(lambda key: generator.sample_scene(key, world(spec), generator.SceneRange.make(spec))))
+    scenes = jax.device_get(sample(jax.random.split(jax.random.key(0), 128)))
+    assert set(scenes.room_used.sum(1)) == set(range(1, 10))
+    assert all(len(set(row)) == 9 for row in scenes.room_name.tolist())
+    assert set(scenes.room_name.ravel()) == set(range(len(ROOMS)))
 
 
 def test_colours_kept_for_the_test_split_occur_in_it_alone():

@@ -64,7 +64,7 @@ def test_stable_baselines3s_checker_has_nothing_to_say(single: FunctionalEnv) ->
 def test_skills_pass_the_checker() -> None:
     env = gymnasium.make("Palaestra/Skill-v0", skill="pick", horizon=9).unwrapped
     check_env(env)
-    assert set(env.reset(seed=0)[1]) == {"success", "lost", "diverged"}
+    assert set(env.reset(seed=0)[1]) == {"success", "lost", "diverged", "overflow"}
     assert EnvSpec.from_json(env.spec.to_json()).kwargs == {"skill": "pick", "horizon": 9}
     with pytest.raises(UnknownNameError, match="unknown reset option 'task'"):
         env.reset(options={"task": 1})
@@ -94,7 +94,7 @@ def test_importing_the_package_is_light() -> None:
 def test_types_are_pythons_and_numpys_own(single: FunctionalEnv) -> None:
     observation, info = single.reset(seed=1)
     assert (type(observation), observation.dtype, observation.flags.writeable) == (np.ndarray, np.float32, True)
-    assert {key: type(value) for key, value in info.items()} == {"success": bool, "progress": float, "diverged": bool, "instruction": str}
+    assert {key: type(value) for key, value in info.items()} == {"success": bool, "progress": float, "diverged": bool, "overflow": bool, "instruction": str}
     _, reward, terminated, truncated, later = single.step(np.zeros(5, np.float32))
     assert (type(reward), type(terminated), type(truncated)) == (float, bool, bool)
     assert later.keys() == info.keys()

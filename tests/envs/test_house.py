@@ -5,9 +5,11 @@ import heapq
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from palaestra.envs import house
-from tests.envs.worlds import one, tasks
+from palaestra.sim.world import WorldSpec
+from tests.envs.worlds import NINE, large_tasks, one, tasks
 
 
 def dijkstra(scene, start, target, start_room, target_room):
@@ -33,10 +35,11 @@ def dijkstra(scene, start, target, start_room, target_room):
 way = jax.jit(house.next_way_point)
 
 
-def test_ways_are_as_short_as_dijkstras_and_lead_through_the_right_room():
+@pytest.mark.parametrize("make", [tasks, large_tasks])
+def test_ways_are_as_short_as_dijkstras_and_lead_through_the_right_room(make):
     rng, checked = np.random.default_rng(0), 0
-    for i in range(64):
-        scene = one(tasks().scene, i)
+    for i in range(60):
+        scene = one(make().scene, i)
         rooms = np.flatnonzero(scene.room_used)
         for _ in range(4):
             a, b = rng.choice(rooms, 2)
@@ -55,28 +58,39 @@ def test_ways_are_as_short_as_dijkstras_and_lead_through_the_right_room():
     assert checked > 60
 
 
-def test_following_the_way_points_as_a_point_reaches_the_target():
-    """A dot that always heads for the way point gets there, and never through a wall."""
-    for i in range(24):
-        scene = one(tasks().scene, i)
-        rooms = np.flatnonzero(scene.room_used)
-        b = int(rooms[-1])
-        at = np.asarray(scene.layout.robot_q[:2], np.float32)
-        target = ((scene.room[b, :2] + scene.room[b, 2:]) / 2).astype(np.float32)
-        for _ in range(400):
-            point, _, _ = way(scene, jnp.asarray(at), jnp.asarray(target), jnp.asarray(b))
-            step = np.asarray(point) - at
-            at = at + step * min(1.0, 0.05 / (np.linalg.norm(step) + 1e-9))
-            gap = np.abs(at - scene.layout.fixture_pos[:11, :2]) - scene.layout.fixture_half[:11, :2]
-            assert (gap.max(-1) > 0)[scene.fixture_used[:11]].all(), (i, at)
-            if np.linalg.norm(at - target) < 0.05:
-                break
-        assert np.linalg.norm(at - target) < 0.05, i
+def follow(scene, start, target, target_room):
+    """Where a dot comes [T, 2] that always heads for the way point, 5 cm a step."""
+
+    def step(at, _):
+        point, _, _ = house.next_way_point(scene, at, target, target_room)
+        way = point - at
+        at = at + way * jnp.minimum(1.0, 0.05 / (jnp.linalg.norm(way) + 1e-9))
+        return at, at
+
+    return jax.lax.scan(step, start, length=800)[1]
 
 
-def test_rooms_tile_the_house_and_doorways_lie_between_the_rooms_they_join():
-    for i in range(64):
-        scene = one(tasks().scene, i)
+@pytest.mark.parametrize(("spec", "make"), [(WorldSpec(), tasks), (NINE, large_tasks)])
+def test_following_the_way_points_leads_from_any_room_to_any_other(spec, make):
+    """And never through a wall."""
+    rng = np.random.default_rng(0)
+    trails = jax.jit(jax.vmap(follow, in_axes=(None, 0, 0, 0)))
+    a, b = (ends.ravel() for ends in np.indices((spec.rooms, spec.rooms)))
+    for i in range(20):
+        scene = one(make().scene, i)
+        low, high, exist = scene.room[:, :2] + 0.3, scene.room[:, 2:] - 0.3, scene.room_used[a] & scene.room_used[b]
+        start, target = (low[r] + rng.random((len(r), 2), np.float32) * (high - low)[r] for r in (a, b))
+        trail = np.asarray(trails(scene, start, target, b))[exist]
+        np.testing.assert_allclose(trail[:, -1], target[exist], atol=0.05, err_msg=str(i))
+        for wall in np.flatnonzero(scene.fixture_used[: spec.walls]):
+            gap = np.abs(trail - scene.layout.fixture_pos[wall, :2]) - scene.layout.fixture_half[wall, :2]
+            assert gap.max(-1).min() > 0, (i, wall)
+
+
+@pytest.mark.parametrize("make", [tasks, large_tasks])
+def test_one_who_passes_a_doorway_comes_from_one_of_its_rooms_into_the_other(make):
+    for i in range(60):
+        scene = one(make().scene, i)
         for d in np.flatnonzero(scene.door_used):
             across = np.array([1.0, 0.0]) if scene.door_along_x[d] else np.array([0.0, 1.0])
             sides = {int(house.room_of(scene, jnp.asarray(scene.door[d] + s * 0.3 * across, jnp.float32))) for s in (1, -1)}

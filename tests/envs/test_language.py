@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from palaestra.envs import generator, language, lexicon
-from palaestra.envs.language import describe, describe_goal, render
+from palaestra.envs.language import describe, describe_goal, goal_facts, render
 from palaestra.envs.names import entities
 from palaestra.envs.parser import InstructionError, parse
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import COLOURS, MAX_GOALS, PREDICATES, ROOMS, Goal, Scene, Task
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import Layout, WorldSpec, parked_fixture
+from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_fixture
+from tests.envs.worlds import NINE, large_tasks, one
 
 SPEC = WorldSpec(cubes=3, balls=1, tables=2, bins=2, rooms=4)
 Literals = set[tuple[str, str, str]]
@@ -36,6 +37,8 @@ def scene() -> Scene:
             fixture_pos=fixtures.astype(np.float32),
             fixture_half=half,
             object_half=np.array([0.025, 0.034, 0.025, 0.025], np.float32),
+            object_density=np.full(4, DENSITY, np.float32),
+            object_friction=np.ones(4, np.float32),
             object_pos=np.array([(2.0, 0.5, 0.025), (1.0, 1.0, 0.234), (3.5, 0.5, 0.025), (2.0, 2.0, 0.025)], np.float32),
             object_yaw=np.zeros(4, np.float32),
             object_used=np.ones(4, bool),
@@ -98,6 +101,23 @@ def test_parse_inverts_render_for_generated_tasks(tasks):
         for seed in (i, i + 1000, i + 2000):
             text = render(SPEC, task, seed)
             assert meaning(text, task.scene) == literals(task.goal, task.scene), text
+
+
+def test_parse_inverts_render_in_houses_of_up_to_nine_rooms():
+    batch = large_tasks()
+    for i in range(len(batch.goal.used)):
+        task = one(batch, i)
+        for seed in (i, i + 1000):
+            text = render(NINE, task, seed)
+            understood = task.replace(goal=parse(text, NINE, task.scene))
+            assert set(goal_facts(NINE, understood)) == set(goal_facts(NINE, task)), text
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_room_can_be_asked_for(name):
+    scene = one(large_tasks().scene, 4)
+    goal = parse(f"Drive into the {name}.", NINE, scene)
+    assert goal_facts(NINE, Task(scene=scene, goal=goal)) == [("in_room", "robot", name)]
 
 
 def test_generated_tasks_cover_all_predicates_and_numbers_of_goals(tasks):

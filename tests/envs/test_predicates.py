@@ -142,7 +142,7 @@ def test_rays_are_those_of_mujoco():
         sims.write(np.asarray(physics.parameters)[None])
         model, data = sims.batch.get_model(0), mujoco.MjData(e.world.model)
         data.qpos[:] = np.asarray(physics.qpos)
-        data.mocap_pos[:] = sims.mocap_pos[0]
+        data.mocap_pos[:] = sims.field["mocap_pos"][0]
         # Objects cast as the squares that the sense takes them for.
         for o in range(spec.objects):
             data.qpos[e.world.object_q[o] + 3 : e.world.object_q[o] + 7] = [1, 0, 0, 0]

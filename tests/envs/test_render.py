@@ -17,10 +17,10 @@ import pytest
 
 from palaestra.envs import render
 from palaestra.envs.film import Film
-from palaestra.envs.types import COLOURS, INSIDE, MAX_DOORS, MAX_GOALS, NEAR, ROOMS, Goal, Scene
+from palaestra.envs.types import COLOURS, INSIDE, MAX_GOALS, NEAR, ROOMS, Goal, Scene
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import Layout, WorldSpec, parked_object, world
+from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_object, world
 
 SPEC = WorldSpec(cubes=2, balls=1, tables=1, bins=1, rooms=2)
 WALL = 0.05  # m, half thickness of the walls below
@@ -37,6 +37,8 @@ def scene() -> Scene:
         fixture_pos=np.array(pos, np.float32),
         fixture_half=np.array(half, np.float32),
         object_half=np.full(3, 0.03, np.float32),
+        object_density=np.full(3, DENSITY, np.float32),
+        object_friction=np.ones(3, np.float32),
         object_pos=np.array([[1.5, 0.0, 0.03], [-1.0, -1.0, 0.03], parked_object(2)], np.float32),
         object_yaw=np.array([0.3, 0.0, 0.0], np.float32),
         object_used=np.array([True, True, False]),
@@ -47,11 +49,11 @@ def scene() -> Scene:
         room=np.array([[-3, -1.5, 0, 1.5], [0, -1.5, 3, 1.5]], np.float32),
         room_used=np.array([True, True]),
         room_name=np.array([ROOMS.index("kitchen"), ROOMS.index("study")]),
-        door=np.zeros((MAX_DOORS, 2), np.float32),
-        door_along_x=np.ones(MAX_DOORS, bool),
-        door_width=np.full(MAX_DOORS, 0.9, np.float32),
-        door_rooms=np.zeros((MAX_DOORS, 2), np.int32),
-        door_used=np.arange(MAX_DOORS) == 0,
+        door=np.zeros((SPEC.doors, 2), np.float32),
+        door_along_x=np.ones(SPEC.doors, bool),
+        door_width=np.full(SPEC.doors, 0.9, np.float32),
+        door_rooms=np.zeros((SPEC.doors, 2), np.int32),
+        door_used=np.arange(SPEC.doors) == 0,
         fixture_used=np.ones(SPEC.fixtures, bool),
         receptacle_colour=np.array([BLUE, YELLOW]),
         object_colour=np.array([RED, GREEN, BLUE]),
@@ -83,7 +85,9 @@ def state(scene: Scene, *, robot: tuple[float, ...] | None = None, cube: tuple[f
     if cube is not None:
         qpos[6 : 6 + len(cube)] = cube
     zero = np.zeros(0, np.float32)
-    return PhysicsState(bits=zero, parameters=zero, qpos=qpos, qvel=zero, diverged=np.asarray(False))
+    return PhysicsState(
+        bits=zero, parameters=zero, qpos=qpos, qvel=zero, outputs={}, diverged=np.asarray(False), overflow=np.asarray(False)
+    )
 
 
 def near_colour(frame: np.ndarray, colour: tuple[int, int, int], off: int = 12) -> np.ndarray:

@@ -3,10 +3,15 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from palaestra.envs.generator import SceneRange, sample_task
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task
+from palaestra.sim.world import WorldSpec, world
+
+NINE = WorldSpec(cubes=6, balls=2, tables=3, bins=2, rooms=9)
 
 
 @functools.cache
@@ -19,6 +24,14 @@ def tasks(name: str = "rearrange", split: str = "train", count: int = 256) -> Ta
     """`count` tasks as numpy arrays, leading axis `count`."""
     keys = jax.random.split(jax.random.key(7), count)
     return jax.device_get(jax.jit(jax.vmap(env(name, split).sample_task))(keys))
+
+
+@functools.cache
+def large_tasks(count: int = 60) -> Task:
+    """Tasks in a world of nine rooms, as `tasks` gives them: houses of five to nine in turn."""
+    ranges, goals = SceneRange.make(NINE), (jnp.asarray(1), jnp.asarray(3))
+    sample = jax.vmap(lambda key, n: sample_task(key, world(NINE), ranges.replace(min_rooms=n, max_rooms=n), *goals))
+    return jax.device_get(jax.jit(sample)(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5))
 
 
 def one(batch, index: int):

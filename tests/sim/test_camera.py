@@ -11,7 +11,7 @@ import pytest
 
 from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import Layout, WorldSpec, parked_object, world
+from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_object, world
 
 SPEC = WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1)
 RED, GREEN = [0.85, 0.1, 0.1, 1], [0.1, 0.7, 0.2, 1]
@@ -35,6 +35,8 @@ def layout(cube: tuple[float, float] = (0.0, 0.0), half: float = 0.05) -> Layout
         fixture_pos=np.array([[x, y, 0.25] for x, y, _, _ in walls] + [[-1.2, 0.8, 0.08], [1.2, 0.8, 0.0]], np.float32),
         fixture_half=np.array([[a + 0.05, b + 0.05, 0.25] for _, _, a, b in walls] + [[0.16, 0.16, 0.08], [0.15] * 3], np.float32),
         object_half=np.array([half, 0.03], np.float32),
+        object_density=np.full(2, DENSITY, np.float32),
+        object_friction=np.ones(2, np.float32),
         object_pos=np.array([[*cube, half], parked_object(1)], np.float32),
         object_yaw=np.zeros(2, np.float32),
         object_used=np.array([True, False]),

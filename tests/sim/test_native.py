@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from palaestra.sim import engine as physics
-from palaestra.sim.bench import bench_layout, plain_loop_equals
+from palaestra.bench.engine import bench_layout, plain_loop_equals
+from palaestra.sim.engine import EngineError
+from palaestra.sim.errors import PalaestraError
 from palaestra.sim.native import NativeEngine, row_spec
-from palaestra.sim.world import DENSITY, WorldSpec, build_spec, world
-from tests.sim.scenes import SMALL, open_floor, with_table
+from palaestra.sim.world import DENSITY, ModelWorld, WorldSpec, build_spec, world
+from tests.sim.scenes import PENDULUM, SMALL, open_floor, with_table
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +213,93 @@ def test_unused_objects_float_and_touch_nothing(small):
     for _ in range(40):
         state = step(state, jnp.zeros(6))
     np.testing.assert_allclose(np.asarray(state.qpos[6:9]), before, atol=1e-6)
+
+
+DERIVED = ["body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "dof_length", "body_mass", "body_inertia"]
+
+
+def test_constants_derived_in_closed_form_are_those_that_mujoco_derives():
+    """`World.fields` against mj_setConst and against the compiler's own geometry."""
+    w = world(WorldSpec())
+    sims = NativeEngine(w).simulations(3)
+    layout = bench_layout(w, 3, 5).replace(object_density=jnp.asarray([[100.0, 460.0, 800.0, 300.0]] * 3))
+    sims.write(np.asarray(jax.vmap(type(layout).parameters)(layout)))
+    ours = [sims.batch.get_model(i) for i in range(3)]
+    sims.batch.set_const()
+    for i in range(3):
+        theirs = sims.batch.get_model(i)
+        for name in DERIVED:
+            np.testing.assert_allclose(getattr(ours[i], name), getattr(theirs, name), rtol=1e-6, atol=1e-12, err_msg=name)
+
+
+def test_bounding_volumes_are_those_of_the_compiler():
+    w, half = world(SMALL), (0.0265, 0.0345)
+    spec = build_spec(SMALL)
+    next(g for g in spec.geoms if g.name == "cube0").size = [half[0]] * 3
+    next(g for g in spec.geoms if g.name == "ball0").size = [half[1], 0, 0]
+    model = spec.compile()
+    fields = w.fields(np.asarray(open_floor(w, half=half).parameters(), np.float64))
+    for name in ("geom_aabb", "geom_rbound", "geom_size"):
+        np.testing.assert_allclose(fields[name][w.object_geom], getattr(model, name)[w.object_geom], rtol=1e-6, err_msg=name)
+    bvh = model.body_bvhadr[w.object_body]
+    np.testing.assert_allclose(fields["bvh_aabb"][bvh], model.bvh_aabb[bvh], rtol=1e-6)
+
+
+def test_numpy_and_jax_agree_on_the_fields():
+    w = world(SMALL)
+    row = open_floor(w, half=(0.025, 0.035), friction=0.7).parameters()
+    ours, theirs = w.fields(np.asarray(row)), w.fields(row)
+    assert set(ours) == set(theirs)
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, np.asarray(theirs[name]), rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("friction", [0.05, 0.3])
+def test_a_sliding_cube_stops_where_its_friction_says(small, friction):
+    """v² / (2 μ g), on a floor whose own friction is 1 - so the larger counts, and the floor's is taken away here."""
+    w = small.world
+    model = build_spec(SMALL)
+    next(g for g in model.geoms if g.name == "floor").friction = [1e-4, 0, 0]
+    slippery = type(w)(SMALL)
+    slippery.model = model.compile()
+    engine = NativeEngine(slippery)
+    layout = open_floor(slippery, pos=((0.0, 1.0, 0.03), (3.0, 3.0, 0.03)), friction=friction)
+    start = engine.init(layout)
+    speed = 0.5
+    state = engine.at(start.qpos, start.qvel.at[w.object_v[0]].set(speed), start.parameters)
+    step = jax.jit(engine.step)
+    for _ in range(60 if friction < 0.1 else 20):
+        state = step(state, jnp.zeros(6))
+    assert float(state.qpos[6]) == pytest.approx(speed**2 / (2 * friction * 9.81), rel=0.08)
+
+
+def test_a_layout_of_another_world_is_refused(small):
+    other = world(WorldSpec(cubes=3, balls=3, tables=1, bins=1, rooms=1))
+    with pytest.raises(PalaestraError, match=r"layout: got 6 objects, expected 2, .* Fix: the sizes that hold 6: large"):
+        small.init(jax.tree.map(lambda x: x[0], bench_layout(other, 1, 0)))
+
+
+def test_positions_of_another_model_are_refused(small):
+    with pytest.raises(EngineError, match=r"qpos: got shape \(3,\), expected \(20,\)"):
+        small.at(jnp.zeros(3), jnp.zeros(18))
+    with pytest.raises(EngineError, match=r"parameters: got shape \(0,\), expected \("):
+        small.at(jnp.zeros(20), jnp.zeros(18))
+
+
+def test_any_model_is_a_world_and_returns_the_fields_that_it_asks_for():
+    """A pendulum: energy as a conserved quantity, and an output that equals mjData's."""
+    model = mujoco.MjModel.from_xml_string(PENDULUM)
+    engine = NativeEngine(ModelWorld(model, substeps=4, outputs=("xpos",)))
+    state = jax.vmap(engine.at)(jnp.asarray([[0.5], [1.0]]), jnp.zeros((2, 1)))
+    data = mujoco.MjData(model)
+    data.qpos[:] = 1.0
+    step = jax.jit(jax.vmap(engine.step))
+    for _ in range(10):
+        state = step(state, jnp.zeros((2, 0)))
+        for _ in range(4):
+            mujoco.mj_step(model, data)
+    np.testing.assert_array_equal(np.asarray(state.qpos[1]), data.qpos.astype(np.float32))
+    np.testing.assert_array_equal(np.asarray(state.outputs["xpos"][1]), data.xpos.astype(np.float32))
+    angle, speed = np.asarray(state.qpos)[:, 0], np.asarray(state.qvel)[:, 0]
+    energy = 0.5 * (0.25 + 0.4 * 0.05**2) * speed**2 - 9.81 * 0.5 * np.cos(angle)
+    np.testing.assert_allclose(energy, -9.81 * 0.5 * np.cos([0.5, 1.0]), rtol=1e-3)

@@ -14,7 +14,7 @@ import numpy as np
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.native import NativeEngine, row_spec
-from palaestra.sim.world import Layout, World, WorldSpec, world
+from palaestra.sim.world import DENSITY, Layout, World, WorldSpec, world
 
 _HIDDEN = 256
 
@@ -40,6 +40,8 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
         fixture_pos=jnp.asarray(pos, float32),
         fixture_half=jnp.asarray(half, float32),
         object_half=jnp.asarray(size, float32),
+        object_density=jnp.full(size.shape, DENSITY),
+        object_friction=jnp.ones(size.shape),
         object_pos=jnp.asarray(place, float32),
         object_yaw=jnp.asarray(rng.uniform(-3, 3, size.shape), float32),
         object_used=jnp.ones(size.shape, bool),
@@ -142,7 +144,7 @@ def plain_loop_equals(engine: NativeEngine, start: PhysicsState, controls: np.nd
     batch.write(np.asarray(start.parameters))
     for i in range(sims):
         model, data = batch.batch.get_model(i), mujoco.MjData(engine.world.model)
-        data.mocap_pos[:] = batch.mocap_pos[i]
+        data.mocap_pos[:] = batch.field["mocap_pos"][i]
         row = np.asarray(start.bits[i]).view(np.float64)
         mujoco.mj_setState(model, data, row, row_spec())
         for ctrl in controls[:, i]:
