@@ -1,18 +1,14 @@
 """`palaestra bench engine`: what JAX around `mujoco.batch` costs, and whether it changes a single bit."""
 
-import os
-import platform
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import mujoco
-import mujoco.batch
 import numpy as np
 
-from palaestra.sim.engine import PhysicsState
-from palaestra.sim.errors import PalaestraError
+from palaestra.bench.protocol import Settings, rates, spread, take_turns
+from palaestra.sim.engine import Engine, PhysicsState
 from palaestra.sim.native import NativeEngine, row_spec
 from palaestra.sim.world import DENSITY, Layout, World, WorldSpec, world
 
@@ -29,10 +25,11 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
         pos[:, i], half[:, i] = (x, y, 0.25), (hx, hy, 0.25)
     for i in range(spec.receptacles):
         height = 0.0 if i >= spec.tables else 0.08
-        pos[:, spec.walls + i] = (-1.5 + i, 1.3, height)
+        pos[:, spec.walls + i] = (-1.5 + i % 4, 1.3 - 0.7 * (i // 4), height)
         half[:, spec.walls + i] = (0.15, 0.15, 0.08)
     size = rng.uniform(0.024, 0.035, (count, spec.objects))
-    place = np.stack([np.tile(-1.2 + 0.6 * np.arange(spec.objects), (count, 1)), np.full(size.shape, -0.8), size], -1)
+    slot = np.arange(spec.objects)
+    place = np.stack([np.tile(-1.2 + 0.6 * (slot % 5), (count, 1)), np.tile(-0.8 - 0.35 * (slot // 5), (count, 1)), size], -1)
     robot = np.zeros((count, w.body.num_joints))
     robot[:, 2] = rng.uniform(-3, 3, count)
     float32 = jnp.float32
@@ -49,59 +46,51 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
     )
 
 
-def bench_engine(num_envs: int, steps: int, repetitions: int, threads: int = 0) -> dict[str, Any]:
-    """Control steps/s of a jitted rollout with a 2x256 policy, of the bare batch on the same controls, and their ratio.
-
-    The two take turns, so that a drift of the machine's speed hits both; ratios are taken pair by pair.
-    """
-    for name, value in (("num_envs", num_envs), ("steps", steps), ("repetitions", repetitions)):
-        if value < 1:
-            raise PalaestraError(f"{name}: got {value}, expected 1 or more")
+def bench(settings: Settings) -> dict[str, Any]:
+    """Control steps/s of a jitted rollout with a 2x256 policy, of the bare batch on the same controls, and their ratio."""
+    num_envs, steps = settings.num_envs or 512, settings.steps or 100
     w = world(WorldSpec())
-    engine = NativeEngine(w, threads)
+    engine = NativeEngine(w, settings.threads)
     start = jax.jit(jax.vmap(engine.init))(bench_layout(w, num_envs, 0))
-    roll = jax.jit(lambda state: _rollout(engine, state, steps))
-    warm, controls = jax.block_until_ready(roll(start))
+    weights = policy_weights(engine)
+    roll = jax.jit(lambda state, weights: rollout(engine, state, weights, steps))
+    end, controls = jax.block_until_ready(roll(start, weights))
     controls = np.asarray(controls)
     bare = _Bare(engine, start)
     bare.run(controls)
-    exact = bool((bare.rows().view(np.uint32) == np.asarray(warm.bits)).all())
-    with_jax, alone = [], []
-    for _ in range(repetitions):
-        clock = time.perf_counter()
-        jax.block_until_ready(roll(start))
-        with_jax.append(num_envs * steps / (time.perf_counter() - clock))
+    exact = bool((bare.rows().view(np.uint32) == np.asarray(end.bits)).all())
+
+    def alone() -> None:
         bare.reset(start)
-        clock = time.perf_counter()
         bare.run(controls)
-        alone.append(num_envs * steps / (time.perf_counter() - clock))
-    ratios = np.array(with_jax) / np.array(alone)
-    equal = plain_loop_equals(engine, start, controls, warm, sims=min(num_envs, 4))
+
+    seconds = take_turns({"rollout": lambda: roll(start, weights), "batch": alone}, settings.repetitions, warm_up=False)
+    ratios = seconds["batch"] / seconds["rollout"]
     return {
-        "name": "engine",
         "value": float(np.median(ratios)),
-        "ratios": [float(ratios.min()), float(ratios.max())],
-        "rollout_steps_per_second": float(np.median(with_jax)),
-        "batch_steps_per_second": float(np.median(alone)),
+        "spread": spread(ratios),
+        "control_steps_per_second": rates(seconds, num_envs * steps),
         "equals_batch": exact,
-        "equals_mj_step": equal,
+        "equals_mj_step": plain_loop_equals(engine, start, controls, end, sims=min(num_envs, 4)),
         "num_envs": num_envs,
         "steps": steps,
-        "repetitions": repetitions,
-        "substeps": w.spec.substeps,
+        "repetitions": settings.repetitions,
+        "substeps": w.substeps,
         "objects": w.spec.objects,
         "threads": engine.threads,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
-        "versions": {"mujoco": mujoco.__version__, "jax": jax.__version__, "python": platform.python_version()},
     }
 
 
-def _rollout(engine: NativeEngine, state: PhysicsState, steps: int) -> tuple[PhysicsState, jax.Array]:
-    """A scan of policy and physics; the final state and the set points [steps, B, nu]."""
+def policy_weights(engine: Engine) -> list[jax.Array]:
+    """Random weights of a policy with two hidden layers of 256."""
     m = engine.world.model
-    keys = jax.random.split(jax.random.key(0), 3)
     sizes = (m.nq + m.nv, _HIDDEN, _HIDDEN, len(engine.world.body.action_names))
-    weights = [jax.random.normal(k, (i, o)) / i**0.5 for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+    keys = jax.random.split(jax.random.key(0), 3)
+    return [jax.random.normal(k, (i, o)) / i**0.5 for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+
+
+def rollout(engine: Engine, state: PhysicsState, weights: list[jax.Array], steps: int) -> tuple[PhysicsState, jax.Array]:
+    """A scan of policy and physics; the final state and the set points [steps, B, nu]."""
     body = engine.world.body
 
     def one(carry: tuple[PhysicsState, jax.Array], _: None) -> tuple[tuple[PhysicsState, jax.Array], jax.Array]:
@@ -112,7 +101,7 @@ def _rollout(engine: NativeEngine, state: PhysicsState, steps: int) -> tuple[Phy
         state = jax.vmap(engine.step)(state, ctrl)
         return (state, ctrl), ctrl
 
-    ctrl = jnp.zeros((state.qpos.shape[0], m.nu))
+    ctrl = jnp.zeros((state.qpos.shape[0], engine.world.model.nu))
     (state, _), controls = jax.lax.scan(one, (state, ctrl), length=steps)
     return state, controls
 
@@ -122,7 +111,7 @@ class _Bare:
 
     def __init__(self, engine: NativeEngine, start: PhysicsState):
         self.sims = engine.simulations(start.bits.shape[0])
-        self.substeps = engine.world.spec.substeps
+        self.substeps = engine.world.substeps
         self.reset(start)
 
     def reset(self, start: PhysicsState) -> None:
@@ -149,7 +138,7 @@ def plain_loop_equals(engine: NativeEngine, start: PhysicsState, controls: np.nd
         mujoco.mj_setState(model, data, row, row_spec())
         for ctrl in controls[:, i]:
             data.ctrl[:] = ctrl
-            for _ in range(engine.world.spec.substeps):
+            for _ in range(engine.world.substeps):
                 mujoco.mj_step(model, data)
         got = np.empty_like(row)
         mujoco.mj_getState(model, data, got, row_spec())

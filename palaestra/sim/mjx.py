@@ -1,12 +1,17 @@
 """The engines of `mujoco.mjx`: `mjx` (XLA, any device) and `warp` (NVIDIA GPUs), over the same worlds as the native one.
 
-A state is what it is on every engine: a row of numbers, here float32. A step builds mjx's own data from it, runs the
-substeps, and keeps the row; so masked writes, fresh tasks at every reset and whole training loops on the device need
-nothing of mjx's. All simulations of a batch are stepped in one call, whose size is known when buffers are made.
+A state is what it is on every engine: a row of numbers. A step builds mjx's own data from it, runs the substeps, and keeps
+the row; so masked writes, fresh tasks at every reset and whole training loops on the device need nothing of mjx's. All
+simulations of a batch are stepped in one call, whose size is known when buffers are made.
+
+`mjx` computes in float64, whatever the rest of the program does: in float32 its solver for elliptic cones loses objects that
+had come to rest and robots that lean on a wall (within a second, in five of the eight scenes of the parity tests). `warp` is
+written for float32 and keeps to C with it.
 """
 
 import contextlib
 import copy
+import functools
 import importlib.metadata
 import io
 from collections.abc import Mapping
@@ -15,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -39,16 +45,25 @@ class MjxEngine:
         max_contacts: contact points a simulation that the buffers hold; the world's own bound when not given. A simulation that
             has more reports `overflow`: some were lost in that step.
         dump: a folder for the last states of simulations that diverge, as npz; none is written without it.
+        double: whether `mjx` computes in float64. float32 is faster and loses contacts of elliptic cones; `warp` has only float32.
         on_cpu: take `warp` without a GPU. Its kernels then run one thread after the other: for tests.
     """
 
     def __init__(
-        self, world: Simulated, name: str = "mjx", *, max_contacts: int | None = None, dump: Path | None = None, on_cpu: bool = False
+        self,
+        world: Simulated,
+        name: str = "mjx",
+        *,
+        max_contacts: int | None = None,
+        dump: Path | None = None,
+        double: bool = True,
+        on_cpu: bool = False,
     ):
         self.name = name
         self.world: Any = world
         self.dump = dump
         self._mjx = _import(name)
+        self._double = double and name == "mjx"
         if name == "warp" and not on_cpu and not has_gpu():
             raise EngineError("engine 'warp': got no NVIDIA GPU that JAX can see, expected one. Fix: --engine native, the fastest on a CPU")
         m = world.model
@@ -63,6 +78,7 @@ class MjxEngine:
         for output in world.outputs:
             if output not in {f.name for f in self._mjx.Data.fields()}:
                 raise EngineError(f"engine {name!r}: got the output {output!r}, expected a public field of mjx.Data. Fix: --engine native")
+        self._programs: dict[Any, Any] = {}
         self._batch = jax.custom_batching.custom_vmap(self._step_rows)
         self._batch.def_vmap(self._flatten)
 
@@ -70,7 +86,12 @@ class MjxEngine:
         return self.at(self.world.initial_qpos(layout), jnp.zeros(self.world.model.nv), layout.parameters())
 
     def at(self, qpos: jax.Array, qvel: jax.Array, parameters: jax.Array | None = None) -> PhysicsState:
-        return placed(self.world, qpos, qvel, parameters, self._width, double=False)
+        state = placed(self.world, qpos, qvel, parameters, self._width, double=self._double)
+        if not self._double:
+            return state
+        # What an exported program returns is bound to its device. So is this, or the first step would be compiled twice.
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        return state.replace(bits=jax.lax.with_sharding_constraint(state.bits, here))
 
     def step(self, state: PhysicsState, ctrl: jax.Array) -> PhysicsState:
         new = self._batch(state.bits[None], state.parameters[None], ctrl[None])
@@ -79,7 +100,8 @@ class MjxEngine:
     def _put_model(self) -> Any:
         """The model on the device, its contacts limited to the bound."""
         if self.name == "mjx":
-            return self._mjx.put_model(self._limited(), impl="jax")
+            with jax.enable_x64(True) if self._double else contextlib.nullcontext():
+                return self._mjx.put_model(self._limited(), impl="jax")
         model = self._mjx.put_model(self.world.model, impl="warp")
         # Lost contacts are reported in the state; the kernels' own prints would come once a step.
         return model.tree_replace({"opt._impl.warn_overflow": 0})
@@ -100,9 +122,27 @@ class MjxEngine:
 
     def _step_rows(self, bits: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> dict[str, Any]:
         """One control step of a batch: bits [B, n], parameters [B, P], ctrl [B, nu]."""
+        new = self._in_double(bits, parameters, ctrl) if self._double else self._compute(jnp.float32, bits, parameters, ctrl)
+        if self.dump is not None:
+            keep = functools.partial(jax.debug.callback, self._keep, new["diverged"], bits, parameters, ctrl)
+            jax.lax.cond(new["diverged"].any(), keep, lambda: None)
+        return new
+
+    def _in_double(self, *args: jax.Array) -> dict[str, Any]:
+        """The step of this batch size as a program of its own, traced and lowered with float64 on: nothing outside is."""
+        shapes = tuple(x.shape for x in args)
+        if shapes not in self._programs:
+            like = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in args]
+            with jax.enable_x64(True):
+                self._programs[shapes] = jax.export.export(jax.jit(functools.partial(self._compute, jnp.float64)))(*like)
+        return self._programs[shapes].call(*args)
+
+    def _compute(self, dtype: Any, bits: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> dict[str, Any]:
         m, world = self.world.model, self.world
-        blank = self._blank(bits.shape[0])
-        rows = jax.lax.bitcast_convert_type(bits, jnp.float32)
+        size = bits.shape[0]
+        blank = self._blank(size)
+        rows = jax.lax.bitcast_convert_type(bits.reshape(size, self._width, -1) if self._double else bits, dtype)
+        parameters, ctrl = parameters.astype(dtype), ctrl.astype(dtype)
         at = np.cumsum([1, m.nq, m.nv, m.na])
 
         def one(row: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> tuple[jax.Array, dict[str, jax.Array], jax.Array]:
@@ -120,21 +160,20 @@ class MjxEngine:
 
         new, outputs, lost = jax.vmap(one)(rows, parameters, ctrl)
         bad = ~(jnp.abs(new) < _TOO_FAR).all(-1)  # not finite either
-        if self.dump is not None:
-            jax.lax.cond(bad.any(), lambda: jax.debug.callback(self._keep, bad, rows, parameters, ctrl), lambda: None)
         new = jnp.where(bad[:, None], jnp.where(jnp.isfinite(rows), rows, 0.0), new)
         return {
-            "bits": jax.lax.bitcast_convert_type(new, jnp.uint32),
-            "qpos": new[:, 1 : 1 + m.nq],
-            "qvel": new[:, 1 + m.nq : 1 + m.nq + m.nv],
-            "outputs": jax.tree.map(lambda x: jnp.where(bad.reshape(-1, *[1] * (x.ndim - 1)), 0.0, x), outputs),
+            "bits": jax.lax.bitcast_convert_type(new, jnp.uint32).reshape(size, -1),
+            "qpos": new[:, 1 : 1 + m.nq].astype(jnp.float32),
+            "qvel": new[:, 1 + m.nq : 1 + m.nq + m.nv].astype(jnp.float32),
+            "outputs": jax.tree.map(lambda x: jnp.where(bad.reshape(-1, *[1] * (x.ndim - 1)), 0, x).astype(jnp.float32), outputs),
             "diverged": bad,
             "overflow": lost & ~bad,
         }
 
-    def _keep(self, bad: jax.Array, rows: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> None:
+    def _keep(self, bad: jax.Array, bits: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> None:
         assert self.dump is not None
-        dump_states(self.dump, *map(np.asarray, (bad, rows, parameters, ctrl)))
+        rows = np.asarray(bits).view(np.float64 if self._double else np.float32)
+        dump_states(self.dump, np.asarray(bad), rows, np.asarray(parameters), np.asarray(ctrl))
 
     def _blank(self, size: int) -> Any:
         """mjx's data for one of `size` simulations; warp's buffers are shared by all of them."""

@@ -261,7 +261,8 @@ class World:
 def _put(base: np.ndarray, index: np.ndarray, value: Any) -> Any:
     """`base` for every leading axis of `value` [..., k, *rest], in its type, with the rows `index` [k] replaced by it."""
     lead = value.shape[: value.ndim - base.ndim]
-    at = (..., index, *[slice(None)] * (base.ndim - 1))
+    # int32: JAX keeps wider indices in a cache that float64 programs and others share.
+    at = (..., index.astype(np.int32), *[slice(None)] * (base.ndim - 1))
     if isinstance(value, np.ndarray):
         rows = np.broadcast_to(base, (*lead, *base.shape)).astype(value.dtype)
         rows[at] = value

@@ -1,7 +1,7 @@
 """Every engine against C: eight scenes at once over a second, within stated tolerances, and against physics' own laws.
 
-C is the native engine, which equals `mj_step` to the bit (`test_native.py`). The others compute in float32, and a box on a
-box touches in 4 points there and in up to 8 in C: what rests and slides agrees closely, what tumbles only in where it ends.
+C is the native engine, which equals `mj_step` to the bit (`test_native.py`). `warp` computes in float32, and `mjx` finds up
+to 4 points where a box touches a box, C up to 8: what rests and slides agrees closely, what tumbles only in where it ends.
 """
 
 import jax
@@ -17,12 +17,11 @@ from tests.sim.scenes import SMALL, open_floor, with_table
 STEPS = 20  # control steps: one second
 W = world(SMALL)
 FAR = (3.0, 3.0, 0.03)
-HANG = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def scenes():
     """Names, layouts, velocities [8, nv] and controls [STEPS, 8, 6]."""
-    low = (0, 0, 0, -0.272, 0, 0)
+    low, closed = (0, 0, 0, -0.272, 0, 0), (0, 0, 0, -0.272, 0.053, 0.053)
     t = np.linspace(0, 1, STEPS)
     still = np.zeros((STEPS, 6))
     squeeze = np.stack([0 * t, 0 * t, 0 * t, np.where(t < 0.4, -0.272, -0.272 + 0.5 * (t - 0.4)), *[0.053 * np.minimum(1, 3 * t)] * 2], -1)
@@ -42,12 +41,12 @@ def scenes():
     sliding[6:8], sliding[12:14] = (0.6, 0.2), (0.5, 0.0)
     return {
         "table": (table, rest, still),
-        "push": (open_floor(W, pos=((0.25, 0.0, 0.03), FAR)), rest, drive),
+        "push": (open_floor(W, pos=((0.52, 0.0, 0.03), FAR), robot=closed), rest, drive + [0, 0, 0, -0.272, 0.053, 0.053]),
         "grasp cube": (open_floor(W, pos=((0.40, 0.0, 0.03), FAR), robot=low), rest, squeeze),
         "grasp ball": (open_floor(W, pos=(FAR, (0.40, 0.0, 0.03)), robot=low), rest, squeeze),
         "slide": (open_floor(W, friction=0.3), sliding, still),
-        "wall": (wall, rest, -drive * [-2, 1, 1, 1, 1, 1]),
-        "flight": (open_floor(W, pos=((2.0, 0.0, 2.0), (2.0, 1.0, 3.0))), flying, still),
+        "wall": (wall, rest, 2 * drive),
+        "flight": (open_floor(W, pos=((2.0, 0.0, 8.0), (2.0, 1.0, 9.0))), flying, still),
         "bin": (bin_, rest, sway),
     }
 
@@ -57,7 +56,7 @@ CUBE, BALL = slice(6, 9), slice(13, 16)
 # What of each scene is compared after a second, and how close it must be, in metres and radians.
 TOLERANCES = {
     "table": [(slice(0, 6), 1e-5), (CUBE, 5e-4), (BALL, 2e-4)],
-    "push": [(slice(0, 6), 2e-3), (CUBE, 3e-3)],
+    "push": [(slice(0, 6), 2e-3), (CUBE, 8e-3)],  # it hops in front of the fingers
     "grasp cube": [(slice(0, 6), 2e-3), (CUBE, 2e-3)],
     "grasp ball": [(slice(0, 6), 2e-3), (BALL, 2e-3)],
     "slide": [(CUBE, 3e-3), (BALL, 1e-3)],

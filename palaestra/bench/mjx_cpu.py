@@ -1,0 +1,62 @@
+"""`palaestra bench mjx-cpu`: the same physics from JAX, by threaded C and by mjx, on one CPU.
+
+Measured twice. In the world as it is (elliptic cones, 30 iterations), and in one with the settings that mjx's manual
+recommends (pyramidal cones, 4 iterations of 8 line searches, float32), which lets go of what a gripper holds but is the best
+case for mjx; the figure asked for is the lower ratio.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import mujoco
+import numpy as np
+
+from palaestra.bench.engine import bench_layout
+from palaestra.bench.protocol import Settings, rates, take_turns
+from palaestra.sim.engine import Engine
+from palaestra.sim.mjx import MjxEngine
+from palaestra.sim.native import NativeEngine
+from palaestra.sim.world import WORLDS, World
+
+
+def bench(settings: Settings) -> dict[str, Any]:
+    """Ratios of control steps/s, native over mjx, random actions, each at its own batch size."""
+    num_envs = settings.num_envs or 256
+    worlds = {"as it is": World(WORLDS["small"]), "mjx's settings": _recommended(World(WORLDS["small"]))}
+    found = {}
+    for name, w in worlds.items():
+        single = name != "as it is"
+        engines: dict[str, Engine] = {"native": NativeEngine(w, settings.threads), "mjx": MjxEngine(w, "mjx", double=not single)}
+        steps = {"native": settings.steps or 50, "mjx": 2}
+        runs = {n: _rollout(e, num_envs, steps[n]) for n, e in engines.items()}
+        seconds = take_turns(runs, min(settings.repetitions, 5))
+        per = {n: s / steps[n] for n, s in seconds.items()}
+        found[name] = {"ratio": float(np.median(per["mjx"] / per["native"])), "control_steps_per_second": rates(per, num_envs)}
+    return {"value": min(f["ratio"] for f in found.values()), "worlds": found, "num_envs": num_envs, "objects": 2, "rooms": 1}
+
+
+def _recommended(w: World) -> World:
+    opt = w.model.opt
+    opt.cone, opt.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0
+    opt.iterations, opt.ls_iterations = 4, 8
+    return w
+
+
+def _rollout(engine: Engine, num_envs: int, steps: int) -> Any:
+    start = jax.jit(jax.vmap(engine.init))(bench_layout(engine.world, num_envs, 0))
+    return functools.partial(jax.jit(lambda state: random_rollout(engine, state, steps)), start)
+
+
+def random_rollout(engine: Engine, state: Any, steps: int) -> Any:
+    """Control steps of a batch under random actions, a new one for each; the final state."""
+    body, num_envs = engine.world.body, state.qpos.shape[0]
+
+    def one(carry: Any, key: jax.Array) -> tuple[Any, None]:
+        state, ctrl = carry
+        action = jax.random.uniform(key, (num_envs, len(body.action_names)), minval=-1.0, maxval=1.0)
+        ctrl = jax.vmap(body.control)(state.qpos[:, : body.num_joints], ctrl, action)
+        return (jax.vmap(engine.step)(state, ctrl), ctrl), None
+
+    ctrl = jax.numpy.zeros((num_envs, engine.world.model.nu))
+    return jax.lax.scan(one, (state, ctrl), jax.random.split(jax.random.key(1), steps))[0][0]
