@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -104,19 +104,22 @@ class Eval(PlannerArguments):
 
 @dataclass
 class Bench:
-    """Measure speed. `engine`: a jitted rollout with a policy against the bare mujoco.batch, and bit-exactness."""
+    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, startup, world, gpu; or all, with plots."""
 
-    id: tyro.conf.Positional[Literal["engine"]]
-    num_envs: int = 512
-    steps: int = 50  # control steps a repetition
+    id: tyro.conf.Positional[str]
+    num_envs: int = 0  # 0: the benchmark's own, as for steps
+    steps: int = 0  # control steps a repetition
     repetitions: int = 7
     threads: int = 0  # 0: all
+    engine: str = ""  # of those that can run on several: native, mjx, warp
+    folder: Path = Path("runs/bench")  # results and plots of `all`
     json: bool = False
 
     def run(self) -> int:
-        from palaestra.bench.engine import bench_engine
+        from palaestra.bench.protocol import Settings, run
 
-        finish(bench_engine(self.num_envs, self.steps, self.repetitions, self.threads), self.json)
+        settings = Settings(self.num_envs, self.steps, self.repetitions, self.threads, self.engine, self.folder)
+        finish(run(self.id, settings), self.json)
         return 0
 
 

@@ -24,7 +24,7 @@ def bench(settings: Settings) -> dict[str, Any]:
     """Ratios of control steps/s, native over mjx, random actions, each at its own batch size."""
     num_envs = settings.num_envs or 256
     worlds = {"as it is": World(WORLDS["small"]), "mjx's settings": _recommended(World(WORLDS["small"]))}
-    found = {}
+    found: dict[str, Any] = {}
     for name, w in worlds.items():
         single = name != "as it is"
         engines: dict[str, Engine] = {"native": NativeEngine(w, settings.threads), "mjx": MjxEngine(w, "mjx", double=not single)}

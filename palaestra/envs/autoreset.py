@@ -30,7 +30,7 @@ class AutoReset:
         if num_envs < 1:
             raise ValueError(f"num_envs: got {num_envs}, expected 1 or more")
         self.env, self.num_envs = env, num_envs
-        self._chunk = max(1, num_envs // 32)
+        self._chunk = max(1, num_envs // 128)  # about as many as end in a step
 
     def reset(self, keys: jax.Array) -> tuple[BatchState, TimeStep]:
         """Start every environment; keys [B]."""

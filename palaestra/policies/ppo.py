@@ -64,6 +64,7 @@ class Transition(struct.PyTreeNode, kw_only=True):
     observation: jax.Array
     action: jax.Array
     log_prob: jax.Array
+    value: jax.Array  # as the policy saw it then
     reward: jax.Array  # scaled
     next_observation: jax.Array  # what the action led to, an episode's last one included
     terminated: jax.Array
@@ -84,13 +85,13 @@ class TrainState(struct.PyTreeNode, kw_only=True):
 
 
 class Learner:
-    """PPO on one environment. `init`, `rollout` and `update` are pure; `train_step` is the two in sequence, jitted each."""
+    """PPO on one environment. `init`, `rollout` and `update` are pure; `collect` and `improve` are the latter two, jitted."""
 
     def __init__(self, env: Env, config: PPO, total_updates: int):
         self.env, self.config, self.total_updates = env, config, max(total_updates, 1)
         self.envs = AutoReset(env, config.num_envs)
         self.network = ActorCritic(env.action_size, config.hidden)
-        self._rollout, self._update = jax.jit(self.rollout), jax.jit(self.update)
+        self.collect, self.improve = jax.jit(self.rollout), jax.jit(self.update)
 
     def _optimiser(self, hyper: Hyper) -> optax.GradientTransformation:
         steps = self.total_updates * self.config.epochs * self.config.minibatches
@@ -114,14 +115,14 @@ class Learner:
 
     def train_step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         """One rollout and one update."""
-        state, transitions, metrics = self._rollout(state)
-        if "overflow" in metrics and metrics["overflow"]:
+        state, transitions, metrics = self.collect(state)
+        if metrics.get("overflow", 0):
             ids = np.flatnonzero(np.asarray(transitions.metrics["overflow"]).any(0)).tolist()
             warnings.warn(
                 f"environments {ids}: more contacts than the engine has room for; these episodes were ended. Fix: more max_contacts",
                 stacklevel=2,
             )
-        state, losses = self._update(state, transitions)
+        state, losses = self.improve(state, transitions)
         return state, metrics | losses
 
     def policy(self, state: TrainState) -> Policy:
@@ -133,7 +134,7 @@ class Learner:
 
         def one(carry: tuple[BatchState, jax.Array], key: jax.Array) -> tuple[tuple[BatchState, jax.Array], Any]:
             batch, returns = carry
-            mean, log_std, _ = forward(self.network, state.params, state.statistics.normalise(batch.observation))
+            mean, log_std, value = forward(self.network, state.params, state.statistics.normalise(batch.observation))
             action = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
             seen = batch.observation
             batch, timestep = self.envs.step(batch, action)
@@ -142,6 +143,7 @@ class Learner:
                 observation=seen,
                 action=action,
                 log_prob=log_prob(mean, log_std, action),
+                value=value,
                 reward=timestep.reward * hyper.reward_scale,
                 next_observation=timestep.observation,
                 terminated=timestep.terminated,
@@ -164,7 +166,7 @@ class Learner:
         config, hyper = self.config, self.config.hyper
         optimiser = self._optimiser(hyper)
         normalise = state.statistics.normalise
-        value = forward(self.network, state.params, normalise(transitions.observation))[2]
+        value = transitions.value
         next_value = forward(self.network, state.params, normalise(transitions.next_observation))[2]
         advantage = jax.vmap(generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1)(
             transitions.reward, value, next_value, transitions.terminated, transitions.done, hyper.gamma, hyper.lam

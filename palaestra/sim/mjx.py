@@ -272,8 +272,8 @@ def _check_collisions(name: str, m: mujoco.MjModel) -> None:
         if touches and kind not in _SHAPES:
             what = kind.name.removeprefix("mjGEOM_").lower()
             raise EngineError(
-                f"engine {name!r}: got the geom {m.geom(i).name!r}, a {what} that can collide; expected planes, spheres, capsules and boxes. "
-                "Fix: another shape, contype = conaffinity = 0, or --engine native"
+                f"engine {name!r}: got the geom {m.geom(i).name!r}, a {what} that can collide; expected planes, spheres, "
+                "capsules and boxes. Fix: another shape, contype = conaffinity = 0, or --engine native"
             )
 
 

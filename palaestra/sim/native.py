@@ -106,9 +106,7 @@ class NativeEngine:
         if jax.default_backend() == "cpu":
             call = buffer_callback(self._in_place, out, vmap_method="broadcast_all", input_output_aliases={0: 0})
             return state.replace(**call(state.bits, state.parameters, ctrl))
-        return state.replace(
-            **jax.pure_callback(self._host_step, out, state.bits, state.parameters, ctrl, vmap_method="broadcast_all")
-        )
+        return state.replace(**jax.pure_callback(self._host_step, out, state.bits, state.parameters, ctrl, vmap_method="broadcast_all"))
 
     def _in_place(self, context: Any, out: dict[str, Any], bits: Any, parameters: Any, ctrl: Any) -> None:
         """Fill XLA's buffers. `bits` and out["bits"] are one buffer."""
@@ -118,7 +116,7 @@ class NativeEngine:
     def _host_step(self, bits: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> dict[str, Any]:
         """The same as a function of host copies, for programs on another device than the CPU."""
         m, lead = self.world.model, bits.shape[:-1]
-        out = {
+        out: dict[str, Any] = {
             "bits": np.array(bits),
             "qpos": np.empty((*lead, m.nq), np.float32),
             "qvel": np.empty((*lead, m.nv), np.float32),

@@ -239,7 +239,11 @@ class World:
         ):
             if got != slots:
                 fits = [name for name, other in WORLDS.items() if getattr(other, what) >= got]
-                fix = f"the sizes that hold {got}: {', '.join(fits)} (palaestra.sim.world.WORLDS), or your own WorldSpec" if fits else "a WorldSpec"
+                fix = (
+                    f"the sizes that hold {got}: {', '.join(fits)} (palaestra.sim.world.WORLDS), or your own WorldSpec"
+                    if fits
+                    else "a WorldSpec"
+                )
                 raise PalaestraError(f"layout: got {got} {what}, expected {slots}, one for each slot of {spec}. Fix: {fix}")
 
     def object_pose(self, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -262,7 +266,7 @@ def _put(base: np.ndarray, index: np.ndarray, value: Any) -> Any:
     """`base` for every leading axis of `value` [..., k, *rest], in its type, with the rows `index` [k] replaced by it."""
     lead = value.shape[: value.ndim - base.ndim]
     # int32: JAX keeps wider indices in a cache that float64 programs and others share.
-    at = (..., index.astype(np.int32), *[slice(None)] * (base.ndim - 1))
+    at: Any = (..., index.astype(np.int32), *[slice(None)] * (base.ndim - 1))
     if isinstance(value, np.ndarray):
         rows = np.broadcast_to(base, (*lead, *base.shape)).astype(value.dtype)
         rows[at] = value

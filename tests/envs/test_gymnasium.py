@@ -94,7 +94,13 @@ def test_importing_the_package_is_light() -> None:
 def test_types_are_pythons_and_numpys_own(single: FunctionalEnv) -> None:
     observation, info = single.reset(seed=1)
     assert (type(observation), observation.dtype, observation.flags.writeable) == (np.ndarray, np.float32, True)
-    assert {key: type(value) for key, value in info.items()} == {"success": bool, "progress": float, "diverged": bool, "overflow": bool, "instruction": str}
+    assert {key: type(value) for key, value in info.items()} == {
+        "success": bool,
+        "progress": float,
+        "diverged": bool,
+        "overflow": bool,
+        "instruction": str,
+    }
     _, reward, terminated, truncated, later = single.step(np.zeros(5, np.float32))
     assert (type(reward), type(terminated), type(truncated)) == (float, bool, bool)
     assert later.keys() == info.keys()

@@ -12,7 +12,14 @@ SMALL = WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1)
 
 
 def open_floor(
-    world: World, *, half=(0.03, 0.03), pos=((1.0, 0.0, 0.03), (1.0, 0.6, 0.03)), yaw=(0.0, 0.0), robot=(0, 0, 0, 0, 0, 0), density=DENSITY, friction=1.0
+    world: World,
+    *,
+    half=(0.03, 0.03),
+    pos=((1.0, 0.0, 0.03), (1.0, 0.6, 0.03)),
+    yaw=(0.0, 0.0),
+    robot=(0, 0, 0, 0, 0, 0),
+    density=DENSITY,
+    friction=1.0,
 ) -> Layout:
     """Nothing but the robot and its objects; every fixture is parked."""
     spec = world.spec

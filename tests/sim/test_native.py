@@ -6,8 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from palaestra.sim import engine as physics
 from palaestra.bench.engine import bench_layout, plain_loop_equals
+from palaestra.sim import engine as physics
 from palaestra.sim.engine import EngineError
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.native import NativeEngine, row_spec

@@ -25,7 +25,7 @@ def scenes():
     t = np.linspace(0, 1, STEPS)
     still = np.zeros((STEPS, 6))
     squeeze = np.stack([0 * t, 0 * t, 0 * t, np.where(t < 0.4, -0.272, -0.272 + 0.5 * (t - 0.4)), *[0.053 * np.minimum(1, 3 * t)] * 2], -1)
-    drive = still + [0.4, 0, 0, 0, 0, 0]
+    drive = still + np.array([0.4, 0, 0, 0, 0, 0])
     sway = np.stack([0.3 * np.sin(6 * t), 0.2 * np.cos(5 * t), 1.5 * np.sin(4 * t), 0.15 * np.sin(5 * t), 0.03 * t, 0.03 * t], -1)
     table = with_table(W, open_floor(W, pos=((1.0, 0.02, 0.16 + 0.03), (0.5, 1.0, 0.30))))
     wall = open_floor(W, pos=(FAR, (3.0, 2.0, 0.03)))
@@ -41,7 +41,7 @@ def scenes():
     sliding[6:8], sliding[12:14] = (0.6, 0.2), (0.5, 0.0)
     return {
         "table": (table, rest, still),
-        "push": (open_floor(W, pos=((0.52, 0.0, 0.03), FAR), robot=closed), rest, drive + [0, 0, 0, -0.272, 0.053, 0.053]),
+        "push": (open_floor(W, pos=((0.52, 0.0, 0.03), FAR), robot=closed), rest, drive + np.array([0, 0, 0, -0.272, 0.053, 0.053])),
         "grasp cube": (open_floor(W, pos=((0.40, 0.0, 0.03), FAR), robot=low), rest, squeeze),
         "grasp ball": (open_floor(W, pos=(FAR, (0.40, 0.0, 0.03)), robot=low), rest, squeeze),
         "slide": (open_floor(W, friction=0.3), sliding, still),
@@ -140,9 +140,10 @@ def test_what_the_gripper_holds_is_lifted(rollouts, name):
 
 
 DOOR = """<mujoco><option timestep="0.01" integrator="implicitfast" iterations="30" ls_iterations="30"/>
-<worldbody><body pos="0 0 0.25"><joint name="hinge" type="hinge" axis="0 0 1" damping="0.2" range="-90 90"/>
+<worldbody><body pos="0 0 0.25"><joint name="hinge" type="hinge" axis="0 0 1" damping="0.2"/>
 <geom type="box" size="0.4 0.03 0.25" pos="0.4 0 0" mass="1"/></body>
-<body pos="0.6 -0.4 0.25"><joint name="y" type="slide" axis="0 1 0" damping="1"/><geom type="sphere" size="0.1" mass="2"/></body></worldbody>
+<body pos="0.6 -0.4 0.25"><joint name="y" type="slide" axis="0 1 0" damping="1"/>
+<geom type="sphere" size="0.1" mass="2"/></body></worldbody>
 <actuator><motor joint="y" gear="1" ctrllimited="true" ctrlrange="-20 20"/></actuator></mujoco>"""
 
 
