@@ -14,7 +14,7 @@ ONE_FILE = {
     "stable_baselines3": "envs/sb3.py",
     "openai": "skills/planners/client.py",
 }
-BESIDE = {"mujoco.batch": {"bench/engine.py"}}  # measures the bare library
+BESIDE = {"mujoco.batch": {"bench/engine.py"}, "gymnasium": {"bench/ant.py"}}  # measure the bare libraries
 
 
 def imports(path: Path) -> set[str]:

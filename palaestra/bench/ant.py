@@ -1,15 +1,16 @@
 """`palaestra bench ant`: the environment of `examples/ant.py` against EnvPool's and Gymnasium's Ant-v5.
 
 All step the same ant.xml with the same observation of 105 numbers, contact forces included, under uniform actions and through
-resets. Each goes at the batch size that suits it best of a few. Actions of the others are drawn beforehand; ours are part of
-its program. `value_as_compiled` is without what `ant_model` tunes: the figure of the model as Gymnasium compiles it.
+resets, each at the batch size that suits it best of a few. Actions of the others are drawn beforehand; ours are part of its
+program. `value` is with Newton's solver and the tuning of the example, which changes no bit; `value_pgs` with the PGS solver,
+which does; `value_as_compiled` with neither, the model as Gymnasium compiles it.
 """
 
+import functools
 import importlib.util
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,24 +23,24 @@ import palaestra
 from palaestra.bench.protocol import Settings, rates, spread, take_turns
 from palaestra.envs.autoreset import AutoReset
 from palaestra.sim.errors import MissingExtraError, PalaestraError
-from palaestra.sim.native import NativeEngine
-from palaestra.sim.world import ModelWorld
 
 Run = Callable[[int], Any]  # steps of the whole batch -> something to wait for
-Make = Callable[[int], Run]  # environments -> how they are stepped
 
-_SIZES = {"ours": (64, 256, 512, 1024), "as_compiled": (), "envpool": (64, 256, 512, 1024), "async": (4, 16, 32), "sync": (4, 16)}
-_SAME_SIZE = {"as_compiled": "ours"}
-_SLOWER = {"async": 4, "sync": 4}  # do a quarter of the work, so that turns are about as long
+# Arguments of the example's Ant.
+_OURS: dict[str, dict[str, Any]] = {"ours": {}, "pgs": {"solver": "pgs"}, "as_compiled": {"tuned": False}}
+_LARGE, _SMALL = (64, 256, 512, 1024), (2, 4, 8, 16)  # sizes tried
+_SLOWER = 4  # Gymnasium does a quarter of the work, so that turns are about as long
 
 
+@functools.cache
 def example(name: str) -> ModuleType:
     """An example as a module; the folder stands beside the package in the repository, and is not in a wheel."""
     path = Path(palaestra.__file__).parents[1] / "examples" / f"{name}.py"
     if not path.exists():
         raise PalaestraError(f"example {name!r}: {path} does not exist. Fix: run from a checkout of the repository (pip install -e .)")
     spec = importlib.util.spec_from_file_location(f"palaestra_example_{name}", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise PalaestraError(f"example {name!r}: {path} is not a Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -51,70 +52,70 @@ def bench(settings: Settings) -> dict[str, Any]:
     if importlib.util.find_spec("envpool") is None:
         raise MissingExtraError("bench ant", "envpool", "bench")
     threads = settings.threads or os.cpu_count() or 1
+    work = (settings.steps or 40) * 256  # environment steps a turn
     vectors: list[Any] = []
-    make: dict[str, Make] = {
-        "ours": lambda n: _ours(n, threads, tuned=True),
-        "as_compiled": lambda n: _ours(n, threads, tuned=False),
-        "envpool": lambda n: _envpool(n, threads),
-        "async": lambda n: _gymnasium(n, "async", vectors),
-        "sync": lambda n: _gymnasium(n, "sync", vectors),
+    tries: dict[str, tuple[Callable[[int], Run], tuple[int, ...], int]] = {
+        "ours": (lambda n: _ours(n, threads, "ours"), _LARGE, work),
+        "envpool": (lambda n: _envpool(n, threads), _LARGE, work),
+        "async": (lambda n: _gymnasium(n, "async", vectors), _SMALL, work // _SLOWER),
+        "sync": (lambda n: _gymnasium(n, "sync", vectors), _SMALL, work // _SLOWER),
     }
-    work = {name: (settings.steps or 40) * 256 // _SLOWER.get(name, 1) for name in make}  # environment steps a turn
     try:
         sizes: dict[str, int] = {}
-        runs: dict[str, Run] = {}
-        for name in make:
-            tried = (settings.num_envs,) if settings.num_envs else _SIZES[name] or (sizes[_SAME_SIZE[name]],)
-            sizes[name], runs[name] = _best(make[name], tried, work[name])
-        steps = {name: max(1, work[name] // sizes[name]) for name in make}
-        seconds = take_turns({name: _turn(runs[name], steps[name]) for name in make}, settings.repetitions)
+        turns: dict[str, Callable[[], Any]] = {}
+        done: dict[str, int] = {}
+        for name, (make, candidates, amount) in tries.items():
+            sizes[name], run = _best(make, (settings.num_envs,) if settings.num_envs else candidates, amount)
+            turns[name], done[name] = _turn(run, sizes[name], amount)
+        for name in [variant for variant in _OURS if variant != "ours"]:
+            turns[name], done[name] = _turn(_ours(sizes["ours"], threads, name), sizes["ours"], work)
+        seconds = take_turns(turns, settings.repetitions)
     finally:
         for vector in vectors:
             vector.close()
-    per = {name: s / (steps[name] * sizes[name]) for name, s in seconds.items()}
-    over = {name: s / per["ours"] for name, s in per.items()}
-    as_compiled = per["envpool"] / per["as_compiled"]
+    per = {name: s / done[name] for name, s in seconds.items()}
+    over = {name: {peer: per[peer] / per[name] for peer in ("envpool", "async", "sync")} for name in _OURS}
     return {
-        "value": float(np.median(over["envpool"])),
-        "spread": spread(over["envpool"]),
-        "value_as_compiled": float(np.median(as_compiled)),
-        "spread_as_compiled": spread(as_compiled),
-        "over_async": float(np.median(over["async"])),
-        "spread_async": spread(over["async"]),
-        "over_sync": float(np.median(over["sync"])),
-        "spread_sync": spread(over["sync"]),
+        "value": float(np.median(over["ours"]["envpool"])),
+        "spread": spread(over["ours"]["envpool"]),
+        "over_async": float(np.median(over["ours"]["async"])),
+        "over_sync": float(np.median(over["ours"]["sync"])),
+        "value_pgs": float(np.median(over["pgs"]["envpool"])),
+        "over_async_pgs": float(np.median(over["pgs"]["async"])),
+        "value_as_compiled": float(np.median(over["as_compiled"]["envpool"])),
+        "spreads": {f"{name} over {peer}": spread(ratio) for name, ratios in over.items() for peer, ratio in ratios.items()},
         "env_steps_per_second": rates(per, 1.0),
         "num_envs": sizes,
         "solver": "newton",
-        "integrator": "RK4",
         "envpool_task": _envpool_task(),
         "repetitions": settings.repetitions,
         "threads": threads,
     }
 
 
-def _turn(run: Run, steps: int) -> Callable[[], Any]:
-    return lambda: run(steps)
+def _turn(run: Run, size: int, work: int) -> tuple[Callable[[], Any], int]:
+    """About this many environment steps, and how many they are."""
+    steps = max(1, work // size)
+    return lambda: run(steps), steps * size
 
 
-def _best(make: Make, sizes: Iterable[int], work: int) -> tuple[int, Run]:
+def _best(make: Callable[[int], Run], sizes: tuple[int, ...], work: int) -> tuple[int, Run]:
     """The size at which the work takes least time, and the environments of that size."""
     found: list[tuple[float, int, Run]] = []
     for size in sizes:
-        run, steps = make(size), max(1, work // size)
-        if len(tuple(sizes)) > 1:
-            jax.block_until_ready(run(steps))
-        clock = time.perf_counter()
-        jax.block_until_ready(run(steps))
-        found.append(((time.perf_counter() - clock) / (steps * size), size, run))
+        run = make(size)
+        if len(sizes) == 1:
+            return size, run
+        turn, done = _turn(run, size, work)
+        seconds = take_turns({"": turn}, 2)[""]
+        found.append((float(seconds.min()) / done, size, run))
     _, size, run = min(found, key=lambda entry: entry[:2])
     return size, run
 
 
-def _ours(num_envs: int, threads: int, tuned: bool) -> Run:
+def _ours(num_envs: int, threads: int, variant: str) -> Run:
     ant = example("ant")
-    engine = NativeEngine(ModelWorld(ant.ant_model(tuned), substeps=5, outputs=("cfrc_ext", "xpos")), threads)
-    envs = AutoReset(ant.Ant(engine), num_envs)
+    envs = AutoReset(ant.Ant(**_OURS[variant], threads=threads), num_envs)
     state, _ = jax.jit(envs.reset)(jax.random.split(jax.random.key(0), num_envs))
     key = jax.random.key(1)
     roll = jax.jit(lambda state, key, steps: ant.random_rollout(envs, state, key, steps), static_argnums=2)

@@ -56,7 +56,7 @@ def bench(settings: Settings) -> dict[str, Any]:
     roll = jax.jit(lambda state, weights: rollout(engine, state, weights, steps))
     end, controls = jax.block_until_ready(roll(start, weights))
     controls = np.asarray(controls)
-    bare = _Bare(engine, start)
+    bare = Bare(engine, start)
     bare.run(controls)
     exact = bool((bare.rows().view(np.uint32) == np.asarray(end.bits)).all())
 
@@ -106,7 +106,7 @@ def rollout(engine: Engine, state: PhysicsState, weights: list[jax.Array], steps
     return state, controls
 
 
-class _Bare:
+class Bare:
     """The same simulations without JAX: `mujoco.batch` alone, its model fields written as the engine writes them."""
 
     def __init__(self, engine: NativeEngine, start: PhysicsState):

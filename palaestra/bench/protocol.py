@@ -25,6 +25,7 @@ BENCHES = {
     "scaling": "cost per control step against objects, rooms, environments and threads",
     "train": "PPO on pick: steps/s of the whole loop over steps/s of the rollout alone",
     "startup": "import, make, reset and first step in a fresh process, cold and warm",
+    "step": "where the time of a control step goes",
     "world": "what each choice in the world's physics buys, and what it costs in fidelity",
     "gpu": "control steps/s of warp and mjx, and of PPO, on an NVIDIA GPU",
 }

@@ -16,8 +16,8 @@ import numpy as np
 from palaestra.bench.engine import bench_layout
 from palaestra.bench.mjx_cpu import random_rollout
 from palaestra.bench.protocol import Settings, rates, spread, take_turns
-from palaestra.sim.native import NativeEngine
-from palaestra.sim.world import World, WorldSpec
+from palaestra.sim.native import NativeEngine, Simulations
+from palaestra.sim.world import WORLDS, World, WorldSpec
 
 Change = Callable[[mujoco.MjModel], None]
 
@@ -90,7 +90,39 @@ def bench(settings: Settings) -> dict[str, Any]:
         }
         for name, s in seconds.items()
     }
-    return {"value": len(found), "variants": found, "num_envs": num_envs, "steps": steps, "repetitions": settings.repetitions}
+    sleep = {size: _sleep(size, num_envs, steps, settings) for size in ("middle", "large")}
+    return {"value": len(found), "variants": found, "sleep": sleep, "num_envs": num_envs, "steps": steps, "repetitions": settings.repetitions}
+
+
+def _sleep(size: str, num_envs: int, steps: int, settings: Settings) -> dict[str, float]:
+    """Speed of bare batches over the plain one: one mjData a simulation, and with sleep.
+
+    Sleep keeps counters and flags in mjData, which no state row holds and no call can set: a step would depend on what was
+    stepped before it. So no engine uses it; this is what that costs.
+    """
+    runs = {}
+    for name, persistent, sleep in (("plain", False, False), ("persistent", True, False), ("persistent, sleep", True, True)):
+        w = World(WORLDS[size])
+        if sleep:
+            w.model.opt.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+        engine = NativeEngine(w)
+        sims = Simulations(w, num_envs, settings.threads or engine.threads, persistent=persistent)
+        start = jax.jit(jax.vmap(engine.init))(bench_layout(w, num_envs, 0))
+        sims.write(np.asarray(start.parameters))
+        sims.batch.state[:, : sims.row] = np.asarray(start.bits).view(np.float64)
+        for _ in range(40):  # two seconds, in which what can sleep falls asleep
+            sims.batch.step(nstep=w.substeps)
+        runs[name] = functools.partial(_drive, sims, steps)
+    seconds = take_turns(runs, settings.repetitions)
+    return {name: float(np.median(seconds["plain"] / s)) for name, s in seconds.items()}
+
+
+def _drive(sims: Simulations, steps: int) -> None:
+    """Random base velocities, a new one each control step."""
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        sims.ctrl[:, :3] = rng.uniform(-0.5, 0.5, (len(sims.ctrl), 3))
+        sims.batch.step(nstep=sims.world.substeps)
 
 
 def slip(engine: NativeEngine) -> float | str:

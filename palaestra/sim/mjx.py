@@ -116,8 +116,9 @@ class MjxEngine:
     def _flatten(self, size: int, batched: list[Any], *args: jax.Array) -> tuple[dict[str, Any], Any]:
         """vmap adds an axis in front of the batch's own: both become one batch."""
         whole = [x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip(args, batched, strict=True)]
-        flat = self._batch(*(x.reshape(-1, *x.shape[2:]) for x in whole))
-        out = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), flat)
+        each = whole[0].shape[1]
+        flat = self._batch(*(x.reshape(size * each, *x.shape[2:]) for x in whole))
+        out = jax.tree.map(lambda x: x.reshape(size, each, *x.shape[1:]), flat)
         return out, jax.tree.map(lambda _: True, out)
 
     def _step_rows(self, bits: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> dict[str, Any]:

@@ -37,10 +37,10 @@ def row_spec() -> int:
 class Simulations:
     """The batch of one size. `parameters` is what its model fields hold now; NaN means never written."""
 
-    def __init__(self, world: Simulated, size: int, threads: int):
+    def __init__(self, world: Simulated, size: int, threads: int, *, persistent: bool = False):
         self.world = world
         m = world.model
-        self.batch = mujoco.batch.Batch(m, size, min(threads, size))
+        self.batch = mujoco.batch.Batch(m, size, min(threads, size), persistent)
         self.batch.reset(stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         self.row = mujoco.mj_stateSize(m, int(_ROW))
         self.ctrl = self.batch.bind("ctrl")

@@ -91,7 +91,7 @@ class WorldSpec:
 WORLDS = {
     "small": WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1),
     "middle": WorldSpec(),
-    "large": WorldSpec(cubes=9, balls=3, tables=4, bins=4, rooms=4),
+    "large": WorldSpec(cubes=9, balls=3, tables=4, bins=4, rooms=9),
 }
 
 

@@ -31,7 +31,7 @@ def run(capsys, *arguments):
         (["eval", "rearrange", "--policy", "x"], "task sets are measured with planners"),
         (["demo", "--seed", "5000000000"], "seed: got 5000000000, expected 0 to 2147483647"),
         (["demo", "--planner", "openai"], "got no model"),
-        (["bench", "engine", "--num-envs", "0"], "num_envs: got 0, expected 1 or more"),
+        (["bench", "engine", "--num-envs", "-1"], "num_envs: got -1, expected 1 or more"),
         (["play", "--task-set", "kitchens"], "unknown task set 'kitchens'"),
     ],
 )
