@@ -18,8 +18,8 @@ test: lint types tests wheel
 setup: $(VENV)/.installed
 
 lint: $(VENV)/.tested
-	$(BIN)/ruff check palaestra tests
-	$(BIN)/ruff format --check palaestra tests
+	$(BIN)/ruff check palaestra tests examples
+	$(BIN)/ruff format --check palaestra tests examples
 
 types: $(VENV)/.tested
 	$(BIN)/mypy

@@ -107,7 +107,7 @@ def _best(make: Callable[[int], Run], sizes: tuple[int, ...], work: int) -> tupl
         if len(sizes) == 1:
             return size, run
         turn, done = _turn(run, size, work)
-        seconds = take_turns({"": turn}, 2)[""]
+        seconds = take_turns({"": turn}, 3)[""]
         found.append((float(seconds.min()) / done, size, run))
     _, size, run = min(found, key=lambda entry: entry[:2])
     return size, run

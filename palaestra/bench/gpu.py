@@ -71,10 +71,10 @@ def _rate(name: str, spec: Any, num_envs: int, steps: int, repetitions: int) -> 
 def _training(name: str, num_envs: int, repetitions: int) -> dict[str, Any]:
     """Environment steps/s of PPO on `pick`, updates included."""
     learner = Learner(environment("skill/pick", 0.3, engine=name), Config(num_envs=num_envs, hyper=Hyper()), 1000)
-    holder = {"state": learner.init(jax.random.key(0))}
+    holder, iterate = {"state": learner.init(jax.random.key(0))}, jax.jit(learner.iterate)
 
     def whole() -> Any:
-        holder["state"], _ = learner.train_step(holder["state"])
+        holder["state"], _ = iterate(holder["state"])
         return holder["state"]
 
     seconds = take_turns({"loop": whole}, min(repetitions, 5))["loop"]

@@ -55,7 +55,9 @@ def _scaling(result: dict[str, Any], path: Path) -> None:
     """Steps/s against environments, threads, objects and rooms, side by side."""
     import matplotlib.pyplot as plt
 
-    parts = [(k, title) for k, title in (("environments", "environments"), ("threads", "threads"), ("objects", "objects"), ("rooms", "rooms"))]
+    parts = [
+        (k, title) for k, title in (("environments", "environments"), ("threads", "threads"), ("objects", "objects"), ("rooms", "rooms"))
+    ]
     figure, axes = _axes(len(parts), 12, 2.9)
     for axis, (key, title) in zip(axes, parts, strict=True):
         points = sorted((int(n), v) for n, v in result[key].items())

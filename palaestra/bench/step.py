@@ -13,7 +13,9 @@ import numpy as np
 from palaestra.bench.engine import Bare
 from palaestra.bench.protocol import Settings, take_turns
 from palaestra.envs.autoreset import AutoReset
-from palaestra.envs.tasksets import TaskSetEnv
+from palaestra.envs.tasksets import TaskSetEnv, task_set
+from palaestra.sim.native import NativeEngine
+from palaestra.sim.world import world
 
 PARTS = ("physics", "engine under JAX", "observation and reward", "fresh tasks", "policy")
 
@@ -21,8 +23,9 @@ PARTS = ("physics", "engine under JAX", "observation and reward", "fresh tasks",
 def bench(settings: Settings) -> dict[str, Any]:
     """Milliseconds of each part in a control step of the whole batch; the value is the share of physics."""
     num_envs, steps = settings.num_envs or 512, settings.steps or 50
-    env = TaskSetEnv("rearrange")
-    envs, engine, body = AutoReset(env, num_envs), env.engine, env.world.body
+    engine = NativeEngine(world(task_set("rearrange").spec), settings.threads)
+    env = TaskSetEnv("rearrange", engine=engine)
+    envs, body = AutoReset(env, num_envs), env.world.body
     start = jax.jit(envs.reset)(jax.random.split(jax.random.key(0), num_envs))[0]
     actions = jax.random.uniform(jax.random.key(1), (steps, num_envs, env.action_size), minval=-1.0, maxval=1.0)
     sizes = (env.observation_size, 256, 256, env.action_size)

@@ -91,7 +91,14 @@ def bench(settings: Settings) -> dict[str, Any]:
         for name, s in seconds.items()
     }
     sleep = {size: _sleep(size, num_envs, steps, settings) for size in ("middle", "large")}
-    return {"value": len(found), "variants": found, "sleep": sleep, "num_envs": num_envs, "steps": steps, "repetitions": settings.repetitions}
+    return {
+        "value": len(found),
+        "variants": found,
+        "sleep": sleep,
+        "num_envs": num_envs,
+        "steps": steps,
+        "repetitions": settings.repetitions,
+    }
 
 
 def _sleep(size: str, num_envs: int, steps: int, settings: Settings) -> dict[str, float]:

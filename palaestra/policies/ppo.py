@@ -125,6 +125,12 @@ class Learner:
         state, losses = self.improve(state, transitions)
         return state, metrics | losses
 
+    def iterate(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Rollout and update as one pure function: jitted, or scanned, it is one program on the device."""
+        state, transitions, metrics = self.rollout(state)
+        state, losses = self.update(state, transitions)
+        return state, metrics | losses
+
     def policy(self, state: TrainState) -> Policy:
         return Policy(params=state.params, statistics=state.statistics)
 

@@ -20,6 +20,7 @@ from palaestra.policies.files import CheckpointError, load_train_state, save_pol
 from palaestra.policies.networks import Policy
 from palaestra.policies.ppo import PPO, Learner, TrainState
 from palaestra.sim.errors import PalaestraError
+from palaestra.sim.memory import out_of_memory
 
 _KEEP = 2  # checkpoints
 
@@ -76,7 +77,8 @@ class Run:
         try:
             self._open(resume)
             state = self._load() if resume else self.learner.init(jax.random.key(self.config.seed))
-            return self._loop(state, report)
+            with out_of_memory(self.config.ppo.num_envs):
+                return self._loop(state, report)
         except OSError as error:
             kept = self.checkpoints()
             last = f"the last checkpoint, {kept[-1].name}, is intact: --resume goes on from it" if kept else "no checkpoint was written yet"

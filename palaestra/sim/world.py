@@ -131,7 +131,8 @@ class ModelWorld:
     Args:
         model: the model; the engine keeps it.
         substeps: physics steps a control step.
-        outputs: fields of mjData that each step returns besides qpos and qvel, as they were before the last substep.
+        outputs: fields of mjData that each step returns besides qpos and qvel, as the last `mj_step` left them: most describe the
+            state before that substep.
     """
 
     def __init__(self, model: mujoco.MjModel, substeps: int = 1, outputs: tuple[str, ...] = ()):

@@ -103,3 +103,35 @@ def test_statistics_are_those_of_all_that_was_seen():
 def test_minibatches_must_divide_the_batch():
     with pytest.raises(ValueError, match=r"minibatches: got 7, expected a divisor of num_envs \* num_steps = 512"):
         PPO(num_envs=64, num_steps=8, minibatches=7)
+
+
+def test_one_program_or_two_make_the_same_step():
+    learner = Learner(Probe(lambda sign, step, action: -((action - 0.5) ** 2)), PPO(num_envs=8, num_steps=4, minibatches=2, epochs=2), 10)
+    start = learner.init(jax.random.key(3))
+    two, _ = learner.train_step(start)
+    one, _ = jax.jit(learner.iterate)(start)
+    scanned, _ = jax.jit(lambda s: jax.lax.scan(lambda s, _: learner.iterate(s), s, length=1))(start)
+    for a, b, c in zip(*(jax.tree.leaves(s.params) for s in (one, two, scanned)), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-5)
+        np.testing.assert_allclose(np.asarray(a), np.asarray(c), atol=1e-5)
+
+
+def test_contacts_that_found_no_room_are_reported_with_the_environments_index():
+    class Crowded(Probe):
+        """Overflows wherever the sign is positive."""
+
+        def begin(self, key):
+            state, timestep = super().begin(key)
+            return state, timestep.replace(metrics=timestep.metrics | {"overflow": jnp.asarray(False)})
+
+        def step(self, state, action):
+            state, timestep = super().step(state, action)
+            return state, timestep.replace(metrics=timestep.metrics | {"overflow": state.sign > 0})
+
+    learner = Learner(Crowded(lambda sign, step, action: sign, length=50), PPO(num_envs=4, num_steps=2, minibatches=1), 10)
+    start = learner.init(jax.random.key(0))
+    ids = np.flatnonzero(np.asarray(start.batch.env.sign) > 0).tolist()
+    assert 0 < len(ids) < 4
+    learner.envs.env.horizon = 1
+    with pytest.warns(UserWarning, match=rf"environments \[{', '.join(map(str, ids))}\]: more contacts than the engine has room for"):
+        learner.train_step(start)

@@ -64,7 +64,7 @@ def test_versions_that_were_not_tested_together_are_refused(monkeypatch):
 def test_warp_without_a_gpu_is_refused():
     pytest.importorskip("warp")
     if not mjx.has_gpu():
-        with pytest.raises(EngineError, match="engine 'warp': got no NVIDIA GPU .* Fix: --engine native"):
+        with pytest.raises(EngineError, match=r"engine 'warp': got no NVIDIA GPU .* Fix: --engine native"):
             make_engine("warp", world(SMALL))
 
 
@@ -88,12 +88,12 @@ def test_shapes_that_not_all_engines_know_are_named(name):
 def test_what_mjx_does_not_implement_is_an_engine_error():
     model = mujoco.MjModel.from_xml_string(PENDULUM)
     model.opt.solver = mujoco.mjtSolver.mjSOL_PGS
-    with pytest.raises(EngineError, match="engine 'mjx' lacks something that this model uses: .*PGS.* Fix: --engine native"):
+    with pytest.raises(EngineError, match=r"engine 'mjx' lacks something that this model uses: .*PGS.* Fix: --engine native"):
         MjxEngine(ModelWorld(model))
 
 
 def test_outputs_that_mjx_keeps_to_itself_are_refused():
-    with pytest.raises(EngineError, match="got the output 'cfrc_ext', expected a public field of mjx.Data"):
+    with pytest.raises(EngineError, match=r"got the output 'cfrc_ext', expected a public field of mjx.Data"):
         MjxEngine(ModelWorld(mujoco.MjModel.from_xml_string(PENDULUM), outputs=("cfrc_ext",)))
 
 
