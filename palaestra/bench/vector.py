@@ -38,9 +38,9 @@ def bench(settings: Settings) -> dict[str, Any]:
 
 
 class Functional:
-    """A jitted scan of an environment with auto-reset under random actions. Each run goes on where the last one ended."""
+    """A jitted scan of an environment with auto-reset under random actions."""
 
-    def __init__(self, env: Any, num_envs: int, steps: int, *, reset: bool = True):
+    def __init__(self, env: Any, num_envs: int, steps: int):
         self.envs = AutoReset(env, num_envs)
         self.state = jax.jit(self.envs.reset)(jax.random.split(jax.random.key(0), num_envs))[0]
         self.key = jax.random.key(1)
@@ -49,17 +49,18 @@ class Functional:
 
         def one(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             action = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
-            if reset:
-                state, timestep = self.envs.step(state, action)
-            else:
-                env_state, timestep = jax.vmap(env.step)(state.env, action)
-                state = state.replace(env=env_state, observation=timestep.observation)
+            state, timestep = self.envs.step(state, action)
             return state, timestep.done.sum()
 
         self._roll = jax.jit(lambda state, key: jax.lax.scan(one, state, jax.random.split(key, steps)))
 
     def run(self) -> Any:
+        """Go on from where the last run ended, with new actions."""
         self.key, key = jax.random.split(self.key)
         self.state, done = self._roll(self.state, key)
         self.episodes = int(done.sum())
         return self.state
+
+    def again(self) -> Any:
+        """From the same states with the same actions, however often."""
+        return self._roll(self.state, self.key)

@@ -262,6 +262,10 @@ def _import(name: str) -> ModuleType:
             )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints where warp is missing
         from mujoco import mjx
+    if name == "warp":
+        import warp
+
+        warp.config.log_level = warp.LOG_WARNING  # otherwise a line for every kernel that it loads
     return mjx
 
 
