@@ -69,7 +69,7 @@ def _scaling(result: dict[str, Any], path: Path) -> None:
         if key == "environments":
             axis.set_xscale("log", base=2)
         axis.set_xticks(x, [str(n) for n in x], rotation=45 if len(x) > 5 else 0)
-        axis.set_ylim(0)
+        axis.set_ylim(0, 1.1 * max(high))
         axis.set_xlabel(title)
         axis.grid(axis="y", color=_GREY, alpha=0.3)
     axes[0].set_ylabel("1000 control steps/s")
@@ -92,6 +92,6 @@ def _step(result: dict[str, Any], path: Path) -> None:
     axis.spines["left"].set_visible(False)
     axis.set_xlim(0, left)
     axis.set_xlabel(f"milliseconds a control step of {result['num_envs']} environments ({total:.1f} in all)")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.75), ncols=3, frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path)
     plt.close(figure)

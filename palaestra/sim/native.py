@@ -51,7 +51,7 @@ class Simulations:
 
     def write(self, parameters: np.ndarray) -> None:
         """Bring the model fields of the simulations whose parameters changed up to date."""
-        if np.array_equal(parameters, self.parameters):
+        if np.array_equal(parameters.view(np.uint32), self.parameters.view(np.uint32)):  # bits: integers compare faster
             return
         ids = np.flatnonzero((parameters != self.parameters).any(-1))
         for name, value in self.world.fields(parameters[ids].astype(np.float64)).items():
