@@ -18,6 +18,7 @@ from palaestra.envs.autoreset import AutoReset, BatchState
 from palaestra.envs.env import Env
 from palaestra.policies.networks import ActorCritic, Policy, Statistics, entropy, forward, log_prob
 from palaestra.policies.returns import generalised_advantages
+from palaestra.sim.engines import compiler_options
 
 
 class Hyper(struct.PyTreeNode, kw_only=True):
@@ -91,7 +92,8 @@ class Learner:
         self.env, self.config, self.total_updates = env, config, max(total_updates, 1)
         self.envs = AutoReset(env, config.num_envs)
         self.network = ActorCritic(env.action_size, config.hidden)
-        self.collect, self.improve = jax.jit(self.rollout), jax.jit(self.update)
+        self.collect = jax.jit(self.rollout, compiler_options=compiler_options())
+        self.improve = jax.jit(self.update, compiler_options=compiler_options())
 
     def _optimiser(self, hyper: Hyper) -> optax.GradientTransformation:
         steps = self.total_updates * self.config.epochs * self.config.minibatches

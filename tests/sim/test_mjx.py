@@ -9,9 +9,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from palaestra.sim import mjx
+from palaestra.sim import engines, mjx
 from palaestra.sim.engine import EngineError
-from palaestra.sim.engines import best, make_engine
+from palaestra.sim.engines import best, compiler_options, make_engine
 from palaestra.sim.errors import MissingExtraError, UnknownNameError
 from palaestra.sim.mjx import MjxEngine
 from palaestra.sim.native import NativeEngine
@@ -27,6 +27,16 @@ BALLS = """<mujoco><custom><numeric name="max_contact_points" data="2"/></custom
 
 def pendulum():
     return ModelWorld(mujoco.MjModel.from_xml_string(PENDULUM), substeps=2)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of XLA's CPU compiler")
+def test_an_xla_without_the_option_compiles_without_it(monkeypatch):
+    monkeypatch.setattr(engines, "_CPU_OPTIONS", {"xla_cpu_of_another_version": ""})
+    assert compiler_options.__wrapped__() == {}
+    monkeypatch.undo()
+    x = jnp.linspace(-1.0, 1.0, 512 * 64).reshape(512, 64)
+    plain, ours = (jax.jit(lambda x: jnp.tanh(x @ x.T), compiler_options=options)(x) for options in ({}, compiler_options()))
+    np.testing.assert_allclose(plain, ours, rtol=1e-5, atol=1e-5)
 
 
 def test_unknown_names_list_the_engines():
