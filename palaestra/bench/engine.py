@@ -68,12 +68,16 @@ def bench(settings: Settings) -> dict[str, Any]:
         bare.run(controls)
 
     repetitions = 6 * settings.repetitions  # short turns, many of them: a machine's speed drifts by more than what is measured
-    seconds = take_turns({"rollout": lambda: roll(start, weights), "batch": alone}, repetitions, warm_up=False)
+    replay = jit(lambda state, controls: jax.lax.scan(lambda s, c: (jax.vmap(engine.step)(s, c), None), state, controls)[0])
+    given = jnp.asarray(controls)
+    runs = {"rollout": lambda: roll(start, weights), "rollout without policy": lambda: replay(start, given), "batch": alone}
+    seconds = take_turns(runs, repetitions)
     ratios = seconds["batch"] / seconds["rollout"]
     return {
         "value": float(np.median(ratios)),
         "spread": spread(ratios),
         "ratio_of_fastest_turns": float(seconds["batch"].min() / seconds["rollout"].min()),
+        "ratio_without_policy": float(np.median(seconds["batch"] / seconds["rollout without policy"])),
         "control_steps_per_second": rates(seconds, num_envs * steps),
         "equals_batch": exact,
         "equals_mj_step": plain_loop_equals(engine, start, controls, end, sims=min(num_envs, 4)),
