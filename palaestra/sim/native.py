@@ -142,7 +142,7 @@ class NativeEngine:
             sims.ctrl[:] = ctrl
             sims.batch.step(nstep=self.world.substeps)
             bad, full = np.zeros(size, bool), np.zeros(size, bool)
-            if sims.batch.warning.any():
+            if np.count_nonzero(sims.batch.warning):  # quicker than any() where the caches are cold
                 bad, full = self._isolate(sims, rows, new, ctrl)
             out["bits"].reshape(size, -1).view(np.float64)[:] = new
             out["qpos"].reshape(size, -1)[:] = new[:, 1 : 1 + m.nq]
