@@ -15,7 +15,7 @@ ENGINES = ("native", "mjx", "warp")
 
 MakeEngine = Callable[[Simulated], Engine]
 
-# XLA's default matrix library on a CPU takes 0.2 ms longer for a policy of 2x256 where physics has emptied the caches.
+# XLA's default matrix library on a CPU takes 0.1 to 0.2 ms longer for a policy of 2x256 where physics has emptied the caches.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 

@@ -111,8 +111,7 @@ class NativeEngine:
     def _in_place(self, context: Any, out: dict[str, Any], bits: Any, parameters: Any, ctrl: Any) -> None:
         """Fill XLA's buffers. `bits` and out["bits"] are one buffer."""
         del context
-        arrays = {n: np.asarray(b) if n != "outputs" else {k: np.asarray(v) for k, v in b.items()} for n, b in out.items()}
-        self._fill(arrays, np.asarray(bits), np.asarray(parameters), np.asarray(ctrl))
+        self._fill(jax.tree.map(np.asarray, out), np.asarray(bits), np.asarray(parameters), np.asarray(ctrl))
 
     def _host_step(self, bits: jax.Array, parameters: jax.Array, ctrl: jax.Array) -> dict[str, Any]:
         """The same as a function of host copies, for programs on another device than the CPU."""

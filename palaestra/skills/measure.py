@@ -50,12 +50,12 @@ def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = Non
     env = SkillEnv(skill, engine=make_engine(engine, world(skill.train_spec)))
     clock = time.perf_counter()
     result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
-    lost, diverged = int(result.metrics["lost"].sum()), int(result.metrics["diverged"].sum())
+    lost, diverged, overflow = (int(result.metrics[m].sum()) for m in ("lost", "diverged", "overflow"))  # overflow ends as diverged too
     failed = episodes - int(result.success.sum())
     return {
         "name": f"skill/{name}",
         **result.summary(),
-        "failures": {"lost": lost, "timeout": failed - lost - diverged, "diverged": diverged},
+        "failures": {"lost": lost, "timeout": failed - lost - diverged, "diverged": diverged - overflow, "overflow": overflow},
         "engine": env.engine.name,
         "weights": file_hash(weights),
         "seed": seed,
