@@ -9,10 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator, observation, predicates
+from palaestra.envs import generator, goals, observation, predicates
 from palaestra.envs.types import (
+    ALWAYS,
     COLOURS,
     MAX_GOALS,
+    MAX_TERMS,
     PREDICATES,
     State,
     Task,
@@ -66,10 +68,12 @@ class Rearrange:
     """Bring a generated house into a goal state.
 
     Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
-    after the other (used, kind one-hot [4], colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's literals
-    (used, holds, predicate one-hot [5], subject one-hot [E], target one-hot [E]).
-    Action: the body's (see `MobileManipulator`). Reward: the gain in the share of literals that hold, so an episode
-    sums to at most 1. Terminated when all hold at once; truncated after `horizon` steps, or when the physics diverged.
+    after the other (used, kind one-hot [4], colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's terms
+    (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [5],
+    subjects [E], targets [E]).
+    Action: the body's (see `MobileManipulator`). Reward: the gain in `Progress.share`, so an episode sums to at most 1.
+    Terminated when the goal is done, or can no longer be because something that must always hold did not; truncated after
+    `horizon` steps, or when the physics diverged.
     """
 
     name = "rearrange"
@@ -94,7 +98,10 @@ class Rearrange:
         e = num_entities(self.world.spec)
         self._entity_size = 1 + 4 + len(COLOURS) + 3 + 2
         self.observation_size = (
-            observation.PROPRIOCEPTION + observation.SURROUNDINGS + (e - 1) * self._entity_size + MAX_GOALS * (2 + len(PREDICATES) + 2 * e)
+            observation.PROPRIOCEPTION
+            + observation.SURROUNDINGS
+            + (e - 1) * self._entity_size
+            + MAX_TERMS * (6 + MAX_TERMS + len(PREDICATES) + 2 * e)
         )
         self.action_size = len(self.world.body.action_names)
 
@@ -111,27 +118,27 @@ class Rearrange:
         physics = self.engine.init(task.scene.layout)
         q = task.scene.layout.robot_q
         ctrl = jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6]]).astype(jnp.float32)
-        state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), potential=jnp.zeros(()))
-        geo, table = self.perceive(state)
-        holds = predicates.literals(table, task.goal)
-        share = self._share(holds, task)
-        state = state.replace(potential=share)
-        return state, restart(self._observe(state, geo, holds), self._metrics(state, holds, jnp.asarray(False)))
+        state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), progress=goals.start())
+        state, geo, holds = self._judge(state)
+        return state, restart(self._observe(state, geo, holds), self._metrics(state, jnp.asarray(False)))
 
     def step(self, state: State, action: jax.Array) -> tuple[State, TimeStep]:
+        before = state.progress.share
         state, diverged = advance(self.engine, state, action)
-        geo, table = self.perceive(state)
-        task = state.task
-        holds = predicates.literals(table, task.goal)
-        share = self._share(holds, task)
-        reward = share - state.potential
-        state = state.replace(step=state.step + 1, potential=share)
-        obs, metrics = self._observe(state, geo, holds), self._metrics(state, holds, diverged)
-        done = holds.all() & ~diverged
+        state, geo, holds = self._judge(state.replace(step=state.step + 1))
+        reward = state.progress.share - before
+        obs, metrics = self._observe(state, geo, holds), self._metrics(state, diverged)
+        over = (state.progress.done | state.progress.broken) & ~diverged
         cut = (state.step >= self.horizon) | diverged
         return state, select(
-            done, cut, termination(obs, reward, metrics), truncation(obs, reward, metrics), transition(obs, reward, metrics)
+            over, cut, termination(obs, reward, metrics), truncation(obs, reward, metrics), transition(obs, reward, metrics)
         )
+
+    def _judge(self, state: State) -> tuple[State, predicates.Geometry, jax.Array]:
+        """The state with its progress brought up to date, its geometry, and which terms of the goal hold [G]."""
+        geo, table = self.perceive(state)
+        holds = goals.terms(table, state.task.goal)
+        return state.replace(progress=goals.advance(state.task.goal, holds, state.progress)), geo, holds
 
     def perceive(self, state: State) -> tuple[predicates.Geometry, jax.Array]:
         """Geometry and the truth table [predicates, E, E] of a state."""
@@ -139,19 +146,16 @@ class Rearrange:
         geo = predicates.geometry(self.world, scene, state.physics, state.ctrl)
         return geo, predicates.truth_table(self.world, scene, geo, entity_used(self.world.spec, scene))
 
-    def literals(self, state: State) -> jax.Array:
-        """Which of the goal's literals hold [G] bool; unused ones do."""
-        return predicates.literals(self.perceive(state)[1], state.task.goal)
+    def terms(self, state: State) -> jax.Array:
+        """Which of the goal's terms hold [G] bool; unused ones do."""
+        return goals.terms(self.perceive(state)[1], state.task.goal)
 
     @staticmethod
-    def _share(holds: jax.Array, task: Task) -> jax.Array:
-        used = task.goal.used
-        return (holds & used).mean() / used.mean()
-
-    def _metrics(self, state: State, holds: jax.Array, diverged: jax.Array) -> dict[str, jax.Array]:
+    def _metrics(state: State, diverged: jax.Array) -> dict[str, jax.Array]:
         return {
-            "success": holds.all(),
-            "progress": self._share(holds, state.task),
+            "success": state.progress.done,
+            "progress": state.progress.share,
+            "broken": state.progress.broken,
             "diverged": diverged,
             "overflow": state.physics.overflow,
         }
@@ -167,21 +171,24 @@ class Rearrange:
         offset = observation.to_base(geo.yaw, geo.position[1:] - jnp.append(geo.robot, 0.0))
         entities = jnp.concatenate([jax.nn.one_hot(kind, 4), jax.nn.one_hot(colour, len(COLOURS)), offset, geo.half[1:]], -1)
         entities = jnp.concatenate([used.astype(jnp.float32), jnp.where(used, entities, 0.0)], -1)
-        literals = jnp.concatenate(
+        flags = jnp.stack([goal.used, holds, goal.stage == ALWAYS, goal.stage == state.progress.stage], -1)
+        most = jnp.minimum(goal.at_most, e)  # a count that no goal forbids is as good as "any"
+        terms = jnp.concatenate(
             [
-                goal.used[:, None].astype(jnp.float32),
-                (holds & goal.used)[:, None].astype(jnp.float32),
+                flags.astype(jnp.float32),
+                jnp.stack([goal.at_least, most], -1).astype(jnp.float32),
+                jax.nn.one_hot(goal.option, MAX_TERMS),
                 jax.nn.one_hot(goal.predicate, len(PREDICATES)),
-                jax.nn.one_hot(goal.subject, e),
-                jax.nn.one_hot(goal.target, e),
+                goal.subjects.astype(jnp.float32),
+                goal.targets.astype(jnp.float32),
             ],
             -1,
         )
-        literals = jnp.where(goal.used[:, None], literals, 0.0)
+        terms = jnp.where(goal.used[:, None], terms, 0.0)
         parts = [
             observation.proprioception(self.world, state.physics, state.ctrl),
             observation.surroundings(self.world, scene, geo),
             entities.ravel(),
-            literals.ravel(),
+            terms.ravel(),
         ]
         return jnp.clip(jnp.concatenate(parts), -10.0, 10.0).astype(jnp.float32)

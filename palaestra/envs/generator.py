@@ -5,13 +5,13 @@ Things are placed one after the other, each at the best of many random candidate
 """
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import floor_plans, house
+from palaestra.envs import floor_plans, goals, house
 from palaestra.envs.types import (
     COLOURS,
     HOLDING,
@@ -21,7 +21,6 @@ from palaestra.envs.types import (
     NEAR,
     ON,
     ROOMS,
-    Goal,
     Scene,
     Task,
     num_entities,
@@ -244,7 +243,16 @@ def _place_objects(
 # --- goals --------------------------------------------------------------------------------------------------------
 
 
-def sample_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> Goal:
+class Literals(NamedTuple):
+    """The literals of a conjunction [g]."""
+
+    predicate: jax.Array  # int32, into PREDICATES
+    subject: jax.Array  # int32, an entity
+    target: jax.Array  # int32, an entity
+    used: jax.Array  # bool
+
+
+def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> Literals:
     """Literals that can all hold at once; key is consumed. Fewer than `min_goals` where the scene has too few things.
 
     Objects go to receptacles (no two to one table, none to a table that is taken); the last literal may instead be about
@@ -291,7 +299,7 @@ def sample_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array
     lonely = ~used_goal.any()
     about_robot = jnp.where(lonely, jnp.stack([NEAR, 0, near_to]), about_robot)
     swap = swap | (lonely & (jnp.arange(MAX_GOALS) == 0))
-    return Goal(
+    return Literals(
         predicate=jnp.where(swap, about_robot[0], predicate).astype(jnp.int32),
         subject=jnp.where(swap, about_robot[1], subject).astype(jnp.int32),
         target=jnp.where(swap, about_robot[2], target).astype(jnp.int32),
@@ -313,21 +321,22 @@ def sample_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: jax
     def attempt(key: jax.Array) -> tuple[Task, jax.Array]:
         k_scene, k_goal = jax.random.split(key)
         scene = sample_scene(k_scene, world, ranges)
-        goal = sample_goal(k_goal, world, scene, min_goals, max_goals)
-        return Task(scene=scene, goal=goal), ~_trivial(world, scene, goal) & (goal.used.sum() >= min_goals)
+        literals = sample_literals(k_goal, world, scene, min_goals, max_goals)
+        task = Task(scene=scene, goal=goals.conjunction(world.spec, *literals))
+        return task, ~_trivial(world, scene, literals) & (literals.used.sum() >= min_goals)
 
     return draw_until(key, attempt)
 
 
-def _trivial(world: World, scene: Scene, goal: Goal) -> jax.Array:
+def _trivial(world: World, scene: Scene, literals: Literals) -> jax.Array:
     """Whether every literal holds at the start, as far as the layout tells (objects never start where they should go)."""
     n = num_entities(world.spec)
     lay, spec = scene.layout, world.spec
     robot = lay.robot_q[:2]
     pos = jnp.zeros((n, 2)).at[1 + spec.objects : 1 + spec.objects + spec.receptacles].set(lay.fixture_pos[spec.walls :, :2])
     half = jnp.zeros((n, 2)).at[1 + spec.objects : 1 + spec.objects + spec.receptacles].set(lay.fixture_half[spec.walls :, :2])
-    gap = jnp.linalg.norm(jnp.maximum(jnp.abs(pos[goal.target] - robot) - half[goal.target], 0.0), axis=-1)
-    near = (goal.predicate == NEAR) & (gap <= 0.8)
+    gap = jnp.linalg.norm(jnp.maximum(jnp.abs(pos[literals.target] - robot) - half[literals.target], 0.0), axis=-1)
+    near = (literals.predicate == NEAR) & (gap <= 0.8)
     room = house.room_of(scene, robot) + 1 + spec.objects + spec.receptacles
-    in_room = (goal.predicate == IN_ROOM) & (goal.target == room)
-    return (near | in_room | ~goal.used).all()
+    in_room = (literals.predicate == IN_ROOM) & (literals.target == room)
+    return (near | in_room | ~literals.used).all()

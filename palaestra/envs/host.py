@@ -85,7 +85,7 @@ class Host:
     @cached_property
     def _holds(self) -> Any:
         env: Any = self.env
-        return jax.jit(env.literals)
+        return jax.jit(env.terms)
 
 
 # The one `Host` of a functional environment: however many wrap it, it compiles once.

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import house
+from palaestra.envs import goals, house
 from palaestra.envs.names import ROBOT, Entity, Fact, entities
-from palaestra.envs.types import PREDICATES, Scene, Task, receptacle_boxes
+from palaestra.envs.types import Scene, Task, receptacle_boxes
 from palaestra.sim.world import WorldSpec
 
 PLACING = ("on", "inside")  # predicates about where an object is
@@ -110,7 +110,6 @@ JOINS = (
     Join("first ", ". Then ", ", then ", ". After that, "),
 )
 ADDRESSES = ("", "please ", "robot, ")
-_PHRASES = {"near": "near", "holding": "holding", "on": "on", "inside": "in", "in_room": "in"}
 _ONE, _MANY = {"it": "it", "is": "is"}, {"it": "them", "is": "are"}
 _DETAIL = 0.12  # the probability of a true but needless size, and of where a thing is
 
@@ -144,14 +143,6 @@ def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
     return places
 
 
-def goal_facts(spec: WorldSpec, task: Task) -> list[Fact]:
-    """The literals of the task's goal by name, in its order."""
-    names = {e.index: e.name for e in entities(spec, task.scene)}
-    goal = task.goal
-    rows = zip(*(np.asarray(a).tolist() for a in (goal.predicate, goal.subject, goal.target, goal.used)), strict=True)
-    return [(PREDICATES[p], names[s], names[t]) for p, s, t, used in rows if used]
-
-
 # --- phrases ------------------------------------------------------------------------------------------------------
 
 
@@ -164,15 +155,9 @@ def _relation(receptacle: str) -> str:
     return "in" if receptacle.endswith("bin") else "on"
 
 
-def fact_phrase(fact: Fact) -> str:
-    """A literal for the viewer and logs: "red_cube on blue_table", "robot in kitchen"."""
-    predicate, subject, target = fact
-    return f"{subject} {_PHRASES[predicate]} {target}"
-
-
 def describe_goal(spec: WorldSpec, task: Task) -> list[str]:
-    """A short phrase a literal: "red_cube on blue_table", "robot in kitchen"."""
-    return [fact_phrase(fact) for fact in goal_facts(spec, task)]
+    """A short phrase a term: "red_cube on blue_table", "robot in kitchen"."""
+    return goals.describe(goals.formula(spec, task))
 
 
 def clauses(fact: Fact) -> list[str]:
@@ -205,7 +190,7 @@ def render(spec: WorldSpec, task: Task, seed: int = 0) -> str:
     rng = np.random.default_rng(seed)
     things = {e.name: e for e in entities(spec, task.scene)}
     places = start_places(spec, task.scene)
-    facts = goal_facts(spec, task)
+    facts = goals.formula(spec, task).literals or []
     placing = [fact for fact in facts if fact[0] in PLACING]
     order = [placing[i] for i in rng.permutation(len(placing))] + [fact for fact in facts if fact[0] not in PLACING]
     parts = [_clause(rng, group, things, places) for group in _groups(rng, order)]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import NoReturn
 
-import jax.numpy as jnp
-
-from palaestra.envs.language import PLACING, clauses, fact_phrase, noun_phrase, sentence, start_places
+from palaestra.envs import goals
+from palaestra.envs.goals import fact_phrase
+from palaestra.envs.language import PLACING, clauses, noun_phrase, sentence, start_places
 from palaestra.envs.lexicon import Chunk, Item, Word, split_clauses
 from palaestra.envs.names import ROBOT, Entity, Fact, entities
-from palaestra.envs.types import MAX_GOALS, PREDICATES, Goal, Scene
+from palaestra.envs.types import MAX_GOALS, Goal, Scene
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -43,11 +43,7 @@ def parse(text: str, spec: WorldSpec, scene: Scene) -> Goal:
         InstructionError: with what was understood, what was not, and the nearest phrasing that works here.
     """
     reader = _Reader(text, spec, scene)
-    facts = reader.read()
-    index = {e.name: e.index for e in reader.things}
-    rows = [(PREDICATES.index(predicate), index[subject], index[target]) for predicate, subject, target in facts]
-    table = jnp.asarray(rows + [(0, 0, 0)] * (MAX_GOALS - len(rows)), jnp.int32)
-    return Goal(predicate=table[:, 0], subject=table[:, 1], target=table[:, 2], used=jnp.arange(MAX_GOALS) < len(rows))
+    return goals.write(goals.Formula.of(reader.read()), spec, scene)
 
 
 # --- clauses to facts ---------------------------------------------------------------------------------------------

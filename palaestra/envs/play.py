@@ -50,7 +50,7 @@ class Player:
         self.paused, self.speed = False, SPEEDS.index(1)
         self.reset = jax.jit(lambda seed: env.reset(jax.random.key(0), env.task(seed)))
         self.step = jax.jit(env.step)
-        self.holds = jax.jit(env.literals)
+        self.holds = jax.jit(env.terms)
         self.window.show(self.pictures.card("Compiling…", ["the generator and the simulation, once: up to a minute"]))
         self.load(seed)
         self.window.show(self.pictures.card("Compiling…", ["the first step"]))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import house
-from palaestra.envs.types import Goal, Scene, num_entities, receptacle_boxes
+from palaestra.envs.types import Scene, num_entities, receptacle_boxes
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import BIN_FLOOR, World
 
@@ -106,8 +106,3 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     table = table.at[3, objects, 1 + o + t : rooms].set(inside[:, t:])
     table = table.at[4, :rooms, rooms:].set(room[:rooms, None] == jnp.arange(spec.rooms))
     return table & used[:, None] & used[None, :]
-
-
-def literals(table: jax.Array, goal: Goal) -> jax.Array:
-    """Which of the goal's literals hold [G] bool; unused ones do."""
-    return table[goal.predicate, goal.subject, goal.target] | ~goal.used

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from palaestra.envs import goals
 from palaestra.envs.drawing import (
     ACCENT,
     FLOORS,
@@ -36,12 +37,11 @@ from palaestra.envs.drawing import (
     draw_trail,
     mix,
 )
-from palaestra.envs.names import entities
 from palaestra.envs.panel import Panel, sized_font
-from palaestra.envs.types import PREDICATES, Goal, Scene
+from palaestra.envs.types import Goal, Scene
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import World, WorldSpec
+from palaestra.sim.world import World
 
 __all__ = [
     "ACCENT",
@@ -65,7 +65,6 @@ __all__ = [
     "contact_sheet",
     "floors",
     "mix",
-    "phrases",
     "save_png",
 ]
 
@@ -95,15 +94,6 @@ def floors(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     table = np.c_[np.asarray(FLOORS) / 255.0, np.ones(len(FLOORS))].astype(np.float32)
     used = np.asarray(scene.room_used)
     return np.asarray(scene.room)[used], table[np.asarray(scene.room_name)[used]]
-
-
-def phrases(spec: WorldSpec, scene: Scene, goal: Goal) -> list[tuple[int, str]]:
-    """The goal's used literals: (which one, e.g. `red_cube on blue_table`)."""
-    name = {thing.index: thing.name for thing in entities(spec, scene)}
-    predicate, subject, target = (np.asarray(x) for x in (goal.predicate, goal.subject, goal.target))
-    used = np.flatnonzero(np.asarray(goal.used))
-    words = [p.removesuffix("_room") for p in PREDICATES]
-    return [(int(i), f"{name[int(subject[i])]} {words[predicate[i]]} {name[int(target[i])]}") for i in used]
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------
@@ -145,7 +135,7 @@ class TopDown:
         Args:
             scene: one scene, without a batch axis.
             physics: the state of one environment.
-            goal: its literals are listed.
+            goal: its terms are listed.
             holds: [G] bool, which of them hold.
             title: the instruction.
             lines: free text, at the bottom.
@@ -156,9 +146,10 @@ class TopDown:
         house = Plan.of(self.world.spec, scene)
         qpos = np.asarray(physics.qpos, np.float64)
         steps = [str(step) for step in plan]
-        literals = [] if goal is None else phrases(self.world.spec, scene, goal)
+        terms = [] if goal is None else goals.named_terms(self.world.spec, scene, goal)
         truth = np.zeros(0, bool) if holds is None else np.asarray(holds)
-        rows = [(bool(truth[i]) if i < len(truth) else False, words) for i, words in literals]
+        words = goals.phrases(term[1:] for term in terms)
+        rows = [(bool(truth[i]) if i < len(truth) else False, text) for (i, *_), text in zip(terms, words, strict=True)]
         words, gap = self._column(title, tuple(rows), tuple(steps), current, tuple(lines))
         whole = self._pg.Surface((self.width, self.size), 0, 32)
         marked = steps[current].partition("(")[2].rstrip(") ").split(", ") if 0 <= current < len(steps) else []

@@ -18,7 +18,10 @@ ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroo
 PREDICATES = ("near", "holding", "on", "inside", "in_room")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM = range(len(PREDICATES))
 LARGE = 0.030  # m: an object whose half size is larger is called large
-MAX_GOALS = 4
+MAX_GOALS = 4  # literals of a conjunction
+MAX_TERMS = 8
+ALWAYS = -1  # the stage of terms that must hold at every step
+MANY = 1_000  # no upper bound: more pairs than any world has in use
 
 
 class Scene(struct.PyTreeNode, kw_only=True):
@@ -39,17 +42,35 @@ class Scene(struct.PyTreeNode, kw_only=True):
 
 
 class Goal(struct.PyTreeNode, kw_only=True):
-    """A conjunction of literals. Reached when every used one holds at the same time."""
+    """What is to be brought about: stages, one after the other; a stage is a choice of options, an option a conjunction of terms.
+
+    A term counts the pairs (subject, target) of which its predicate is true, and holds where the count lies from `at_least` to
+    `at_most`. So one form says "the cube is on the table" (one pair, at least 1), "all red cubes" (n pairs, at least n), "nothing
+    on the table" (at most 0) and "exactly two". Terms of the stage ALWAYS must hold at every step: once false, the task has failed.
+    """
 
     predicate: jax.Array  # [G] int32, into PREDICATES
-    subject: jax.Array  # [G] int32, an entity
-    target: jax.Array  # [G] int32, an entity
+    subjects: jax.Array  # [G, E] bool
+    targets: jax.Array  # [G, E] bool
+    at_least: jax.Array  # [G] int32
+    at_most: jax.Array  # [G] int32
+    stage: jax.Array  # [G] int32, from 0, or ALWAYS
+    option: jax.Array  # [G] int32, of its stage, from 0
     used: jax.Array  # [G] bool
 
 
 class Task(struct.PyTreeNode, kw_only=True):
     scene: Scene
     goal: Goal
+
+
+class Progress(struct.PyTreeNode, kw_only=True):
+    """How far a goal has come."""
+
+    stage: jax.Array  # [] int32, stages reached
+    broken: jax.Array  # [] bool: a term that must always hold did not
+    share: jax.Array  # [] in [0, 1]: the stages reached, and of the next one the share of terms that hold now; 0 once broken
+    done: jax.Array  # [] bool: every stage was reached and nothing was broken
 
 
 class State(struct.PyTreeNode, kw_only=True):
@@ -59,7 +80,7 @@ class State(struct.PyTreeNode, kw_only=True):
     ctrl: jax.Array  # [nu] set points now in force
     task: Task
     step: jax.Array  # [] int32, control steps since reset
-    potential: jax.Array  # [] share of the goal's literals that held after the last step
+    progress: "Progress"
 
 
 class TimeStep(struct.PyTreeNode, kw_only=True):

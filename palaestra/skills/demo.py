@@ -35,7 +35,7 @@ class _Director:
         self.env, self.task, self.film = env, task, film
         self.top_down = TopDown(env.world)
         self.frames: list[np.ndarray] = []
-        self._look = jax.jit(lambda state: env.literals(state))
+        self._look = jax.jit(lambda state: env.terms(state))
         self.last: State | None = None
 
     def __call__(self, states: State, episodes: list[Episode]) -> None:

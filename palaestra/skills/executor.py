@@ -13,6 +13,7 @@ import numpy as np
 
 from palaestra.envs import language
 from palaestra.envs.env import Rearrange
+from palaestra.envs.goals import Formula, describe, formula, term_phrase
 from palaestra.envs.names import Entity, Fact, entities, facts
 from palaestra.envs.types import State, Task, row
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
@@ -46,12 +47,13 @@ class Episode:
 
     instruction: str
     things: tuple[Entity, ...]
-    goal: frozenset[Fact]
+    goal: Formula
     contracts: dict[Call, Operator]
     plan: list[Call] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     plans: list[list[dict[str, Any]]] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
+    stage: int = 0  # of the goal, reached
     outcome: str = "running"  # success, or why not
     detail: str = ""
     step: int = 0
@@ -68,7 +70,7 @@ class Episode:
     def report(self) -> dict[str, Any]:
         return {
             "instruction": self.instruction,
-            "goal": sorted(map(list, self.goal)),
+            "goal": describe(self.goal),
             "outcome": self.outcome,
             "detail": self.detail,
             "steps": self.step,
@@ -113,8 +115,8 @@ class Executor:
     def run(self, tasks: Task, instructions: Sequence[str | None] | None = None) -> list[Episode]:
         """Carry out the tasks (leading axis B) and say how each went.
 
-        `instructions`: what the planner is told; rendered from the goals where absent. Success is judged by the goal's literals in
-        the simulator's own truth table, never by the plan.
+        `instructions`: what the planner is told; rendered from the goals where absent. Success is judged by the goal in the
+        simulator's own truth table at every control step, never by the plan.
         """
         motion = self.runner.begin(tasks, jnp.arange(len(tasks.goal.used)))
         host = jax.device_get(tasks)
@@ -135,7 +137,7 @@ class Executor:
         spec = self.env.world.spec
         things = entities(spec, task.scene)
         text = instruction or language.render(spec, task, seed)
-        return Episode(text, things, frozenset(language.goal_facts(spec, task)), contracts([s.skill for s in self.skills.values()], things))
+        return Episode(text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
 
     def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode]) -> Motion:
         """Judge what has ended, and start what comes next."""
@@ -144,15 +146,20 @@ class Executor:
         start, noisy = np.zeros(len(episodes), bool), np.zeros(len(episodes), bool)
         skill, args = np.zeros(len(episodes), np.int32), np.zeros((len(episodes), 2), np.int32)
         for i, episode in enumerate(episodes):
-            if episode.over or (outcomes[i] == Outcome.RUNNING and episode.step < self.max_steps):
+            done, broken = sight.progress.done[i], sight.progress.broken[i]
+            late = episode.step >= self.max_steps
+            if episode.over or (outcomes[i] == Outcome.RUNNING and not (broken or late)):
                 continue
             now = facts(episode.things, sight.table[i])
+            episode.stage = int(sight.progress.stage[i])
             self._judge(episode, Outcome(int(outcomes[i])), int(monitor.step[i]), now)
             if outcomes[i] == Outcome.DIVERGED:
                 self._end(episode, "diverged", "the physics of this environment was not finite")
-            elif sight.holds[i].all():
+            elif done:
                 self._end(episode, "success")
-            elif episode.step >= self.max_steps:
+            elif broken:
+                self._end(episode, "forbidden", f"must always hold: {', '.join(map(term_phrase, episode.goal.always))}")
+            elif late:
                 self._end(episode, f"timeout ({_last_failure(episode)})", f"the goal did not hold after {self.max_steps} control steps")
             else:
                 call = self._next_call(episode, now, row(tasks, i))
@@ -180,7 +187,7 @@ class Executor:
         elif outcome == Outcome.SUCCEEDED:
             call.verdict, call.reason = "effect", f"the effect did not last: {missing}"
         elif outcome == Outcome.RUNNING:
-            call.verdict, call.reason = "interrupted", "the episode's time was over"
+            call.verdict, call.reason = "interrupted", "the episode was over"
         else:
             call.verdict = outcome.name.lower()
             call.reason = f"after {steps} steps; still missing: {missing or 'nothing'}"
@@ -215,7 +222,7 @@ class Executor:
             self._end(episode, f"skill failure ({_last_failure(episode)})", f"{self.max_replans} new plans did not help")
             return False
         scene_text = language.describe(self.env.world.spec, task.scene)
-        problem = Problem(episode.instruction, episode.things, now, episode.goal, scene_text, tuple(episode.history))
+        problem = Problem(episode.instruction, episode.things, now, episode.goal.after(episode.stage), scene_text, tuple(episode.history))
         clock = time.perf_counter()
         try:
             plan = self.planner.plan(problem)

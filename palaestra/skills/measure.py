@@ -81,8 +81,8 @@ def measure_task_set(
         log.write_text("".join(json.dumps(e.report()) + "\n" for e in done))
     won = sum(e.success for e in done)
     by_goals: dict[str, str] = {}
-    for count in sorted({len(e.goal) for e in done}):
-        part = [e.success for e in done if len(e.goal) == count]
+    for count in sorted({e.goal.size for e in done}):
+        part = [e.success for e in done if e.goal.size == count]
         by_goals[str(count)] = f"{sum(part)} of {len(part)}"
     calls = [c for e in done for c in e.calls]
     return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from palaestra.envs.goals import Formula, Option, term_phrase
 from palaestra.envs.names import Fact
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.operators import Call as Call
@@ -31,6 +32,7 @@ class Failure(StrEnum):
     TRUNCATED = "truncated"  # the server cut the reply
     ENDPOINT = "endpoint"  # the server is down, refuses, or answers with something else
     TIMEOUT = "timeout"
+    FORBIDDEN = "forbidden"  # a step makes false what must always hold
     IMPOSSIBLE = "impossible"  # no plan exists
     LIMIT = "limit"  # the search gave up
 
@@ -179,7 +181,7 @@ def _one_of(names: Iterable[str]) -> str:
     return f"one of: {', '.join(names) or 'none in this scene'}"
 
 
-def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact], goal: frozenset[Fact] | None = None) -> list[Fault]:
+def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact], goal: Formula | None = None) -> list[Fault]:
     """What is wrong with a plan from here. Tries it out on the operators, up to the first fault that stops it.
 
     A step whose effect holds already is reported; if it cannot be made, it is passed over.
@@ -189,6 +191,7 @@ def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact],
         return faults
     promised, operators = contracts(skills, things), ground(skills, things)
     ever, always = facts, facts  # what held at some time, and at all times
+    stage = goal.onward(0, facts) if goal else 0
     for number, call in enumerate(plan.steps):
         if call not in promised:
             what, fix = f"{call}: these do not go together", "choose other things"
@@ -204,11 +207,22 @@ def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact],
         if case.applicable(facts):
             facts = case.apply(facts)
             ever, always = ever | facts, always & facts
-    missing = (goal or frozenset()) - facts
-    if missing:
+        if goal and not goal.allowed(facts):
+            rule = ", ".join(map(term_phrase, goal.always))
+            return [
+                *faults,
+                Fault(Failure.FORBIDDEN, f"{call}: breaks what must always hold", "a step that does", rule, "another way", number),
+            ]
+        stage = goal.onward(stage, facts) if goal else 0
+    if goal and stage < len(goal.stages):
         what = f"the plan of {len(plan.steps)} steps runs, and the goal is not reached"
-        faults.append(Fault(Failure.GOAL, what, f"{_listing(missing)} false at the end", "true", "add the steps that make it so"))
+        missing = " or ".join(_missing(option, facts) for option in goal.stages[stage])
+        faults.append(Fault(Failure.GOAL, what, f"{missing} false at the end", "true", "add the steps that make it so"))
     return faults
+
+
+def _missing(option: Option, facts: frozenset[Fact]) -> str:
+    return ", ".join(term_phrase(term) for term in option if not term.holds(facts))
 
 
 def _unmet(case: Operator, operators: list[Operator], facts: frozenset[Fact], ever: frozenset[Fact], always: frozenset[Fact]) -> Fault:

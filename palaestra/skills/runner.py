@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from palaestra.envs import goals
 from palaestra.envs.env import Rearrange, advance
-from palaestra.envs.predicates import literals
-from palaestra.envs.types import State
+from palaestra.envs.types import Progress, State
 from palaestra.skills.record import view
 from palaestra.skills.shipped import LearnedSkill
 from palaestra.skills.training import Monitor
@@ -43,7 +43,8 @@ class Sight(struct.PyTreeNode, kw_only=True):
     """What the host decides on."""
 
     table: jax.Array  # [B, predicates, E, E] bool
-    holds: jax.Array  # [B, G] bool, the goal's literals; true where unused
+    holds: jax.Array  # [B, G] bool, the goal's terms; true where unused
+    progress: Progress  # [B]
 
 
 class Runner:
@@ -72,7 +73,7 @@ class Runner:
 
     def _look(self, motion: Motion) -> Sight:
         _, table = self.env.perceive(motion.state)
-        return Sight(table=table, holds=literals(table, motion.state.task.goal))
+        return Sight(table=table, holds=goals.terms(table, motion.state.task.goal), progress=motion.state.progress)
 
     def start(self, motion: Motion, which: jax.Array, skill: jax.Array, args: jax.Array, noisy: jax.Array) -> Motion:
         """Begin skills where `which` [B] holds; elsewhere nothing changes."""
@@ -108,8 +109,9 @@ class Runner:
         running = motion.outcome == Outcome.RUNNING
         action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)
         state, diverged = advance(self.env.engine, state, action)
-        state = state.replace(step=state.step + 1)
         seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
+        progress = goals.advance(state.task.goal, goals.terms(seen.table, state.task.goal), state.progress)
+        state = state.replace(step=state.step + 1, progress=progress)
         done = jnp.stack([s.skill.holds(s.skill.effect, seen) & s.skill.finished(world, seen) for s in self._skills])
         failed = jnp.stack([s.skill.failed(world, seen) for s in self._skills])
         horizon = jnp.asarray([s.skill.horizon for s in self._skills])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from palaestra.envs.goals import Formula
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.library import SKILLS
 from palaestra.skills.plan import Plan, validate
@@ -13,7 +14,7 @@ from tests.skills.fake_server import plans, serve
 
 ROOM = "kitchen"
 NOW = frozenset({("in_room", t.name, ROOM) for t in THINGS if t.kind != "room"})
-GOAL = frozenset({("inside", "red_cube", "green_bin")})
+GOAL = Formula.of({("inside", "red_cube", "green_bin")})
 PROBLEM = Problem("Put the red cube into the green bin.", THINGS, NOW, GOAL)
 
 

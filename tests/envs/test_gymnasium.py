@@ -97,6 +97,7 @@ def test_types_are_pythons_and_numpys_own(single: FunctionalEnv) -> None:
     assert {key: type(value) for key, value in info.items()} == {
         "success": bool,
         "progress": float,
+        "broken": bool,
         "diverged": bool,
         "overflow": bool,
         "instruction": str,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from palaestra.envs import observation, predicates
-from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, Goal, Scene, entity_used
+from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, Scene, entity_used
 from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import world
 from tests.envs.worlds import env, one, tasks
@@ -116,17 +116,6 @@ def test_what_is_held_is_on_nothing_until_it_is_let_go():
         layout = with_table(W, open_floor(W, pos=(cube, (1.5, 1.5, 0.03)), robot=robot), xy=(0.4, 0.0))
         table = np.asarray(table_of(house(layout), jnp.asarray([0, 0, 0, -0.11, grip, grip], jnp.float32)))
         assert table[ON, CUBE, TABLE] == on
-
-
-def test_goals_gather_from_the_table():
-    table = jnp.zeros((5, 6, 6), bool).at[ON, CUBE, TABLE].set(True)
-    goal = Goal(
-        predicate=jnp.asarray([ON, INSIDE, NEAR, 0]),
-        subject=jnp.asarray([CUBE, BALL, ROBOT, 0]),
-        target=jnp.asarray([TABLE, BIN, TABLE, 0]),
-        used=jnp.asarray([True, True, True, False]),
-    )
-    np.testing.assert_array_equal(predicates.literals(table, goal), [True, False, False, True])
 
 
 def test_rays_are_those_of_mujoco():

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import render
+from palaestra.envs import goals, render
 from palaestra.envs.film import Film
-from palaestra.envs.types import COLOURS, INSIDE, MAX_GOALS, NEAR, ROOMS, Goal, Scene
+from palaestra.envs.types import COLOURS, INSIDE, NEAR, ROOMS, Goal, Scene
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_object, world
@@ -63,13 +63,8 @@ def scene() -> Scene:
 @pytest.fixture(scope="module")
 def goal() -> Goal:
     """The red cube in the bin, and the robot near the table."""
-    pad = MAX_GOALS - 2
-    return Goal(
-        predicate=np.array([INSIDE, NEAR, *[0] * pad]),
-        subject=np.array([1, 0, *[0] * pad]),
-        target=np.array([5, 4, *[0] * pad]),
-        used=np.array([True, True, *[False] * pad]),
-    )
+    literals = (np.array(a) for a in ([INSIDE, NEAR], [1, 0], [5, 4], [True, True]))
+    return goals.conjunction(SPEC, *literals)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +169,7 @@ def test_goal_rows_are_ticked_as_they_hold(pictures: render.TopDown, scene: Scen
 
 
 def test_goal_is_phrased_by_name(scene: Scene, goal: Goal) -> None:
-    assert render.phrases(SPEC, scene, goal) == [(0, "red_cube inside yellow_bin"), (1, "robot near blue_table")]
+    assert goals.phrases(t[1:] for t in goals.named_terms(SPEC, scene, goal)) == ["red_cube in yellow_bin", "robot near blue_table"]
 
 
 def test_plan_ticks_what_is_done_and_marks_the_present_step(pictures: render.TopDown, scene: Scene) -> None:

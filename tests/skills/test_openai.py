@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from palaestra.envs.goals import Formula
 from palaestra.envs.names import Entity
 from palaestra.sim.errors import MissingExtraError, PalaestraError, UnknownNameError
 from palaestra.skills.operators import json_schema, prompt_text
@@ -75,7 +76,7 @@ def test_a_good_plan_and_what_was_asked() -> None:
 
 
 def test_models_are_not_told_the_goal() -> None:
-    with_goal = replace(PROBLEM, goal=frozenset({("inside", "red_cube", "red_bin")}))
+    with_goal = replace(PROBLEM, goal=Formula.of([("inside", "red_cube", "red_bin")]))
     assert messages(with_goal, LIBRARY) == messages(PROBLEM, LIBRARY)
 
 

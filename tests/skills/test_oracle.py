@@ -7,6 +7,7 @@ from collections import deque
 
 import pytest
 
+from palaestra.envs.goals import Formula
 from palaestra.envs.names import Entity, Fact
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import Failure, Plan, PlanError, validate
@@ -17,7 +18,7 @@ from tests.skills.test_operators import LIBRARY, ROOMS, call, house
 
 
 def problem(things: tuple[Entity, ...], facts: frozenset[Fact], *goal: Fact) -> Problem:
-    return Problem("", things, facts, frozenset(goal))
+    return Problem("", things, facts, Formula.of(goal))
 
 
 def solved(p: Problem) -> Plan:
@@ -28,17 +29,19 @@ def solved(p: Problem) -> Plan:
 
 def brute_force(p: Problem) -> int | None:
     """The length of the shortest plan, by breadth-first search over sets of facts; None if there is none."""
-    operators, goal = ground(LIBRARY, p.things), p.goal or frozenset()
-    queue, seen = deque([(p.facts, 0)]), {p.facts}
+    operators, goal = ground(LIBRARY, p.things), p.goal or Formula(())
+    start = (p.facts, goal.onward(0, p.facts))
+    queue, seen = deque([(start, 0)]), {start}
     while queue:
-        facts, steps = queue.popleft()
-        if goal <= facts:
+        (facts, stage), steps = queue.popleft()
+        if stage == len(goal.stages):
             return steps
         for o in operators:
             after = (facts - o.delete) | o.add
-            if o.pre <= facts and not (o.neg & facts) and after not in seen:
-                seen.add(after)
-                queue.append((after, steps + 1))
+            node = (after, goal.onward(stage, after))
+            if o.pre <= facts and not (o.neg & facts) and node not in seen and goal.allowed(after):
+                seen.add(node)
+                queue.append((node, steps + 1))
     return None
 
 

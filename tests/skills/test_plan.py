@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from palaestra.envs.goals import Formula
 from palaestra.skills.library import NAVIGATE
 from palaestra.skills.operators import Call
 from palaestra.skills.plan import MAX_STEPS, Failure, Fault, Plan, PlanError, parse_plan, validate
@@ -13,7 +14,7 @@ from tests.skills.test_operators import LIBRARY, ROOMS, call, house
 
 THINGS, FACTS = house()
 GOOD = Plan((call("navigate", "red_cube"), call("pick", "red_cube"), call("navigate", "red_bin"), call("place", "red_cube", "red_bin")))
-GOAL = frozenset({("inside", "red_cube", "red_bin")})
+GOAL = Formula.of({("inside", "red_cube", "red_bin")})
 
 
 def refused(text: str) -> PlanError:
@@ -179,7 +180,7 @@ def test_driving_to_one_of_two_near_things_leaves_the_other() -> None:
 def test_a_goal_that_is_not_reached() -> None:
     (fault,) = validate(Plan(GOOD.steps[:3]), LIBRARY, THINGS, FACTS, GOAL)
     assert fault.failure is Failure.GOAL
-    assert "inside(red_cube, red_bin) false at the end" in str(fault)
+    assert "red_cube in red_bin false at the end" in str(fault)
 
 
 def test_a_plan_made_by_hand_is_checked_for_names_as_well() -> None:
@@ -211,4 +212,4 @@ def test_things_of_which_the_conditions_cannot_hold_are_an_affordance() -> None:
 
 def test_the_classes_are_those_of_the_embodied_agent_interface_and_ours() -> None:
     theirs = {"parse", "hallucination", "arity", "affordance", "missing_step", "wrong_order", "additional_step"}
-    assert {f.value for f in Failure} == theirs | {"goal", "truncated", "endpoint", "timeout", "impossible", "limit"}
+    assert {f.value for f in Failure} == theirs | {"goal", "truncated", "endpoint", "timeout", "forbidden", "impossible", "limit"}

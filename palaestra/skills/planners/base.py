@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from palaestra.envs.goals import Formula
 from palaestra.envs.names import Entity, Fact
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Skills
@@ -18,7 +19,7 @@ class Problem:
     instruction: str
     things: tuple[Entity, ...]
     facts: frozenset[Fact]  # what holds now; everything else is false
-    goal: frozenset[Fact] | None = None  # for planners that search; language models go by the instruction
+    goal: Formula | None = None  # what is left of it; for planners that search; language models go by the instruction
     scene_text: str = ""
     history: tuple[str, ...] = ()  # what was tried, and how it failed
 

@@ -6,9 +6,10 @@ Before searching it works out which pairs of literals can hold together at all (
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from palaestra.envs.goals import Option, alternatives, describe
 from palaestra.envs.names import Fact
 from palaestra.skills.operators import Operator, Skills, fact_text, ground
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
@@ -57,11 +58,37 @@ class _Action:
 
 
 @dataclass(frozen=True)
+class _Term:
+    """How many of the facts in `pairs` may hold."""
+
+    pairs: int
+    at_least: int
+    at_most: int
+
+    def holds(self, state: int) -> bool:
+        return self.at_least <= (state & self.pairs).bit_count() <= self.at_most
+
+
+@dataclass(frozen=True)
 class _Space:
     facts: list[Fact]
     actions: list[_Action]
     start: int
-    goal: int
+    stages: list[list[list[_Term]]]  # options of terms
+    ways: list[list[int]]  # of each stage, the literals that must hold, for each way to reach it
+    always: list[_Term]
+    goal: str  # in words
+
+    def literals(self, state: int) -> int:
+        """The literals that hold in a state."""
+        n = len(self.facts)
+        return state | (~state & (1 << n) - 1) << n
+
+    def onward(self, stage: int, state: int) -> int:
+        """How many stages are reached, `stage` of them before."""
+        while stage < len(self.stages) and any(all(t.holds(state) for t in option) for option in self.stages[stage]):
+            stage += 1
+        return stage
 
     def text(self, literal: int) -> str:
         """A literal, by its number."""
@@ -70,20 +97,36 @@ class _Space:
 
 
 def _space(problem: Problem, skills: Skills) -> _Space:
-    if problem.goal is None:
+    goal = problem.goal
+    if goal is None:
         fix = "word the instruction as the tasks are worded, or use a planner that reads language"
         raise PlanError(Fault(Failure.GOAL, "nothing to plan for", f"no goal for {problem.instruction!r}", "facts to make true", fix))
     operators = ground(skills, problem.things)
-    facts = sorted(problem.facts.union(problem.goal, *(o.pre | o.neg | o.add | o.delete for o in operators)))
+    options = [option for stage in goal.stages for option in stage]
+    named = [pair for option in [*options, goal.always] for term in option for pair in term.pairs]
+    facts = sorted(problem.facts.union(named, *(o.pre | o.neg | o.add | o.delete for o in operators)))
     bit = {fact: 1 << i for i, fact in enumerate(facts)}
     n = len(facts)
 
+    def bits(part: Iterable[Fact]) -> int:
+        return sum(bit[f] for f in part)
+
     def action(o: Operator) -> _Action:
-        pre, neg, add, delete = (sum(bit[f] for f in part) for part in (o.pre, o.neg, o.add, o.delete))
+        pre, neg, add, delete = (bits(part) for part in (o.pre, o.neg, o.add, o.delete))
         return _Action(o, pre, neg, add, delete, pre | neg << n, add | delete << n, delete | add << n)
 
-    start, goal = (sum(bit[f] for f in part) for part in (problem.facts, problem.goal))
-    return _Space(facts, [action(o) for o in operators], start, goal)
+    def option_terms(option: Option) -> list[_Term]:
+        return [_Term(bits(term.pairs), term.at_least, term.at_most) for term in option]
+
+    return _Space(
+        facts,
+        [action(o) for o in operators],
+        bits(problem.facts),
+        [[option_terms(option) for option in stage] for stage in goal.stages],
+        [[bits(yes) | bits(no) << n for option in stage for yes, no in alternatives(option)] for stage in goal.stages],
+        option_terms(goal.always),
+        ", ".join(describe(goal)),
+    )
 
 
 def _ones(bits: int) -> Iterator[int]:
@@ -107,9 +150,8 @@ def _together(action: _Action, pairs: list[int]) -> int | None:
 
 def _pairs(space: _Space) -> list[int]:
     """For each literal those that may hold together with it, itself included; 0 for one that never holds."""
-    n = len(space.facts)
-    start = space.start | (~space.start & (1 << n) - 1) << n
-    pairs = [start if start >> i & 1 else 0 for i in range(2 * n)]
+    start = space.literals(space.start)
+    pairs = [start if start >> i & 1 else 0 for i in range(2 * len(space.facts))]
     changed = True
     while changed:
         changed = False
@@ -129,14 +171,26 @@ def _pairs(space: _Space) -> list[int]:
 
 
 def _obstacle(space: _Space, pairs: list[int]) -> Fault | None:
-    """A literal of the goal that never holds, or two that never hold together, with the reason."""
-    for i in _ones(space.goal):
+    """Why some stage can never be reached: in each way to reach it, a literal never holds, or two never hold together."""
+    if not all(term.holds(space.start) for term in space.always):
+        return Fault(Failure.IMPOSSIBLE, "no plan exists", "what must always hold does not now", "a rule that holds", "drop the rule")
+    for ways in space.ways:
+        faults = [_way_obstacle(space, pairs, way) for way in ways]
+        if all(faults):
+            fix = "ask for something that the skills can bring about in this scene"
+            return faults[0] if faults else Fault(Failure.IMPOSSIBLE, "no plan exists", "a count that nothing meets", "goals in reach", fix)
+    return None
+
+
+def _way_obstacle(space: _Space, pairs: list[int], way: int) -> Fault | None:
+    """A literal that never holds, or two that never hold together, with the reason."""
+    for i in _ones(way):
         if not pairs[i]:
             fix = "ask for something that the skills can bring about in this scene"
             return Fault(
                 Failure.IMPOSSIBLE, "no plan exists", f"the goal {space.text(i)}", "goals in reach", f"{_reason(space, pairs, i)}; {fix}"
             )
-    for i, j in itertools.combinations(_ones(space.goal), 2):
+    for i, j in itertools.combinations(_ones(way), 2):
         if not pairs[i] >> j & 1:
             got = f"{space.text(i)} and {space.text(j)} at the same time"
             return Fault(Failure.IMPOSSIBLE, "no plan exists", got, "goals that do not exclude each other", "drop one of the two")
@@ -160,63 +214,75 @@ def _reason(space: _Space, pairs: list[int], literal: int) -> str:
 
 
 class _Remaining:
-    """At least how many steps are left: facts that any plan has to make true yet, no two of them by the same operator.
+    """At least how many steps are left: literals that any plan has to make true yet, no two of them by the same operator.
 
-    A fact is such if it is part of the goal, or if every operator that makes such a fact needs it, and it does not hold.
+    A literal is such if it is part of the goal, or if every operator that makes such a literal needs it, and it does not hold.
+    With several ways to reach a stage it is the way with the least, with several stages the stage with the most.
     """
 
     def __init__(self, space: _Space, actions: list[_Action]):
-        self.goal = space.goal
-        self.makers = [sum(1 << k for k, a in enumerate(actions) if a.add >> i & 1) for i in range(len(space.facts))]
-        self.needs = [0] * len(space.facts)
+        self.space = space
+        count = 2 * len(space.facts)
+        self.makers = [sum(1 << k for k, a in enumerate(actions) if a.makes >> i & 1) for i in range(count)]
+        self.needs = [0] * count
         for i, makers in enumerate(self.makers):
             if makers:
                 self.needs[i] = -1
                 for k in _ones(makers):
-                    self.needs[i] &= actions[k].pre
+                    self.needs[i] &= actions[k].needs
 
-    def __call__(self, state: int) -> int:
-        todo, seen, used, count = self.goal & ~state, 0, 0, 0
+    def __call__(self, state: int, stage: int) -> int:
+        holds = self.space.literals(state)
+        return max((min(self._left(way & ~holds, holds) for way in ways) for ways in self.space.ways[stage:]), default=0)
+
+    def _left(self, todo: int, holds: int) -> int:
+        seen, used, count = 0, 0, 0
         while todo:
             low = todo & -todo
             i = low.bit_length() - 1
             seen |= low
-            todo = (todo ^ low) | self.needs[i] & ~state & ~seen
+            todo = (todo ^ low) | self.needs[i] & ~holds & ~seen
             if not self.makers[i] & used:
                 used |= self.makers[i]
                 count += 1
         return count
 
 
+_Node = tuple[int, int]  # a state, and how many stages are reached
+
+
 def _search(space: _Space, actions: list[_Action], max_nodes: int) -> Plan:
     """A*: shortest first; of equals, the one that is further along."""
     remaining = _Remaining(space, actions)
-    best = {space.start: 0}
-    came: dict[int, tuple[int, Operator]] = {}
+    start = (space.start, space.onward(0, space.start))
+    best = {start: 0}
+    came: dict[_Node, tuple[_Node, Operator]] = {}
     order = itertools.count()
-    queue = [(remaining(space.start), 0, next(order), space.start)]
+    queue = [(remaining(*start), 0, next(order), start)]
     for _ in range(max_nodes):
         if not queue:
-            got = f"{', '.join(space.text(i) for i in _ones(space.goal))}, of which no state in reach has all"
+            got = f"{space.goal}, of which no state in reach has all"
             raise PlanError(Fault(Failure.IMPOSSIBLE, "no plan exists", got, "goals that can hold all at once", "drop one of them"))
-        _, back, _, state = heapq.heappop(queue)
-        if space.goal & ~state == 0:
-            return _plan(state, came)
-        if -back > best[state]:
+        _, back, _, node = heapq.heappop(queue)
+        state, stage = node
+        if stage == len(space.stages):
+            return _plan(node, came)
+        if -back > best[node]:
             continue
         for a in actions:
             if state & a.pre == a.pre and not state & a.neg:
-                after, cost = state & ~a.delete | a.add, 1 - back
-                if cost < best.get(after, cost + 1):
-                    best[after], came[after] = cost, (state, a.operator)
-                    heapq.heappush(queue, (cost + remaining(after), -cost, next(order), after))
+                after = state & ~a.delete | a.add
+                reached, cost = (after, space.onward(stage, after)), 1 - back
+                if cost < best.get(reached, cost + 1) and all(term.holds(after) for term in space.always):
+                    best[reached], came[reached] = cost, (node, a.operator)
+                    heapq.heappush(queue, (cost + remaining(*reached), -cost, next(order), reached))
     got, fix = f"no plan after {max_nodes} states", "split the goal, or raise max_nodes"
     raise PlanError(Fault(Failure.LIMIT, "the search gave up", got, "one within that many", fix))
 
 
-def _plan(state: int, came: dict[int, tuple[int, Operator]]) -> Plan:
+def _plan(node: _Node, came: dict[_Node, tuple[_Node, Operator]]) -> Plan:
     steps = []
-    while state in came:
-        state, operator = came[state]
+    while node in came:
+        node, operator = came[node]
         steps.append(operator.call)
     return Plan(tuple(reversed(steps)))
