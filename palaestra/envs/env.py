@@ -105,8 +105,17 @@ class Rearrange:
         )
         self.action_size = len(self.world.body.action_names)
 
+    def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
+        """A task drawn from the environment's distribution, and whether it is one that may be used; key is consumed."""
+        return generator.attempt_task(key, self.world, self.ranges, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+
     def sample_task(self, key: jax.Array) -> Task:
-        return generator.sample_task(key, self.world, self.ranges, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+        """A task; key is consumed."""
+        return generator.draw_until(key, self.attempt_task)
+
+    def sample_tasks(self, keys: jax.Array) -> Task:
+        """Tasks [B], the same as `sample_task` makes of each key [B], several times as fast as under vmap."""
+        return generator.draw_batch(keys, self.attempt_task)
 
     def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
         k_task, k_reset = jax.random.split(key)
