@@ -125,8 +125,7 @@ class Rearrange:
         """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""
         del key
         physics = self.engine.init(task.scene.layout)
-        q = task.scene.layout.robot_q
-        ctrl = jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6]]).astype(jnp.float32)
+        ctrl = predicates.set_points_at_start(task.scene)
         state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), progress=goals.start())
         state, geo, holds = self._judge(state)
         return state, restart(self._observe(state, geo, holds), self._metrics(state, jnp.asarray(False)))

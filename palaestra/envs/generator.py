@@ -72,21 +72,22 @@ def draw_until(key: jax.Array, draw: Callable[[jax.Array], tuple[T, jax.Array]])
     return jax.lax.while_loop(lambda carry: ~carry[2], again, (key, blank, jnp.asarray(False)))[1]
 
 
-def draw_batch(keys: jax.Array, draw: Callable[[jax.Array], tuple[T, jax.Array]]) -> T:
-    """`draw_until` for keys [B], to the same values: only what is not good yet is drawn again, not the whole batch as under vmap."""
+def draw_batch(keys: jax.Array, draw: Callable[[jax.Array], tuple[T, jax.Array]], chunk: int = 1024) -> T:
+    """`draw_until` for keys [B], to the same values: `chunk` at a time of those that are not good yet.
+
+    Under vmap the whole batch would be drawn again until its last one is good.
+    """
     count = len(keys)
-    chunk = max(1, count // 16)
 
-    def attempt(keys: jax.Array) -> tuple[jax.Array, T, jax.Array]:
-        split = jax.vmap(jax.random.split)(keys)
-        return split[:, 0], *jax.vmap(draw)(split[:, 1])
-
-    def again(carry: tuple[jax.Array, T, jax.Array]) -> tuple[jax.Array, T, jax.Array]:
-        (ids,) = jnp.nonzero(~carry[2], size=chunk, fill_value=count)
-        fresh = attempt(carry[0][jnp.minimum(ids, count - 1)])
+    def some(carry: tuple[jax.Array, T, jax.Array]) -> tuple[jax.Array, T, jax.Array]:
+        (ids,) = jnp.nonzero(~carry[2], size=min(chunk, count), fill_value=count)
+        split = jax.vmap(jax.random.split)(carry[0][jnp.minimum(ids, count - 1)])
+        fresh = (split[:, 0], *jax.vmap(draw)(split[:, 1]))
         return jax.tree.map(lambda old, new: old.at[ids].set(new, mode="drop"), carry, fresh)
 
-    return jax.lax.while_loop(lambda carry: ~carry[2].all(), again, attempt(keys))[1]
+    shapes = jax.eval_shape(draw, keys[0])[0]
+    blank = jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), shapes)
+    return jax.lax.while_loop(lambda carry: ~carry[2].all(), some, (keys, blank, jnp.zeros(count, bool)))[1]
 
 
 def random_order(key: jax.Array, size: int, first: jax.Array | None = None) -> jax.Array:
@@ -103,7 +104,7 @@ def random_order(key: jax.Array, size: int, first: jax.Array | None = None) -> j
 
 def sample_scene(key: jax.Array, world: World, ranges: SceneRange) -> Scene:
     """A house in which nothing overlaps, everything can be reached, and nothing moves; key is consumed."""
-    return draw_until(key, lambda key: _attempt(key, world, ranges))
+    return draw_until(key, lambda key: attempt_scene(key, world, ranges))
 
 
 class _Spots(NamedTuple):
@@ -158,7 +159,8 @@ def _square(x: jax.Array) -> jax.Array:
     return x * x
 
 
-def _attempt(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Scene, jax.Array]:
+def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Scene, jax.Array]:
+    """A house, and whether everything found a place in it [] bool; key is consumed."""
     spec = world.spec
     k_rooms, k_plan, k_size, k_fixture, k_object, k_robot, k_words = jax.random.split(key, 7)
     count = jax.random.randint(k_rooms, (), ranges.min_rooms, ranges.max_rooms + 1)
@@ -357,7 +359,7 @@ def _occupied(spec: WorldSpec, scene: Scene) -> jax.Array:
 def attempt_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: jax.Array, max_goals: jax.Array) -> tuple[Task, jax.Array]:
     """A scene with a goal of `min_goals` to `max_goals` literals, and whether it is one that may be used; key is consumed."""
     k_scene, k_goal = jax.random.split(key)
-    scene, fits = _attempt(k_scene, world, ranges)
+    scene, fits = attempt_scene(k_scene, world, ranges)
     literals = sample_literals(k_goal, world, scene, min_goals, max_goals)
     task = Task(scene=scene, goal=goals.conjunction(world.spec, *literals))
     return task, fits & ~_trivial(world, scene, literals) & (literals.used.sum() >= min_goals)
