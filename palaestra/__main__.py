@@ -104,7 +104,7 @@ class Eval(PlannerArguments):
 
 @dataclass
 class Bench:
-    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, startup, step, world, gpu; or all, with plots."""
+    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, startup, step, world, tasks, gpu; or all, with plots."""
 
     id: tyro.conf.Positional[str]
     num_envs: int = 0  # 0: the benchmark's own, as for steps
