@@ -23,6 +23,7 @@ from palaestra.skills.runner import Motion, Outcome, Runner
 from palaestra.skills.shipped import LearnedSkill
 
 CHUNK = 8  # control steps between two looks of the host: 0.4 s
+LANES = 16  # environments of one program. Another width is another program, which XLA may round differently
 
 
 @dataclass
@@ -45,6 +46,7 @@ class CallRecord:
 class Episode:
     """One task, from the instruction to its end."""
 
+    number: int
     instruction: str
     things: tuple[Entity, ...]
     goal: Formula
@@ -58,6 +60,9 @@ class Episode:
     detail: str = ""
     step: int = 0
     over: bool = False
+    start: frozenset[Fact] = frozenset()  # what held before anything was done
+    recall_at_start: float = 0.0  # the goal's share (see `Progress`) then
+    recall: float = 0.0  # and at the end
 
     @property
     def success(self) -> bool:
@@ -92,6 +97,10 @@ class Executor:
         planner: makes plans, and new ones from the real state when one fails.
         max_replans: plans after the first one, an episode.
         max_steps: control steps, an episode; the environment's horizon without it.
+        noise: "retries", where the policies are deterministic but for calls that have failed before; "always", where every call adds
+            its policy's own noise.
+        lanes: environments that are stepped together. Always so many, however many tasks there are, so that a task goes the same to
+            the bit, alone or among others.
         listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
         watch: called with the states [steps, B] of every chunk, for films.
     """
@@ -104,24 +113,38 @@ class Executor:
         *,
         max_replans: int = 6,
         max_steps: int | None = None,
+        noise: str = "retries",
+        lanes: int = LANES,
         listen: Listener | None = None,
         watch: Watcher | None = None,
     ):
         self.env, self.skills, self.planner = env, skills, planner
         self.runner = Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
+        self.noise, self.lanes = noise, lanes
         self._listen, self._watch = listen, watch
 
-    def run(self, tasks: Task, instructions: Sequence[str | None] | None = None) -> list[Episode]:
+    def run(
+        self, tasks: Task, instructions: Sequence[str | None] | None = None, *, numbers: Sequence[int] | None = None, trial: int = 0
+    ) -> list[Episode]:
         """Carry out the tasks (leading axis B) and say how each went.
 
-        `instructions`: what the planner is told; rendered from the goals where absent. Success is judged by the goal in the
-        simulator's own truth table at every control step, never by the plan.
+        `instructions`: what the planner is told; rendered from the goals where absent. `numbers`: of the episodes, from 0 where absent.
+        A number and a trial choose the words and the noise. Success is judged by the goal in the simulator's own truth table at every
+        control step, never by the plan.
         """
-        motion = self.runner.begin(tasks, jnp.arange(len(tasks.goal.used)))
         host = jax.device_get(tasks)
-        words = instructions or [None] * len(host.goal.used)
-        episodes = [self._episode(row(host, i), text, i) for i, text in enumerate(words)]
+        count = len(jax.tree.leaves(host)[0])
+        numbers, words = numbers or range(count), instructions or [None] * count
+        done: list[Episode] = []
+        for part in (slice(at, at + self.lanes) for at in range(0, count, self.lanes)):
+            done += self._run(row(host, part), words[part], numbers[part], trial)
+        return done
+
+    def _run(self, host: Task, words: Sequence[str | None], numbers: Sequence[int], trial: int) -> list[Episode]:
+        """The same for as many tasks as there are lanes, or fewer."""
+        episodes = [self._episode(row(host, i), text, numbers[i], trial) for i, text in enumerate(words)]
+        motion = self.begin(host, numbers, trial)
         while not all(e.over for e in episodes):
             motion = self._decide(motion, host, episodes)
             if all(e.over for e in episodes):
@@ -133,18 +156,25 @@ class Executor:
                 self._watch(states, episodes)
         return episodes
 
-    def _episode(self, task: Task, instruction: str | None, seed: int) -> Episode:
+    def begin(self, tasks: Task, numbers: Sequence[int], trial: int = 0) -> Motion:
+        """Tasks at their start, one a lane; in lanes that are left over the first one stands still."""
+        lanes = np.append(np.arange(len(numbers)), np.zeros(self.lanes - len(numbers), int))
+        keys = jax.vmap(jax.random.key)(jnp.asarray(numbers, jnp.int32)[lanes])
+        return self.runner.begin(row(tasks, lanes), jax.vmap(jax.random.fold_in, (0, None))(keys, trial) if trial else keys)
+
+    def _episode(self, task: Task, instruction: str | None, number: int, trial: int) -> Episode:
         spec = self.env.world.spec
         things = entities(spec, task.scene)
-        text = instruction or language.render(spec, task, seed)
-        return Episode(text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
+        text = instruction or language.render(spec, task, number + (trial << 32))
+        return Episode(number, text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
 
     def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode]) -> Motion:
         """Judge what has ended, and start what comes next."""
         sight = jax.device_get(self.runner.look(motion))
         outcomes, monitor = np.asarray(motion.outcome), jax.device_get(motion.monitor)
-        start, noisy = np.zeros(len(episodes), bool), np.zeros(len(episodes), bool)
-        skill, args = np.zeros(len(episodes), np.int32), np.zeros((len(episodes), 2), np.int32)
+        lanes = len(outcomes)
+        start, noisy = np.zeros(lanes, bool), np.zeros(lanes, bool)
+        skill, args = np.zeros(lanes, np.int32), np.zeros((lanes, 2), np.int32)
         for i, episode in enumerate(episodes):
             done, broken = sight.progress.done[i], sight.progress.broken[i]
             late = episode.step >= self.max_steps
@@ -153,6 +183,9 @@ class Executor:
             now = facts(episode.things, sight.table[i])
             episode.stage = int(sight.progress.stage[i])
             self._judge(episode, Outcome(int(outcomes[i])), int(monitor.step[i]), now)
+            episode.recall = round(float(sight.progress.share[i]), 6)
+            if episode.step == 0:
+                episode.start, episode.recall_at_start = now, episode.recall
             if outcomes[i] == Outcome.DIVERGED:
                 self._end(episode, "diverged", "the physics of this environment was not finite")
             elif done:
@@ -165,7 +198,7 @@ class Executor:
                 call = self._next_call(episode, now, row(tasks, i))
                 if call is not None:
                     start[i] = True
-                    noisy[i] = episode.has_failed(call)
+                    noisy[i] = self.noise == "always" or episode.has_failed(call)
                     index = {t.name: t.index for t in episode.things}
                     skill[i] = self.runner.names.index(call.skill)
                     values = [index[v] for v in dict(call.args).values()]
@@ -222,7 +255,8 @@ class Executor:
             self._end(episode, f"skill failure ({_last_failure(episode)})", f"{self.max_replans} new plans did not help")
             return False
         scene_text = language.describe(self.env.world.spec, task.scene)
-        problem = Problem(episode.instruction, episode.things, now, episode.goal.after(episode.stage), scene_text, tuple(episode.history))
+        left, history = episode.goal.after(episode.stage), tuple(episode.history)
+        problem = Problem(episode.instruction, episode.things, now, left, scene_text, history, episode.number, task.scene)
         clock = time.perf_counter()
         try:
             plan = self.planner.plan(problem)

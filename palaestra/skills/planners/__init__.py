@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.planners.base import Planner as Planner
 from palaestra.skills.planners.base import Problem as Problem
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
+from palaestra.skills.planners.probes import PROBES as PROBES
 
 PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, OpenAIPlanner)}
 
@@ -25,8 +27,17 @@ class PlannerChoice:
     timeout: float = 30.0  # s, of a whole conversation
     api_key_variable: str = ""  # the environment variable that holds the key, where the endpoint needs one
 
-    def make(self, log: Path | None = None) -> Planner:
-        """The planner; every call of an endpoint is written to `log`."""
+    def check(self) -> None:
+        """Raises where no such planner can be made, before anything is done with it."""
+        if self.name not in (*PLANNERS, *PROBES):
+            raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES])
+        if self.name not in PROBES:
+            self.make()
+
+    def make(self, log: Path | None = None, env: TaskSetEnv | None = None, seed: tuple[int, ...] = (0,)) -> Planner:
+        """The planner; every call of an endpoint is written to `log`. A probe needs the `env` that tasks come from, and is drawn by `seed`."""
+        if self.name in PROBES and env is not None:
+            return PROBES[self.name](env, seed)
         if self.name != "openai":
             return planner(self.name)
         if not self.model:
