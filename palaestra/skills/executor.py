@@ -2,7 +2,6 @@
 failure. Any number of environments at once: the host decides for those whose skill has ended, all others move on."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -293,8 +292,3 @@ def _last_failure(episode: Episode) -> str:
 def _unmet(wanted: frozenset[Fact], unwanted: frozenset[Fact], now: frozenset[Fact]) -> str:
     """What is missing and what is in the way, in words; empty where all is as it should be."""
     return ", ".join([fact_text(f) for f in sorted(wanted - now)] + [f"not {fact_text(f)}" for f in sorted(unwanted & now)])
-
-
-def outcomes(episodes: list[Episode]) -> dict[str, int]:
-    """How many episodes ended in which way, the most frequent first."""
-    return dict(Counter(e.outcome for e in episodes).most_common())

@@ -27,17 +27,12 @@ class PlannerChoice:
     timeout: float = 30.0  # s, of a whole conversation
     api_key_variable: str = ""  # the environment variable that holds the key, where the endpoint needs one
 
-    def check(self) -> None:
-        """Raises where no such planner can be made, before anything is done with it."""
-        if self.name not in (*PLANNERS, *PROBES):
-            raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES])
-        if self.name not in PROBES:
-            self.make()
-
-    def make(self, log: Path | None = None, env: TaskSetEnv | None = None, seed: tuple[int, ...] = (0,)) -> Planner:
-        """The planner; every call of an endpoint is written to `log`. A probe needs the `env` that tasks come from, and is drawn by `seed`."""
-        if self.name in PROBES and env is not None:
+    def make(self, env: TaskSetEnv, log: Path | None = None, seed: tuple[int, ...] = (0,)) -> Planner:
+        """The planner; every call of an endpoint is written to `log`. Probes imagine tasks of `env`, and draw by `seed`."""
+        if self.name in PROBES:
             return PROBES[self.name](env, seed)
+        if self.name not in PLANNERS:
+            raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES])
         if self.name != "openai":
             return planner(self.name)
         if not self.model:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs import language, parser
-from palaestra.envs.generator import sample_goal
-from palaestra.envs.names import Fact
+from palaestra.envs.generator import sample_literals
+from palaestra.envs.goals import Formula, conjunction, formula
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Goal, Scene, Task
 from palaestra.skills.operators import ground
@@ -24,7 +24,7 @@ Seed = tuple[int, ...]
 _DRAWS = 20  # goals that are drawn, at most, for one that does not hold already
 
 
-@dataclass(frozen=True)
+@dataclass
 class Nothing:
     """Says that nothing is left to do."""
 
@@ -35,7 +35,7 @@ class Nothing:
         return Plan(())
 
 
-@dataclass(frozen=True)
+@dataclass
 class RandomCalls:
     """A random walk over calls that can be made and change something, all equally likely."""
 
@@ -57,28 +57,28 @@ class RandomCalls:
 Imagine = Callable[[Scene, np.random.Generator], Goal]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Misled:
     """Shortest plans for a goal that comes from elsewhere; one goal an episode, which did not hold when the episode began."""
 
     name: str
-    imagine: Imagine
-    facts: Callable[[Scene, Goal], frozenset[Fact]]
+    env: TaskSetEnv
     seed: Seed
-    _goals: dict[int, frozenset[Fact]] = field(default_factory=dict)
+    imagine: Imagine
+    _left: dict[int, Formula] = field(default_factory=dict)  # of each episode's goal
 
     def plan(self, problem: Problem) -> Plan:
-        if problem.number not in self._goals:
-            self._goals[problem.number] = self._goal(problem)
-        return OraclePlanner().plan(replace(problem, goal=self._goals[problem.number]))
+        left = self._left.get(problem.number) or self._goal(problem)
+        self._left[problem.number] = left = left.after(left.onward(0, problem.facts))
+        return OraclePlanner().plan(replace(problem, goal=left))
 
-    def _goal(self, problem: Problem) -> frozenset[Fact]:
+    def _goal(self, problem: Problem) -> Formula:
         if problem.scene is None:
             raise ValueError(f"planner {self.name!r}: got a problem without its scene, expected one that an executor made")
         rng = np.random.default_rng([*self.seed, problem.number])
         for _ in range(_DRAWS):
-            goal = self.facts(problem.scene, self.imagine(problem.scene, rng))
-            if not goal <= problem.facts:
+            goal = formula(self.env.world.spec, Task(scene=problem.scene, goal=self.imagine(problem.scene, rng)))
+            if goal.onward(0, problem.facts) < len(goal.stages):
                 break
         return goal
 
@@ -89,8 +89,8 @@ def _key(rng: np.random.Generator) -> jax.Array:
 
 def drawn(env: TaskSetEnv) -> Imagine:
     """A goal as the task set draws them for this scene: no instruction is read."""
-    least, most = jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)
-    draw = jax.jit(lambda key, scene: sample_goal(key, env.world, scene, least, most))
+    least, most, spec = jnp.asarray(env.min_goals), jnp.asarray(env.max_goals), env.world.spec
+    draw = jax.jit(lambda key, scene: conjunction(spec, *sample_literals(key, env.world, scene, least, most)))
     return lambda scene, rng: jax.device_get(draw(_key(rng), scene))
 
 
@@ -112,17 +112,9 @@ def overheard(env: TaskSetEnv) -> Imagine:
     return read
 
 
-def _misled(name: str, imagine: Callable[[TaskSetEnv], Imagine]) -> Callable[[TaskSetEnv, Seed], Planner]:
-    def make(env: TaskSetEnv, seed: Seed) -> Planner:
-        spec = env.world.spec
-        return Misled(name, imagine(env), lambda scene, goal: frozenset(language.goal_facts(spec, Task(scene=scene, goal=goal))), seed)
-
-    return make
-
-
 PROBES: dict[str, Callable[[TaskSetEnv, Seed], Planner]] = {
     "nothing": lambda env, seed: Nothing(),
     "random": lambda env, seed: RandomCalls(seed),
-    "no-language": _misled("no-language", drawn),
-    "shuffled": _misled("shuffled", overheard),
+    "no-language": lambda env, seed: Misled("no-language", env, seed, drawn(env)),
+    "shuffled": lambda env, seed: Misled("shuffled", env, seed, overheard(env)),
 }
