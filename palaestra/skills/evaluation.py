@@ -12,7 +12,7 @@ their intervals.
 import importlib.metadata
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,19 @@ import numpy as np
 
 from palaestra.envs.tasksets import SPLITS, TaskSetEnv, task_set
 from palaestra.envs.types import Task
-from palaestra.policies.evaluate import evaluation_keys, wilson
+from palaestra.policies.evaluate import evaluation_keys
 from palaestra.policies.files import file_hash, write_atomically
-from palaestra.sim.engines import make_engine
+from palaestra.sim.engines import best, make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import world
-from palaestra.skills import scores, table
+from palaestra.skills import table
 from palaestra.skills.executor import LANES, Episode, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.plan import PlanError
 from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.shipped import WEIGHTS, learned
+from palaestra.skills.summary import of_calls, summary
 from palaestra.skills.table import Row
 
 NOISE = ("retries", "always")
@@ -172,7 +173,7 @@ def measure_task_set(
     result = {
         "name": name,
         **summary([row for row in rows if row.planner == choice.name]),
-        **_of_calls(first),
+        **of_calls(first),
         "engine": arena.env.engine.name,
         "planner": choice.name,
         "max_steps": config.max_steps,
@@ -189,7 +190,7 @@ def measure_task_set(
 
 def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, engine: str, options: Options) -> Config:
     beside = [which for which in ("oracle", *PROBES) if which != choice.name] if options.probes else []
-    native = engine == "native"
+    engine = best() if engine == "auto" else engine
     return Config(
         set=name,
         split=split,
@@ -200,7 +201,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         planners=[choice.name, *beside],
         model=choice.model if choice.name == "openai" else "",
         engine=engine,
-        lanes=LANES if native else min(options.batch, episodes),  # a GPU takes many or is slow, and is exact at one width only
+        lanes=LANES if engine == "native" else min(options.batch, episodes),  # a GPU takes many or is slow, and is exact at one width only
         max_steps=task_set(name).horizon,
         weights=weights(),
         versions=versions(),
@@ -224,70 +225,3 @@ def _writable(path: Path) -> None:
         path.touch()
     except OSError as error:
         raise PalaestraError(f"{path}: cannot write ({error.strerror}). Fix: another path") from error
-
-
-# --- summaries ----------------------------------------------------------------------------------------------------
-
-
-def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Of one planner. Success and its interval are those of the first trial, since trials of one task are not independent; the
-    rest is by task, as the mean of its trials."""
-    first = [row for row in rows if row.trial == 0]
-    n, won = len(first), sum(row.success for row in first)
-    trials = len(rows) // n
-    by_task = sorted(rows, key=lambda row: (row.trial, row.episode))
-    success, recall, spl, gain = (
-        np.array([value(row) for row in by_task], float).reshape(trials, n)
-        for value in (lambda r: r.success, lambda r: r.recall, lambda r: r.spl, lambda r: r.recall - r.recall_at_start)
-    )
-    result: dict[str, Any] = {
-        "value": won / n,
-        "n": n,
-        "interval": list(wilson(won, n)),
-        "recall": float(recall.mean()),
-        "spl": float(spl.mean()),
-        "participation": float((gain > 0).any(0).mean()),
-        "percentile_20": {
-            "success": scores.percentile_20(success.mean(0)),
-            "recall": scores.percentile_20(recall.mean(0)),
-            "spl": scores.percentile_20(spl.mean(0)),
-        },
-        "by_goals": _by(first, "literals"),
-        "by_difficulty": _by(first, "difficulty"),
-        "outcomes": _count(row.outcome for row in first),
-        "median_steps": float(np.median([row.steps for row in first if row.success])) if won else None,
-    }
-    if trials > 1:
-        went: dict[int, set[tuple[Any, ...]]] = {}
-        for row in rows:
-            went.setdefault(row.episode, set()).add((row.outcome, row.steps, row.calls, row.recall, row.plans))
-        result["trials"] = trials
-        result["success_in_all_trials"] = float(success.mean())
-        result["cvar"] = scores.cvar(*scores.halves(success))
-        result["same_in_all_trials"] = sum(len(ways) == 1 for ways in went.values()) / n
-    return result
-
-
-def _by(rows: Sequence[Row], column: str) -> dict[str, str]:
-    """Success by the values of a column."""
-    parts = {value: [row.success for row in rows if getattr(row, column) == value] for value in sorted({getattr(r, column) for r in rows})}
-    return {str(value): f"{sum(part)} of {len(part)}" for value, part in parts.items()}
-
-
-def _of_calls(done: Sequence[Episode]) -> dict[str, Any]:
-    """How the skills did, as they were called."""
-    calls = [call for episode in done for call in episode.calls]
-    return {
-        "calls": {
-            skill: f"{sum(c.verdict == 'succeeded' for c in calls if c.skill == skill)} of {sum(c.skill == skill for c in calls)}"
-            for skill in SKILLS
-        },
-        "failed_calls": _count(f"{c.skill}: {c.verdict}" for c in calls if c.verdict != "succeeded"),
-        "mean_plans": float(np.mean([len(e.plans) for e in done])),
-    }
-
-
-def _count(words: Iterable[str]) -> dict[str, int]:
-    """How often each occurs, the most frequent first."""
-    found = list(words)
-    return {word: found.count(word) for word in sorted(set(found), key=lambda w: (-found.count(w), w))}

@@ -143,7 +143,7 @@ class Executor:
     def _run(self, host: Task, words: Sequence[str | None], numbers: Sequence[int], trial: int) -> list[Episode]:
         """The same for as many tasks as there are lanes, or fewer."""
         episodes = [self._episode(row(host, i), text, numbers[i], trial) for i, text in enumerate(words)]
-        motion = self.begin(host, numbers, trial)
+        motion = self._begin(host, numbers, trial)
         while not all(e.over for e in episodes):
             motion = self._decide(motion, host, episodes)
             if all(e.over for e in episodes):
@@ -155,10 +155,10 @@ class Executor:
                 self._watch(states, episodes)
         return episodes
 
-    def begin(self, tasks: Task, numbers: Sequence[int], trial: int = 0) -> Motion:
+    def _begin(self, tasks: Task, numbers: Sequence[int], trial: int = 0) -> Motion:
         """Tasks at their start, one a lane; in lanes that are left over the first one stands still."""
         lanes = np.append(np.arange(len(numbers)), np.zeros(self.lanes - len(numbers), int))
-        keys = jax.vmap(jax.random.key)(jnp.asarray(numbers, jnp.int32)[lanes])
+        keys = jax.vmap(jax.random.key)(jnp.asarray(numbers)[lanes])
         return self.runner.begin(row(tasks, lanes), jax.vmap(jax.random.fold_in, (0, None))(keys, trial) if trial else keys)
 
     def _episode(self, task: Task, instruction: str | None, number: int, trial: int) -> Episode:
