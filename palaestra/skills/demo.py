@@ -32,13 +32,13 @@ def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as
     console = Console(stderr=as_json, highlight=False)
     clock = time.perf_counter()
     env = TaskSetEnv("demo", "test")
+    planner = choice.make(env, folder / "endpoint.jsonl", (seed,))
     task = jax.device_get(jax.jit(env.task)(seed))
     spec = env.world.spec
     if instruction:  # parsed before anything else: a wrong instruction costs nothing
         task = task.replace(goal=jax.device_get(parser.parse(instruction, spec, task.scene)))
     text = instruction or language.render(spec, task, seed)
     skills = {name: learned(skill) for name, skill in SKILLS.items()}
-    planner = choice.make(env, folder / "endpoint.jsonl", (seed,))
     log = _fresh(folder)
     console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {escape(text)}\n")
     with log, Director(env, task, folder / "demo.mp4", folder / "sheet.png") as director:

@@ -115,13 +115,13 @@ class Arena:
         skills = {name: learned(skill) for name, skill in SKILLS.items()}
         self.executor = Executor(self.env, skills, OraclePlanner(), max_steps=config.max_steps, noise=config.noise, lanes=config.lanes)
         # One at a time, by one program, so that no task depends on how many there are.
-        self._sample = jax.jit(lambda key: self.env.sample_task(jax.random.fold_in(key, SPLITS.index(config.split))))
+        self._sample = jax.jit(self.env.sample_task)
         self._difficulty: dict[int, int] = {}
 
     def tasks(self, numbers: Sequence[int]) -> Task:
         """The tasks of these numbers, leading axis B, on the host."""
-        keys = evaluation_keys(self.config.seed, max(numbers) + 1)
-        found = [jax.device_get(self._sample(keys[i])) for i in numbers]
+        split, keys = SPLITS.index(self.config.split), evaluation_keys(self.config.seed, max(numbers) + 1)
+        found = [jax.device_get(self._sample(jax.random.fold_in(keys[i], split))) for i in numbers]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
 
     def run(self, planner: Planner, numbers: Sequence[int], trial: int, tasks: Task | None = None) -> list[Episode]:

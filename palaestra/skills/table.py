@@ -97,6 +97,8 @@ def read(path: Path, count: int) -> list[Row]:
 
 def _row(path: Path, number: int, line: dict[str, str]) -> Row:
     try:
+        if None in line or None in line.values():
+            raise ValueError(f"expected {len(_COLUMNS)} cells")
         values: dict[str, Any] = {
             name: {"True": True, "False": False}[line[name]] if kind is bool else kind(line[name]) for name, kind in _COLUMNS.items()
         }
