@@ -99,9 +99,9 @@ class Executor:
         noise: "retries", where the policies are deterministic but for calls that have failed before; "always", where every call adds
             its policy's own noise.
         lanes: environments that are stepped together. Always so many, however many tasks there are, so that a task goes the same to
-            the bit, alone or among others.
+            the bit, alone or among others; where one ends the next begins.
         listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
-        watch: called with the states [steps, B] of every chunk, for films.
+        watch: called with the states [steps, lanes] of every chunk and the episodes in the lanes that are in use, for films.
     """
 
     def __init__(
@@ -135,30 +135,32 @@ class Executor:
         host = jax.device_get(tasks)
         count = len(jax.tree.leaves(host)[0])
         numbers, words = numbers or range(count), instructions or [None] * count
-        done: list[Episode] = []
-        for part in (slice(at, at + self.lanes) for at in range(0, count, self.lanes)):
-            done += self._run(row(host, part), words[part], numbers[part], trial)
-        return done
-
-    def _run(self, host: Task, words: Sequence[str | None], numbers: Sequence[int], trial: int) -> list[Episode]:
-        """The same for as many tasks as there are lanes, or fewer."""
         episodes = [self._episode(row(host, i), text, numbers[i], trial) for i, text in enumerate(words)]
-        motion = self._begin(host, numbers, trial)
-        while not all(e.over for e in episodes):
-            motion = self._decide(motion, host, episodes)
-            if all(e.over for e in episodes):
-                break
+        seats = list(range(min(count, self.lanes)))  # which task each lane carries out
+        waiting = iter(range(len(seats), count))
+        motion = self._begin(host, seats, episodes, trial)
+        while True:
+            motion = self._decide(motion, host, episodes, seats)
+            free = [lane for lane, i in enumerate(seats) if episodes[i].over]
+            fresh = dict(zip(free, waiting, strict=False))
+            if fresh:
+                seats = [fresh.get(lane, i) for lane, i in enumerate(seats)]
+                which = jnp.asarray([lane in fresh for lane in range(self.lanes)])
+                motion = self.runner.put(which, self._begin(host, seats, episodes, trial), motion)
+                continue
+            if len(free) == len(seats):
+                return episodes
             motion, states = self.runner.run(motion, CHUNK)
-            for episode in episodes:
+            here = [episodes[i] for i in seats]
+            for episode in here:
                 episode.step += 0 if episode.over else CHUNK
             if self._watch:
-                self._watch(states, episodes)
-        return episodes
+                self._watch(states, here)
 
-    def _begin(self, tasks: Task, numbers: Sequence[int], trial: int = 0) -> Motion:
-        """Tasks at their start, one a lane; in lanes that are left over the first one stands still."""
-        lanes = np.append(np.arange(len(numbers)), np.zeros(self.lanes - len(numbers), int))
-        keys = jax.vmap(jax.random.key)(jnp.asarray(numbers)[lanes])
+    def _begin(self, tasks: Task, seats: Sequence[int], episodes: Sequence[Episode], trial: int) -> Motion:
+        """The start of the task in each seat; in lanes that are left over the first one stands still."""
+        lanes = np.append(seats, np.zeros(self.lanes - len(seats), int)).astype(int)
+        keys = jax.vmap(jax.random.key)(jnp.asarray([episodes[i].number for i in lanes]))
         return self.runner.begin(row(tasks, lanes), jax.vmap(jax.random.fold_in, (0, None))(keys, trial) if trial else keys)
 
     def _episode(self, task: Task, instruction: str | None, number: int, trial: int) -> Episode:
@@ -167,25 +169,26 @@ class Executor:
         text = instruction or language.render(spec, task, number + (trial << 32))
         return Episode(number, text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
 
-    def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode]) -> Motion:
+    def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode], seats: list[int]) -> Motion:
         """Judge what has ended, and start what comes next."""
         sight = jax.device_get(self.runner.look(motion))
         outcomes, monitor = np.asarray(motion.outcome), jax.device_get(motion.monitor)
         lanes = len(outcomes)
         start, noisy = np.zeros(lanes, bool), np.zeros(lanes, bool)
         skill, args = np.zeros(lanes, np.int32), np.zeros((lanes, 2), np.int32)
-        for i, episode in enumerate(episodes):
-            done, broken = sight.progress.done[i], sight.progress.broken[i]
+        for lane, i in enumerate(seats):
+            episode = episodes[i]
+            done, broken = sight.progress.done[lane], sight.progress.broken[lane]
             late = episode.step >= self.max_steps
-            if episode.over or (outcomes[i] == Outcome.RUNNING and not (broken or late)):
+            if episode.over or (outcomes[lane] == Outcome.RUNNING and not (broken or late)):
                 continue
-            now = facts(episode.things, sight.table[i])
-            episode.stage = int(sight.progress.stage[i])
-            self._judge(episode, Outcome(int(outcomes[i])), int(monitor.step[i]), now)
-            episode.recall = round(float(sight.progress.share[i]), 6)
+            now = facts(episode.things, sight.table[lane])
+            episode.stage = int(sight.progress.stage[lane])
+            self._judge(episode, Outcome(int(outcomes[lane])), int(monitor.step[lane]), now)
+            episode.recall = round(float(sight.progress.share[lane]), 6)
             if episode.step == 0:
                 episode.start, episode.recall_at_start = now, episode.recall
-            if outcomes[i] == Outcome.DIVERGED:
+            if outcomes[lane] == Outcome.DIVERGED:
                 self._end(episode, "diverged", "the physics of this environment was not finite")
             elif done:
                 self._end(episode, "success")
@@ -196,12 +199,12 @@ class Executor:
             else:
                 call = self._next_call(episode, now, row(tasks, i))
                 if call is not None:
-                    start[i] = True
-                    noisy[i] = self.noise == "always" or episode.has_failed(call)
+                    start[lane] = True
+                    noisy[lane] = self.noise == "always" or episode.has_failed(call)
                     index = {t.name: t.index for t in episode.things}
-                    skill[i] = self.runner.names.index(call.skill)
+                    skill[lane] = self.runner.names.index(call.skill)
                     values = [index[v] for v in dict(call.args).values()]
-                    args[i, : len(values)] = values
+                    args[lane, : len(values)] = values
         if not start.any():
             return motion
         return self.runner.start(motion, *map(jnp.asarray, (start, skill, args, noisy)))

@@ -56,6 +56,7 @@ class Runner:
         self.run = jax.jit(self._run, static_argnums=1)
         self.begin = jax.jit(jax.vmap(self._begin))
         self.look = jax.jit(jax.vmap(self._look))
+        self.put = jax.jit(jax.vmap(lambda which, new, old: jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)))
 
     def _begin(self, task: Any, key: jax.Array) -> Motion:
         """Environments at the start of their tasks, idle; leading axis B. `key`: the episode's random stream."""

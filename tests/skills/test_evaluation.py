@@ -13,7 +13,8 @@ from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.summary import summary
 from palaestra.skills.table import Row, TableError
 
-EPISODES = 6
+EPISODES = 18  # more than there are lanes
+FEW = 6
 ROW = Row(
     planner="oracle",
     trial=0,
@@ -52,25 +53,25 @@ def shared():
         yield
 
 
-def measured(folder, batch, **options):
+def measured(folder, batch, episodes=EPISODES, **options):
     choice = PlannerChoice(options.pop("planner", "oracle"))
     plan = Options(folder=folder, batch=batch, **options)
-    return measure_task_set("rearrange-1", EPISODES, 0, "test", choice, None, "native", plan)
+    return measure_task_set("rearrange-1", episodes, 0, "test", choice, None, "native", plan)
 
 
 @pytest.fixture(scope="module")
 def run(shared, tmp_path_factory):
-    """Six episodes at batch 6, two trials each, with all the noise there is."""
-    folder = tmp_path_factory.mktemp("eval") / "six"
-    return folder, measured(folder, 6, trials=2, noise="always")
+    """All episodes in one batch, two trials each, with all the noise there is."""
+    folder = tmp_path_factory.mktemp("eval") / "one"
+    return folder, measured(folder, EPISODES, trials=2, noise="always")
 
 
 @pytest.mark.slow
 def test_rows_are_the_same_to_the_bit_whatever_the_batch(run, tmp_path):
     folder, result = run
-    other = measured(tmp_path / "two", 2, trials=2, noise="always")
+    other = measured(tmp_path / "many", 7, trials=2, noise="always")
     written = (folder / "episodes.csv").read_bytes()
-    assert (tmp_path / "two" / "episodes.csv").read_bytes() == written
+    assert (tmp_path / "many" / "episodes.csv").read_bytes() == written
     rows = table.read(folder / "episodes.csv", 2 * EPISODES)
     assert [(row.trial, row.episode) for row in rows] == [(t, i) for t in range(2) for i in range(EPISODES)]
     same = {k: v for k, v in result.items() if k not in ("folder", "seconds")}
@@ -98,10 +99,10 @@ def test_any_episode_is_repeated_and_filmed_and_a_table_that_says_otherwise_is_c
 
 @pytest.mark.slow
 def test_probes_stand_beside_the_planner(shared, tmp_path):
-    result = measured(tmp_path, 6, planner="nothing", probes=True)
+    result = measured(tmp_path, FEW, FEW, planner="nothing", probes=True)
     assert result["value"] == 0
     assert result["participation"] == 0
-    assert result["outcomes"] == {"incomplete plan": EPISODES}
+    assert result["outcomes"] == {"incomplete plan": FEW}
     assert set(result["beside"]) == {"oracle", "random", "no-language", "shuffled"}
     assert result["beside"]["oracle"]["value"] > max(result["beside"][p]["value"] for p in ("random", "no-language", "shuffled"))
 

@@ -50,6 +50,7 @@ def probe(request):
 
 
 def test_its_plans_can_be_carried_out(probe, problems):
+    assert probe[1].name == probe[0]
     for p in problems:
         faults = validate(probe[1].plan(p), LIBRARY, p.things, p.facts)
         assert not [f for f in faults if f.failure.stops]
