@@ -35,6 +35,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             "recall": scores.percentile_20(recall.mean(0)),
             "spl": scores.percentile_20(spl.mean(0)),
         },
+        "by_family": _by(first, "family"),
         "by_goals": _by(first, "literals"),
         "by_difficulty": _by(first, "difficulty"),
         "outcomes": _count(row.outcome for row in first),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from palaestra.envs.goals import Formula, Term, literal
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills import evaluation, table
 from palaestra.skills import watch as watching
@@ -24,6 +25,7 @@ ROW = Row(
     split="test",
     instruction='Put the "red" cube, then go.\nThank you',
     goal="red_cube on blue_table; robot in kitchen",
+    family="plain",
     literals=2,
     difficulty=5,
     calls=6,
@@ -35,6 +37,9 @@ ROW = Row(
     spl=5 / 6,
     plans='[[["pick", "red_cube"]], []]',
 )
+
+
+A, B = literal(("on", "red_cube", "table")), literal(("inside", "red_ball", "bin"))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,7 @@ def shared():
 def measured(folder, batch, episodes=EPISODES, **options):
     choice = PlannerChoice(options.pop("planner", "oracle"))
     plan = Options(folder=folder, batch=batch, **options)
-    return measure_task_set("rearrange-1", episodes, 0, "test", choice, None, "native", plan)
+    return measure_task_set("rearrange", episodes, 0, "test", choice, None, "native", plan)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +133,7 @@ def _made(folder):
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda text: text[: text.index("Put it")], "line 3 is damaged .expected 18 cells"),
+        (lambda text: text[: text.index("Put it")], "line 3 is damaged .expected 19 cells"),
         (lambda text: text[: text.index("oracle,0,1")], "got 1 episodes, expected 2: it is cut"),
         (lambda text: "", "got the columns nothing; expected planner, trial, episode"),
         (lambda text: text.replace("True", "perhaps", 1), "line 2 is damaged"),
@@ -151,6 +156,23 @@ def test_a_table_reads_back_as_it_was_and_says_what_is_in_it(tmp_path):
     assert table.find(path, rows, planner="oracle", episode=1, trial=1) == rows[1]
     with pytest.raises(TableError, match="got episode 17, trial 0 of 'oracle'; expected episodes 0 to 1, trials 0 to 1, planners oracle"):
         table.find(path, rows, planner="oracle", episode=17, trial=0)
+
+
+@pytest.mark.parametrize(
+    ("stages", "always", "expected"),
+    [
+        (((A,),), (), "plain"),
+        (((A, B),), (), "plain"),
+        (((A,), (A, B)), (), "order"),
+        (((A,), (A, B)), (literal(("in_room", "robot", "study"), False),), "order, rule"),
+        ((((A,), (B,)),), (), "choice"),
+        (((literal(("on", "red_cube", "table"), False),),), (), "clear"),
+        (((Term("inside", ("red_cube", "red_ball"), ("bin",), 1),),), (), "count"),
+    ],
+)
+def test_goals_belong_to_families_by_their_form(stages, always, expected):
+    nested = tuple(stage if isinstance(stage[0], tuple) else (stage,) for stage in stages)
+    assert table.family(Formula(nested, always)) == expected
 
 
 def test_a_summary_counts_tasks_not_trials():

@@ -1,7 +1,9 @@
 """Probes against what they must not know: on the operators, without physics."""
 
+import functools
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -14,21 +16,36 @@ from palaestra.skills.planners import PROBES, Problem
 from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.planners.probes import overheard
-from tests.envs.worlds import env, one, tasks
+from tests.envs import worlds
 
 COUNT = 40
 
 
+def env():
+    return worlds.env("rearrange", "test")
+
+
+@functools.cache
+def task(number: int):
+    """By the program of one task at a time, which the probes and evaluation use too."""
+    return jax.device_get(_sample()(jax.random.key(number)))
+
+
+@functools.cache
+def _sample():
+    return jax.jit(env().sample_task)
+
+
 def problem(number: int) -> Problem:
     """A task at its start, as far as the layout tells."""
-    spec, task = env().world.spec, one(tasks(), number)
-    things = entities(spec, task.scene)
+    spec, found = env().world.spec, task(number)
+    things = entities(spec, found.scene)
     facts = set()
-    for name, place in start_places(spec, task.scene).items():
+    for name, place in start_places(spec, found.scene).items():
         facts.add(("in_room", name, place.room))
         if place.receptacle:
             facts.add(("inside" if place.receptacle.endswith("bin") else "on", name, place.receptacle))
-    return Problem(render(spec, task, number), things, frozenset(facts), formula(spec, task), number=number, scene=task.scene)
+    return Problem(render(spec, found, number), things, frozenset(facts), formula(spec, found), number=number, scene=found.scene)
 
 
 def end(p: Problem, plan: Plan):
@@ -89,7 +106,7 @@ def test_one_that_is_misled_says_that_nothing_is_left_once_its_own_goal_holds(pr
 
 def test_what_is_overheard_is_obeyed_word_for_word_where_it_speaks_of_things_that_are_here(problems, monkeypatch):
     """The other task put in the same scene: then its instruction can be read here, and the goal is the other task's own."""
-    spec, here, there = env().world.spec, one(tasks(), 0), one(tasks(), 1)
+    spec, here, there = env().world.spec, task(0), task(1)
     monkeypatch.setattr(type(env()), "sample_task", lambda self, key: there)
     read = overheard(env())
     assert formula(spec, there.replace(goal=read(there.scene, np.random.default_rng(0)))) == formula(spec, there)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs import language, parser
-from palaestra.envs.generator import sample_literals
+from palaestra.envs.formulas import attempt_formula
+from palaestra.envs.generator import draw_until, sample_literals
 from palaestra.envs.goals import Formula, conjunction, formula
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Goal, Scene, Task
@@ -88,10 +89,16 @@ def _key(rng: np.random.Generator) -> jax.Array:
 
 
 def drawn(env: TaskSetEnv) -> Imagine:
-    """A goal as the task set draws them for this scene: no instruction is read."""
-    least, most, spec = jnp.asarray(env.min_goals), jnp.asarray(env.max_goals), env.world.spec
-    draw = jax.jit(lambda key, scene: conjunction(spec, *sample_literals(key, env.world, scene, least, most)))
-    return lambda scene, rng: jax.device_get(draw(_key(rng), scene))
+    """A goal as the task set draws them, for this scene: no instruction is read."""
+    least, most, spec, formulas = jnp.asarray(env.min_goals), jnp.asarray(env.max_goals), env.world.spec, env.formulas
+
+    def draw(key: jax.Array, scene: Scene) -> Goal:
+        if formulas is None:
+            return conjunction(spec, *sample_literals(key, env.world, scene, least, most))
+        return draw_until(key, lambda k: attempt_formula(k, env.world, scene, formulas))
+
+    compiled = jax.jit(draw)
+    return lambda scene, rng: jax.device_get(compiled(_key(rng), scene))
 
 
 def overheard(env: TaskSetEnv) -> Imagine:
