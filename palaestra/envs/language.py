@@ -1,158 +1,319 @@
 """Tasks in English: instructions with many wordings, scenes in sentences, goals in short phrases.
 
-Everything is phrased from facts, (predicate, subject's name, target's name) as in `palaestra.envs.names`, and a wording is a row
-of a table here. What `render` writes, `palaestra.envs.parser` reads back.
+An instruction is made from a formula (`palaestra.envs.goals`) and the tables of `palaestra.envs.wordings`; what `render` writes,
+`palaestra.envs.parser` reads back. Things are only named by what fits them and nothing else; "a cube" and "any cube" mean that any will do.
 """
 
+import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import jax.numpy as jnp
-import numpy as np
-
-from palaestra.envs import goals, house
-from palaestra.envs.names import ROBOT, Entity, Fact, entities
-from palaestra.envs.types import Scene, Task, receptacle_boxes
+from palaestra.envs import goals
+from palaestra.envs import wordings as w
+from palaestra.envs.goals import Formula, Option, Term
+from palaestra.envs.names import ROBOT, Fact, entities
+from palaestra.envs.references import OBJECTS, Description, Things, listing, noun_phrase, start_places
+from palaestra.envs.types import MANY, Scene, Task
+from palaestra.envs.wordings import Join, Rows, Taste
 from palaestra.sim.world import WorldSpec
 
 PLACING = ("on", "inside")  # predicates about where an object is
-
-# {x} is what is moved, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x} in number.
-# The first of each row is the plain one.
-WORDINGS: dict[str, tuple[str, ...]] = {
-    "on": (
-        "put {x} on {y}",
-        "place {x} on {y}",
-        "place {x} on top of {y}",
-        "set {x} down on {y}",
-        "move {x} to {y}",
-        "move {x} onto {y}",
-        "bring {x} to {y}",
-        "take {x} to {y}",
-        "carry {x} over to {y}",
-        "get {x} onto {y}",
-        "leave {x} on {y}",
-        "make sure that {x} {is} on {y}",
-        "pick up {x} and put {it} on {y}",
-        "take {x} and set {it} on {y}",
-        "grab {x} and place {it} on {y}",
-    ),
-    "inside": (
-        "put {x} in {y}",
-        "put {x} into {y}",
-        "place {x} in {y}",
-        "place {x} inside {y}",
-        "drop {x} in {y}",
-        "drop {x} into {y}",
-        "move {x} into {y}",
-        "bring {x} to {y}",
-        "take {x} to {y}",
-        "get {x} into {y}",
-        "make sure that {x} {is} in {y}",
-        "pick up {x} and drop {it} into {y}",
-        "take {x} and put {it} in {y}",
-        "grab {x} and put {it} into {y}",
-    ),
-    "near": (
-        "go to {y}",
-        "go over to {y}",
-        "drive to {y}",
-        "drive up to {y}",
-        "head to {y}",
-        "move next to {y}",
-        "stand next to {y}",
-        "stop beside {y}",
-        "park by {y}",
-        "end up next to {y}",
-    ),
-    "in_room": (
-        "go into {y}",
-        "go to {y}",
-        "drive to {y}",
-        "drive into {y}",
-        "enter {y}",
-        "move into {y}",
-        "head to {y}",
-        "make your way to {y}",
-        "be in {y} at the end",
-        "end up in {y}",
-    ),
-    "holding": (
-        "pick up {y}",
-        "grab {y}",
-        "take hold of {y}",
-        "hold {y}",
-        "end up holding {y}",
-        "be holding {y} at the end",
-        "pick up {y} and keep holding it",
-    ),
-}
-
-
-class Join(NamedTuple):
-    """How clauses are joined: what comes first, between two, and between more, before the last one and before the others."""
-
-    opening: str
-    pair: str
-    between: str
-    last: str
-
-
-JOINS = (
-    Join("", ", then ", ", then ", ", and then "),
-    Join("", " and ", ", ", " and "),
-    Join("", " and then ", ", ", ", and finally "),
-    Join("", ". ", ". ", ". "),
-    Join("", ". Then ", ". Then ", ". Finally, "),
-    Join("", ". After that, ", ". Next, ", ". After that, "),
-    Join("first ", ", then ", ", then ", ", and finally "),
-    Join("first ", ". Then ", ", then ", ". After that, "),
-)
-ADDRESSES = ("", "please ", "robot, ")
-_ONE, _MANY = {"it": "it", "is": "is"}, {"it": "them", "is": "are"}
 _DETAIL = 0.12  # the probability of a true but needless size, and of where a thing is
+_DESCRIBED = 0.2  # that a thing goes by a description instead of its name, and
+_GROUPED = 0.7  # that several do where one fits
+
+
+def render(spec: WorldSpec, task: Task, seed: int = 0, held_out: bool = False) -> str:
+    """An English instruction for the task's goal; `seed` chooses among the many.
+
+    With `held_out`, wordings are held-out ones wherever a construction has one; else they never are.
+    """
+    return say(goals.formula(spec, task), Things.of(spec, task.scene), Taste(seed, held_out))
+
+
+def plain(formula: Formula, things: Things) -> str:
+    """The instruction in plain wordings."""
+    return say(formula, things, Taste(None))
+
+
+def say(formula: Formula, things: Things, taste: Taste) -> str:
+    """An instruction for the formula: its stages, and what must always hold before or behind them."""
+    writer = _Writer(things, taste, {s for stage in formula.stages for option in stage for t in option if _placed(t) for s in t.subjects})
+    body = writer.stages(formula.stages)
+    before, behind, sentences = writer.rules(formula.always, loose=body.startswith(_LOOSE))
+    text = _address(taste) + before + body + behind
+    return ". ".join(_capital(part) for part in re.split(r"\. ", ". ".join([text, *sentences]))) + "."
+
+
+def _address(taste: Taste) -> str:
+    return w.ADDRESSES[1 + taste.number(2)] if taste.chance(0.3) else w.ADDRESSES[0]
+
+
+def constructions(formula: Formula) -> set[str]:
+    """Which constructions a goal takes, of: order, choice, count, denial, always."""
+    options = [option for stage in formula.stages for option in stage]
+    terms = [*itertools.chain(*options), *formula.always]
+    found = {"order": len(formula.stages) > 1, "choice": len(options) > len(formula.stages), "always": bool(formula.always)}
+    found["denial"] = any(term.at_most == 0 for option in options for term in option)
+    found["count"] = any(len(term.pairs) > 1 for term in terms)
+    return {name for name, there in found.items() if there}
+
+
+def held_out_composition(formula: Formula) -> bool:
+    """Whether a goal puts constructions together that goals to train on never do."""
+    return any({*pair} <= constructions(formula) for pair in w.HELD_OUT_PAIRS)
+
+
+def clauses(fact: Fact) -> list[str]:
+    """All wordings of a literal, the plain one first: "put the red cube on the blue table"."""
+    predicate, subject, target = fact
+    return [row.format(x=noun_phrase(subject), y=noun_phrase(target), it="it", **{"is": "is"}) for row in w.ACTS[predicate].all]
+
+
+# --- clauses ------------------------------------------------------------------------------------------------------
+
+_LOOSE = ("the ", "no ", "none ", "not ", "at ", "exactly ", "precisely ", "a ", "an ", "any ", "some ", "every ", "each ", "all ", "one ")
+_LOOSE += tuple(f"{number} " for number in w.NUMBERS[1:])  # these begin clauses without a verb in front
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _placed(term: Term) -> bool:
+    return term.predicate in PLACING and term.at_least > 0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a thing is at the start."""
+class _Noun:
+    """What stands for {x} or {y}, and whether it is one thing."""
 
-    room: str
-    receptacle: str = ""  # the table or bin that it lies on or in
-
-
-def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
-    """Where everything but the rooms is at the start, by name; on the host."""
-    things = entities(spec, scene)
-    layout, first_receptacle = scene.layout, 1 + spec.objects
-    centre, half, height = (np.asarray(a) for a in receptacle_boxes(spec, scene))
-    at = np.concatenate([np.asarray(layout.robot_q)[None, :2], np.asarray(layout.object_pos)[:, :2], centre])
-    room = np.asarray(house.room_of(scene, jnp.asarray(at))) + first_receptacle + spec.receptacles
-    names = {e.index: e.name for e in things}
-    places = {}
-    for e in things:
-        if e.kind == "room":
-            continue
-        receptacle = ""
-        if e.type == "object":
-            above = np.asarray(layout.object_pos)[e.index - 1, 2] < height + 2 * np.asarray(layout.object_half)[e.index - 1]
-            over = (np.abs(at[e.index] - centre) <= half).all(-1) & above
-            receptacle = names[first_receptacle + int(over.argmax())] if over.any() else ""
-        places[e.name] = Place(names[int(room[e.index])], receptacle)
-    return places
+    text: str
+    one: bool = True
 
 
-# --- phrases ------------------------------------------------------------------------------------------------------
+class _Writer:
+    """Writes one instruction."""
+
+    def __init__(self, things: Things, taste: Taste, moved: set[str]):
+        self.things, self.taste = things, taste
+        self.moved = moved  # "pick up" these would be means to the end of placing them
+
+    # --- things
+
+    def thing(self, name: str) -> str:
+        """One thing by its name, at times with a true detail, or by another description that fits it alone."""
+        entity, taste = self.things[name], self.taste
+        if taste.chance(_DESCRIBED) and entity.kind != "room":
+            found = self.things.descriptions((name,))[:4]
+            if found:
+                return "the " + found[taste.number(len(found))].phrase(taste)
+        if entity.kind == "room":
+            return noun_phrase(name)
+        size = entity.size if name.startswith(entity.size or "-") or taste.chance(_DETAIL) else ""
+        place, where = self.things.places[name], ""
+        if taste.chance(_DETAIL):
+            where = place.receptacle if place.receptacle and taste.chance(0.5) else place.room
+        return "the " + Description(entity.kind, entity.colour, size, where).phrase(taste)
+
+    def names(self, names: Iterable[str], last: str = "and") -> str:
+        return listing([self.thing(name) for name in names], last)
+
+    def group(self, names: tuple[str, ...], described: Rows, listed: Rows, k: int = 0, j: int = 0) -> _Noun:
+        """Several things under a quantifier, by a description of them all if there is one, or else as a list."""
+        taste = self.taste
+        found = self.things.descriptions(names)[:3] if len(names) > 1 else []
+        numbers = {"k": w.NUMBERS[k], "j": w.NUMBERS[j]}
+        if found and (taste.rng is None or taste.chance(_GROUPED)):
+            row, description = taste.row(described), found[taste.number(len(found))]
+            plural = "{p}" in row or ("{n}" in row and k != 1)
+            phrase = description.phrase(taste, plural)
+            if "{s}" in row and row.startswith("a {s}") and phrase[0] in "aeiou":
+                row = "an {s}"
+            text = row.format(s=phrase, p=phrase, n=phrase, **numbers)
+        else:
+            row = taste.row(listed)
+            lists = {key: self.names(names, last) for key, last in (("list", "and"), ("or_list", "or")) if f"{{{key}}}" in row}
+            text, plural = row.format(**lists, **numbers), k > 1 or row.startswith("all")
+        one = "{s}" in row or row.startswith(("one of", "any of", "each of", "none of", "not one")) or k == 1
+        return _Noun(text, one and not row.startswith("all"))
+
+    def counted(self, names: tuple[str, ...], low: int, high: int) -> _Noun:
+        """So many of these things."""
+        if high < MANY:
+            if low == high:
+                return self.group(names, w.EXACTLY, w.EXACTLY_OF, low)
+            return self.group(names, w.FROM_TO, w.FROM_TO_OF, high, low) if low else self.group(names, w.AT_MOST, w.AT_MOST_OF, high)
+        if len(names) == 1 and low == 1:
+            return _Noun(self.thing(names[0]))
+        if low == len(names):
+            return self.group(names, w.ALL, w.ALL_OF, low)
+        return self.group(names, w.ANY, w.ANY_OF, 1) if low == 1 else self.group(names, w.AT_LEAST, w.AT_LEAST_OF, low)
+
+    def any_of(self, names: tuple[str, ...]) -> _Noun:
+        return self.counted(names, 1, MANY)
+
+    def each(self, names: tuple[str, ...]) -> _Noun:
+        """All of these, as facts of their own: a list as often as a group."""
+        if len(names) == 1 or (self.taste.chance(0.5) or not self.things.descriptions(names)):
+            return _Noun(self.names(names), len(names) == 1)
+        return self.counted(names, len(names), MANY)
+
+    # --- clauses
+
+    def fill(self, row: str, x: _Noun, y: _Noun) -> str:
+        it, is_ = ("it", "is") if x.one else ("them", "are")
+        return row.format(x=x.text, y=y.text, none=x.text, it=it, **{"is": is_})
+
+    def clause(self, term: Term, loose: bool = True) -> str:
+        """A term of a stage; `loose` ones may begin with what they speak of, as sentences do."""
+        if term.at_most == 0:
+            return self.denial(term, loose)
+        bounded = term.at_most < MANY or (term.predicate not in PLACING and len(term.pairs) > 1 and term.at_least > 1)
+        table = w.STATES if bounded and (term.at_least == 0 or term.predicate not in PLACING or self.taste.chance(0.5)) else w.ACTS
+        return self.positive(term, table[term.predicate], loose)
+
+    def positive(self, term: Term, rows: Rows, loose: bool = False) -> str:
+        if not loose:
+            rows = Rows(*(tuple(r for r in part if not r.startswith("{x}")) for part in rows))
+        if term.predicate not in PLACING:
+            if term.predicate == "holding" and self.moved & set(term.targets):
+                rows = rows.keep(without=("pick up", "grab"))
+            return self.fill(self.taste.row(rows), _Noun(ROBOT), self.counted(term.targets, term.at_least, term.at_most))
+        n, plain = len(term.subjects), len(term.targets) == 1 and term.at_least == len(term.subjects) and term.at_most == MANY
+        x = self.each(term.subjects) if plain and n > 1 else self.counted(term.subjects, term.at_least, term.at_most)
+        return self.fill(self.taste.row(rows), x, self.any_of(term.targets))
+
+    def denial(self, term: Term, loose: bool) -> str:
+        rows, objects = w.DENIALS[term.predicate], self.things.names(*OBJECTS)
+        if term.predicate not in PLACING:
+            return self.fill(self.taste.row(rows), _Noun(ROBOT), self.any_of(term.targets))
+        y = self.any_of(term.targets)
+        if set(objects) == set(term.subjects) and len(objects) > 1 and (self.taste.rng is None or self.taste.chance(0.5)):
+            return self.fill(self.taste.row(w.EMPTY[term.predicate]), _Noun(ROBOT), y)
+        if len(term.subjects) == 1:
+            rows = rows.keep("{x}", without=() if loose else ("{x} should",))
+            return self.fill(self.taste.row(rows), _Noun(self.thing(term.subjects[0])), y)
+        row = self.taste.row(rows.keep(without=("{x} {is}", "{x} should", "leave")))
+        none = "{none}" in row
+        return self.fill(row, self.group(term.subjects, w.NONE, w.NONE_OF) if none else self.each(term.subjects), y)
+
+    def never(self, term: Term, table: dict[str, Rows]) -> str:
+        x = self.any_of(term.subjects) if term.predicate in PLACING else _Noun(ROBOT)
+        return self.fill(self.taste.row(table[term.predicate]), x, self.any_of(term.targets))
+
+    def always(self, term: Term) -> str:
+        if term.at_most == 0:
+            return self.never(term, w.NEVER)
+        number = len(term.targets) if term.predicate not in PLACING else 0
+        if term.at_most < MANY or (number > 1 and term.at_least > 1):
+            return "at all times, " + self.positive(term, w.STATES[term.predicate].keep(without=("at the end",)))
+        return self.positive(term, w.ALWAYS_SO[term.predicate], loose=True)
+
+    def merged(self, option: Option) -> list[Term]:
+        """Literals that can share a clause do so, mostly: same predicate and place, or the robot's denials."""
+        groups: dict[tuple[object, ...], list[Term]] = {}
+        together = self.taste.rng is None or self.taste.chance(0.6)
+        for i, term in enumerate(option):
+            single, denied, placing = len(term.pairs) == 1, term.at_most == 0, term.predicate in PLACING
+            share = single and together and (placing or denied)
+            key = (term.predicate, denied, term.targets if placing else ()) if share else (i,)
+            groups.setdefault(key, []).append(term)
+        found = []
+        for group in groups.values():
+            subjects = tuple(dict.fromkeys(name for term in group for name in term.subjects))
+            targets = tuple(dict.fromkeys(name for term in group for name in term.targets))
+            first, several = group[0], len(group) > 1 and group[0].at_most > 0
+            found.append(Term(first.predicate, subjects, targets, len(group) if several else first.at_least, first.at_most))
+        return found
+
+    def ordered(self, option: Option) -> list[Term]:
+        """Objects are placed first, in any order; what the robot itself is to do comes last."""
+        terms = self.merged(option)
+        placing = [t for t in terms if t.predicate in PLACING]
+        return [placing[i] for i in self.taste.shuffled(len(placing))] + [t for t in terms if t.predicate not in PLACING]
+
+    # --- sentences
+
+    def clauses(self, option: Option, free: tuple[str, ...], loose: bool) -> list[str]:
+        parts = [self.clause(term, loose) for term in self.ordered(option)]
+        if free:
+            parts.append(self.fill(self.taste.row(w.FREE), _Noun(self.names(free), len(free) == 1), _Noun("")))
+        return parts
+
+    def choice(self, options: list[tuple[Option, tuple[str, ...]]]) -> str:
+        """A stage: its clauses, or "either" some "or" others."""
+        taste = self.taste
+        if len(options) == 1:
+            return join(self.clauses(*options[0], loose=True), taste)
+        said = [" and ".join(self.clauses(option, free, loose=False)) for option, free in options]
+        rows = w.HELD_OUT_CHOICES if taste.held_out else w.CHOICES
+        simple = all(len(option) == 1 and not free for option, free in options)
+        opening, link = rows[taste.number(len(rows) if simple else min(len(rows), 2))]
+        return opening + link.join(said)
+
+    def stages(self, stages: tuple[goals.Stage, ...]) -> str:
+        """Stages in their order, without what is carried from one to the next."""
+        said = [[goals.unsaid(stages[k - 1], option) if k else (option, ()) for option in stage] for k, stage in enumerate(stages)]
+        if len(stages) == 2 and self.taste.chance(0.35):
+            (first, *more), (then, *others) = said
+            a, b = self.merged(first[0]), self.merged(then[0])
+            if (
+                not more
+                and not others
+                and not then[1]
+                and len(a) == len(b) == 1
+                and all(t.at_least > 0 and t.at_most == MANY for t in a + b)
+            ):
+                return self.pair(a[0], b[0])
+        return join([self.choice(options) for options in said], self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
+
+    def pair(self, a: Term, b: Term) -> str:
+        """Two clauses in one sentence: "after putting ..., go to ..."."""
+        row = self.taste.row(w.PAIRS)
+        forms = {}
+        for key, term in (("a", a), ("b", b)):
+            if f"{{{key}}}" in row:
+                forms[key] = self.clause(term, loose=False)
+            if f"{{doing_{key}}}" in row:
+                forms[f"doing_{key}"] = self.positive(term, w.DOING[term.predicate])
+            if f"{{being_{key}}}" in row:
+                forms[f"being_{key}"] = self.positive(term, w.BEING[term.predicate], loose=True)
+        return row.format(**forms)
+
+    def rules(self, always: Option, loose: bool) -> tuple[str, str, list[str]]:
+        """What must always hold: before the rest, behind it, and in sentences of its own."""
+        before = behind = ""
+        sentences: list[str] = []
+        for term in self.ordered(always):
+            place = self.taste.number(4) if term.at_most == 0 else 0
+            if place == 1 and not before and not loose:
+                before = self.never(term, w.WITHOUT) + ", "
+            elif place == 2 and not behind:
+                behind = " " + self.never(term, w.WITHOUT)
+            elif place == 3 and not behind:
+                behind = ", and " + self.never(term, {p: rows.keep(without=("{x} must",)) for p, rows in w.NEVER.items()})
+            else:
+                sentences.append(self.always(term))
+        return before, behind, sentences
 
 
-def noun_phrase(name: str) -> str:
-    """`small_red_cube` -> "the small red cube"."""
-    return "the " + name.replace("_", " ")
+def join(parts: list[str], taste: Taste, joins: tuple[Join, ...] | None = None) -> str:
+    """Clauses in a sentence, or in several."""
+    if len(parts) == 1:
+        return parts[0]
+    if joins is None:
+        joins = w.HELD_OUT_JOINS if taste.held_out else w.JOINS
+        tight = any(" and " in part or " or " in part for part in parts)
+        if any(part.startswith(_LOOSE) for part in parts) or tight:
+            joins = tuple(j for j in joins if j.pair[0] in ".;")
+    chosen = joins[taste.number(len(joins))]
+    *most, last = parts
+    return chosen.opening + chosen.between.join(most) + (chosen.pair if len(most) == 1 else chosen.last) + last
 
 
-def _relation(receptacle: str) -> str:
-    return "in" if receptacle.endswith("bin") else "on"
+# --- scenes -------------------------------------------------------------------------------------------------------
 
 
 def describe_goal(spec: WorldSpec, task: Task) -> list[str]:
@@ -160,80 +321,8 @@ def describe_goal(spec: WorldSpec, task: Task) -> list[str]:
     return goals.describe(goals.formula(spec, task))
 
 
-def clauses(fact: Fact) -> list[str]:
-    """All wordings of a literal, the plain one first: "put the red cube on the blue table"."""
-    predicate, subject, target = fact
-    return [wording.format(x=noun_phrase(subject), y=noun_phrase(target), **_ONE) for wording in WORDINGS[predicate]]
-
-
-def sentence(parts: list[str], join: Join = JOINS[0], address: str = "") -> str:
-    """Clauses as an instruction: joined, with capitals and a full stop."""
-    *most, last = parts
-    link = join.pair if len(most) == 1 else join.last
-    text = join.opening + join.between.join(most) + link + last if most else last
-    return re.sub(r"(^|\. )([a-z])", lambda m: m[1] + m[2].upper(), address + text) + "."
-
-
-def listing(words: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-# --- instructions -------------------------------------------------------------------------------------------------
-
-
-def render(spec: WorldSpec, task: Task, seed: int = 0) -> str:
-    """An English instruction for the task's goal; `seed` chooses among the many.
-
-    Objects are placed first, in any order; what the robot itself is to do comes last.
-    """
-    rng = np.random.default_rng(seed)
-    things = {e.name: e for e in entities(spec, task.scene)}
-    places = start_places(spec, task.scene)
-    facts = goals.formula(spec, task).literals or []
-    placing = [fact for fact in facts if fact[0] in PLACING]
-    order = [placing[i] for i in rng.permutation(len(placing))] + [fact for fact in facts if fact[0] not in PLACING]
-    parts = [_clause(rng, group, things, places) for group in _groups(rng, order)]
-    joins = [join for join in JOINS if join.pair != " and " or not any(" and " in part for part in parts)]
-    return sentence(parts, joins[rng.integers(len(joins))], str(rng.choice(ADDRESSES, p=(0.7, 0.2, 0.1))))
-
-
-def _groups(rng: np.random.Generator, facts: list[Fact]) -> list[list[Fact]]:
-    """What goes to the same place may share a clause: "put the red cube and the green ball in the blue bin"."""
-    groups: list[list[Fact]] = []
-    together = rng.random() < 0.5
-    for fact in facts:
-        same = [g for g in groups if fact[0] in PLACING and g[0][::2] == fact[::2]]
-        if together and same:
-            same[0].append(fact)
-        else:
-            groups.append([fact])
-    return groups
-
-
-def _clause(rng: np.random.Generator, group: list[Fact], things: dict[str, Entity], places: dict[str, Place]) -> str:
-    predicate, _, target = group[0]
-    template = WORDINGS[predicate][rng.integers(len(WORDINGS[predicate]))]
-    objects = [_reference(rng, things[subject], places, "from") for _, subject, _ in group if subject != ROBOT]
-    y = _reference(rng, things[target], places, "from" if predicate == "holding" else "in")
-    return template.format(x=listing(objects) if objects else "", y=y, **(_ONE if len(group) == 1 else _MANY))
-
-
-def _reference(rng: np.random.Generator, thing: Entity, places: dict[str, Place], link: str) -> str:
-    """A noun phrase, at times with a true detail: "the small red cube from the kitchen"; `link` is "from" or "in"."""
-    detail_size, detail_place, by_table = rng.random(3) < (_DETAIL, _DETAIL, 0.5)
-    name = thing.name
-    if detail_size and thing.size and not name.startswith(thing.size):
-        name = f"{thing.size}_{name}"
-    phrase, place = noun_phrase(name), places.get(thing.name)
-    if place is None or not detail_place:
-        return phrase
-    if place.receptacle and by_table:
-        return f"{phrase} {link if link == 'from' else _relation(place.receptacle)} {noun_phrase(place.receptacle)}"
-    return f"{phrase} {link} {noun_phrase(place.room)}" if len({p.room for p in places.values()}) > 1 else phrase
-
-
-# --- scenes -------------------------------------------------------------------------------------------------------
+def _relation(receptacle: str) -> str:
+    return "in" if receptacle.endswith("bin") else "on"
 
 
 def describe(spec: WorldSpec, scene: Scene) -> str:
