@@ -181,16 +181,16 @@ def alternatives(option: Option) -> list[Alternative]:
             (frozenset(chosen), frozenset() if most == len(pairs) else frozenset(pairs) - frozenset(chosen))
             for count in counts
             for chosen in itertools.combinations(pairs, count)
-            if _possible(chosen)
+            if possible(chosen)
         ]
-        found = [(a | b, c | d) for a, c in found for b, d in ways if not (a & d or b & c) and (len(ways) == 1 or _possible(a | b))]
+        found = [(a | b, c | d) for a, c in found for b, d in ways if not (a & d or b & c) and (len(ways) == 1 or possible(a | b))]
         if len(found) > MAX_ALTERNATIVES:
             got = f"more than {MAX_ALTERNATIVES} ways to meet {', '.join(map(term_phrase, option))}"
             raise PalaestraError(f"goal: got {got}, expected at most {MAX_ALTERNATIVES}. Fix: name fewer things to choose from")
     return list(dict.fromkeys(found))
 
 
-def _possible(facts: Iterable[Fact]) -> bool:
+def possible(facts: Iterable[Fact]) -> bool:
     """Whether no object is in two places and no hand is full twice."""
     places = [s for p, s, _ in facts if p in ("on", "inside")]
     held = [t for p, _, t in facts if p == "holding"]

@@ -73,7 +73,23 @@ def clauses(fact: Fact) -> list[str]:
 
 # --- clauses ------------------------------------------------------------------------------------------------------
 
-_LOOSE = ("the ", "no ", "none ", "not ", "at ", "exactly ", "precisely ", "a ", "an ", "any ", "some ", "every ", "each ", "all ", "one ")
+_LOOSE: tuple[str, ...] = (
+    "the ",
+    "no ",
+    "none ",
+    "not ",
+    "at ",
+    "exactly ",
+    "precisely ",
+    "a ",
+    "an ",
+    "any ",
+    "some ",
+    "every ",
+    "each ",
+    "all ",
+    "one ",
+)
 _LOOSE += tuple(f"{number} " for number in w.NUMBERS[1:])  # these begin clauses without a verb in front
 
 
@@ -98,6 +114,7 @@ class _Writer:
 
     def __init__(self, things: Things, taste: Taste, moved: set[str]):
         self.things, self.taste = things, taste
+        self.bare = False  # no details of places, where "from" would say something else
         self.moved = moved  # "pick up" these would be means to the end of placing them
 
     # --- things
@@ -106,14 +123,14 @@ class _Writer:
         """One thing by its name, at times with a true detail, or by another description that fits it alone."""
         entity, taste = self.things[name], self.taste
         if taste.chance(_DESCRIBED) and entity.kind != "room":
-            found = self.things.descriptions((name,))[:4]
+            found = [d for d in self.things.descriptions((name,))[:4] if not (self.bare and d.place)]
             if found:
                 return "the " + found[taste.number(len(found))].phrase(taste)
         if entity.kind == "room":
             return noun_phrase(name)
         size = entity.size if name.startswith(entity.size or "-") or taste.chance(_DETAIL) else ""
         place, where = self.things.places[name], ""
-        if taste.chance(_DETAIL):
+        if taste.chance(_DETAIL) and not self.bare:
             where = place.receptacle if place.receptacle and taste.chance(0.5) else place.room
         return "the " + Description(entity.kind, entity.colour, size, where).phrase(taste)
 
@@ -123,7 +140,7 @@ class _Writer:
     def group(self, names: tuple[str, ...], described: Rows, listed: Rows, k: int = 0, j: int = 0) -> _Noun:
         """Several things under a quantifier, by a description of them all if there is one, or else as a list."""
         taste = self.taste
-        found = self.things.descriptions(names)[:3] if len(names) > 1 else []
+        found = [d for d in self.things.descriptions(names)[:3] if len(names) > 1 and not (self.bare and d.place)]
         numbers = {"k": w.NUMBERS[k], "j": w.NUMBERS[j]}
         if found and (taste.rng is None or taste.chance(_GROUPED)):
             row, description = taste.row(described), found[taste.number(len(found))]
@@ -156,7 +173,7 @@ class _Writer:
 
     def each(self, names: tuple[str, ...]) -> _Noun:
         """All of these, as facts of their own: a list as often as a group."""
-        if len(names) == 1 or (self.taste.chance(0.5) or not self.things.descriptions(names)):
+        if len(names) == 1 or (self.taste.chance(0.5) or self.bare or not self.things.descriptions(names)):
             return _Noun(self.names(names), len(names) == 1)
         return self.counted(names, len(names), MANY)
 
@@ -193,11 +210,13 @@ class _Writer:
         if set(objects) == set(term.subjects) and len(objects) > 1 and (self.taste.rng is None or self.taste.chance(0.5)):
             return self.fill(self.taste.row(w.EMPTY[term.predicate]), _Noun(ROBOT), y)
         if len(term.subjects) == 1:
-            rows = rows.keep("{x}", without=() if loose else ("{x} should",))
-            return self.fill(self.taste.row(rows), _Noun(self.thing(term.subjects[0])), y)
-        row = self.taste.row(rows.keep(without=("{x} {is}", "{x} should", "leave")))
-        none = "{none}" in row
-        return self.fill(row, self.group(term.subjects, w.NONE, w.NONE_OF) if none else self.each(term.subjects), y)
+            row = self.taste.row(rows.keep("{x}", without=() if loose else ("{x} should",)))
+        else:
+            row = self.taste.row(rows.keep(without=("{x} {is}", "{x} should", "leave")))
+        self.bare = "remove" in row
+        x = self.group(term.subjects, w.NONE, w.NONE_OF) if "{none}" in row else self.each(term.subjects)
+        self.bare = False
+        return self.fill(row, x, y)
 
     def never(self, term: Term, table: dict[str, Rows]) -> str:
         x = self.any_of(term.subjects) if term.predicate in PLACING else _Noun(ROBOT)
@@ -209,7 +228,8 @@ class _Writer:
         number = len(term.targets) if term.predicate not in PLACING else 0
         if term.at_most < MANY or (number > 1 and term.at_least > 1):
             return "at all times, " + self.positive(term, w.STATES[term.predicate].keep(without=("at the end",)))
-        return self.positive(term, w.ALWAYS_SO[term.predicate], loose=True)
+        one_room = () if number == 1 else ("never leave",)
+        return self.positive(term, w.ALWAYS_SO[term.predicate].keep(without=one_room), loose=True)
 
     def merged(self, option: Option) -> list[Term]:
         """Literals that can share a clause do so, mostly: same predicate and place, or the robot's denials."""
@@ -239,7 +259,8 @@ class _Writer:
     def clauses(self, option: Option, free: tuple[str, ...], loose: bool) -> list[str]:
         parts = [self.clause(term, loose) for term in self.ordered(option)]
         if free:
-            parts.append(self.fill(self.taste.row(w.FREE), _Noun(self.names(free), len(free) == 1), _Noun("")))
+            rows = w.FREE if loose else w.FREE.keep("where {x}")
+            parts.append(self.fill(self.taste.row(rows), _Noun(self.names(free), len(free) == 1), _Noun("")))
         return parts
 
     def choice(self, options: list[tuple[Option, tuple[str, ...]]]) -> str:
@@ -249,7 +270,7 @@ class _Writer:
             return join(self.clauses(*options[0], loose=True), taste)
         said = [" and ".join(self.clauses(option, free, loose=False)) for option, free in options]
         rows = w.HELD_OUT_CHOICES if taste.held_out else w.CHOICES
-        simple = all(len(option) == 1 and not free for option, free in options)
+        simple = all(len(option) == 1 and option[0].at_most > 0 and not free for option, free in options)
         opening, link = rows[taste.number(len(rows) if simple else min(len(rows), 2))]
         return opening + link.join(said)
 

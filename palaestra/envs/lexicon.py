@@ -4,6 +4,7 @@
 in the blue bin" is one clause of two items, which share a verb. What they ask for is found by `palaestra.envs.parser`.
 """
 
+import itertools
 import re
 from dataclasses import dataclass, field
 
@@ -50,7 +51,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "near": "near, near to, next to, beside, by, close to, alongside, in front of",
     },
     "join": {
-        "and": "and, also, in addition, as well as, while, but, but also",
+        "and": "and, also, in addition, as well as, while",
         "or": "or, or else, nor, or alternatively, alternatively, or instead",
         "then": "then, after that, after this, afterwards, next, finally, lastly",
         "earlier": "before that, before this, beforehand",
@@ -63,7 +64,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
     "skip": {
         "": "please, kindly, hey, your task is to, could you, can you, would you, will you, i want, i want you to, i need, "
         "i need you to, i would like, i would like you to, i'd like, i'd like you to, go and, now, just, carefully, gently, over, up, "
-        "down, back, that, ever, first, by then"
+        "down, back, that, ever, first, by then, but, but also"
     },
     "robot": {"robot": "robot, the robot, you, yourself"},
     "article": {"the": "the, this, these, those"},
@@ -253,9 +254,15 @@ def split_clauses(text: str) -> list[list[Item]]:
             following = items[k + 1] if k + 1 < len(items) else None
             lists = following is not None and not following.verb and not following.stop and following.link in ("and", "or")
             items[k].link = following.link if lists and following is not None else "and"
+    for item, following in itertools.pairwise(reversed(items)):  # "do not hold a or b at the end" is about both
+        if not (item.verb or item.states or item.opens):
+            following.always |= item.always
+            following.at_end |= item.at_end
     groups: list[list[Item]] = []
+    choosing = False
     for k, item in enumerate(items):
         before = items[k - 1] if k else None
+        choosing = item.either or (choosing and not item.stop)
         own = item.verb or item.opens or item.sub or not groups
         if own or (item.states and groups[-1][0].verb in ("take", "pick", "hold", "go")):
             groups.append([])
@@ -265,7 +272,7 @@ def split_clauses(text: str) -> list[list[Item]]:
         ellipsis = not item.verb and not item.states and not item.opens
         if item.link not in ("then", "earlier") and (ellipsis or item.gerund):
             item.sub = before.sub
-        if before.negated and (ellipsis or (item.verb and (item.gerund or (item.link == "or" and not before.gerund)))):
+        if before.negated and (ellipsis or (item.verb and (item.gerund or (item.link == "or" and not before.gerund and not choosing)))):
             item.negated, item.always, item.at_end, item.being = before.negated, before.always, before.at_end, before.being
         elif ellipsis:
             item.always, item.being = before.always, before.being

@@ -39,12 +39,6 @@ class Group:
     def most(self) -> int:
         return len(self.members) - 1 if self.high == _NOT_ALL else self.high
 
-    def joined(self, other: "Group") -> "Group":
-        """One group of both: "a or b", or one more of a list after "two of"."""
-        if not self.open and (self.least, self.high, other.least, other.high) != (1, MANY, 1, MANY):
-            raise NounError("'or' joins things without a number; say 'either ... or ...' with a verb in each")
-        return replace(self, members=tuple(dict.fromkeys(self.members + other.members)))
-
 
 @dataclass
 class Nouns:
@@ -62,7 +56,7 @@ class Nouns:
 
     def may_be(self, words: list[Word], kinds: tuple[str, ...]) -> bool:
         """Whether a phrase can mean a thing of these kinds, or one that is spoken of with "it"."""
-        content = [word for word in words if word.kind in ("size", "colour", "room", "noun", "plural", "pronoun")]
+        content = [word for word in _quantified(words)[0] if word.kind != "unknown"]
         spoken = any(word.kind == "pronoun" for word in content)
         return spoken or not content or any(e.kind in kinds and self._fits(e, content) for e in self.things.entities)
 
@@ -103,6 +97,17 @@ class Nouns:
         self.named += groups
         self.objects += groups if kinds is OBJECTS else []
         return groups
+
+    def join(self, groups: list[Group]) -> Group:
+        """One group of them all: "a or b", or "a, b and c" after "two of"; it is what "it" and "them" mean from now on."""
+        first = groups[0]
+        if not first.open and any((group.least, group.most) != (1, MANY) for group in groups):
+            raise NounError("'or' joins things without a number; say 'either ... or ...' with a verb in each")
+        joined = replace(first, members=tuple(dict.fromkeys(name for group in groups for name in group.members)))
+        for known in (self.objects, self.named):
+            if groups[0] in known:
+                known[:] = [*(group for group in known if group not in groups), joined]
+        return joined
 
     def _one(self, words: list[Word]) -> str:
         (group, *more) = Nouns(self.text, self.things, named=self.named).find(words, (), PLACES)

@@ -157,9 +157,9 @@ def _without(parts: Iterable[Part], always: bool) -> list[Part]:
     return kept
 
 
-def _passed(gone: Part, part: Part) -> Part:
+def _passed(gone: Part, part: Part, links: tuple[str, ...] = ("then", "earlier")) -> Part:
     """A part that follows as the one before it, which is gone, did."""
-    link = gone.link if gone.link in ("then", "earlier") else part.link
+    link = gone.link if gone.link in links else part.link
     return replace(part, link=link, stop=gone.stop or part.stop, either=gone.either or part.either)
 
 
@@ -213,6 +213,7 @@ class _Last:
     part: Part
     groups: list[Group]  # what is moved, or what the robot is to be near, in or holding
     predicate: str = ""  # of the robot's
+    open: bool = False  # "on one of the blue table" and what follows
 
 
 class _Reader:
@@ -272,7 +273,7 @@ class _Reader:
     def _item(self, verb: str, item: Item, text: str) -> None:
         head, chunks = item.chunks()
         goes_on = self.last is not None and bool(self.last.predicate) and not item.verb and not item.states
-        if item.free:
+        if item.free or verb == "free":
             names = [name for group in self.waiting + self.nouns.find(head, chunks, OBJECTS) for name in group.members]
             self._add(Part([()], text, free=tuple(names)), item)
             self.waiting = []
@@ -308,7 +309,7 @@ class _Reader:
             last = self.last
             if last and last.predicate and not item.verb and not item.states and (item.link == "or" or last.groups[-1].open):
                 if last.predicate == predicate:
-                    joined = last.groups[-1].joined(group)
+                    joined = self.nouns.join([last.groups[-1], group])
                     last.part.ways = [(self._term(predicate, joined, (), denied, text),)]
                     last.groups = [joined]
                     self.means = {key: part for key, part in self.means.items() if part is not last.part}
@@ -329,15 +330,14 @@ class _Reader:
     def _place(self, verb: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         """Objects wait until a destination is named: "put the red cube and the green ball in the blue bin"."""
         at = _destination(chunks, verb)
-        if head and at is None and self.last and not self.waiting and not self.nouns.may_be(head, OBJECTS):
+        if head and self.last and not self.waiting and not self.nouns.may_be(head, OBJECTS):
             return self._retarget("to", self.nouns.find(head, chunks, RECEPTACLES), item, text)
         if head:
             for group in self.nouns.find(head, chunks[:at], OBJECTS):
-                if self.waiting and (item.link == "or" or self.waiting[-1].open) and not item.states:
-                    rest = [] if self.waiting[-1].open else self.waiting[:-1]
-                    for other in reversed(rest):
-                        group = other.joined(group)
-                    self.waiting = [*([] if rest or not self.waiting[-1].open else self.waiting[:-1]), self.waiting[-1].joined(group)]
+                if self.waiting and self.waiting[-1].open:
+                    self.waiting[-1] = self.nouns.join([self.waiting[-1], group])
+                elif self.waiting and item.link == "or":
+                    self.waiting = [self.nouns.join([*self.waiting, group])]
                 else:
                     self.first = item if not self.waiting else self.first
                     self.waiting.append(group)
@@ -352,10 +352,11 @@ class _Reader:
             self._fail("it does not say which object", text)
         denied, always = self._polarity(item, verb)
         away = preposition == "off" or (preposition == "from" and verb == "remove")
+        always = always or (bool(self.waiting) and self.first.always)
         part = Part(self._placed(moved, preposition, target, denied, away, text), text, always=always)
         self._add(part, self.first if self.waiting else item)
-        self.last = _Last(part, moved)
-        for group in moved:
+        self.last = _Last(part, moved, open=target[-1].open)
+        for group in () if denied or away or always else moved:
             self._achieved(frozenset(group.members))
             for name in group.members if group.least == len(group.members) else ():
                 self._achieved(frozenset((name,)))
@@ -388,7 +389,7 @@ class _Reader:
         """Another place for what was placed last: "... or the green table", "... or in the red bin"."""
         assert self.last is not None
         denied, _ = self._polarity(item)
-        if item.link != "or" and not denied:
+        if item.link != "or" and not denied and not self.last.open:
             self._fail(f"an object goes to one place, not to {target[0].members[0]} as well", text)
         more = self._placed(self.last.groups, preposition, target, denied, False, text)
         self.last.part.ways = self._either(self.last.part.ways, more, denied)
@@ -425,7 +426,7 @@ class _Reader:
     def _term(self, predicate: str, group: Group, places: tuple[str, ...], denied: bool, text: str, away: bool = False) -> Term:
         """So many of the group, at one of these places; without places, so many of them near, held or around the robot."""
         n, low, high = len(group.members), group.least, group.most
-        if low > n:
+        if low > n and not group.open:
             self._fail(f"there are only {n} of those", text)
         if away:
             low, high = max(n - high, 0), n - low
@@ -446,7 +447,7 @@ class _Reader:
         at = next((k for k, other in enumerate(self.parts) if other is part), None)
         if part is not None and at is not None:
             following = self.parts[at + 1]
-            passed = _passed(part, following)
+            passed = _passed(part, following, ("then", "earlier", "or"))
             following.link, following.stop, following.either = passed.link, passed.stop, passed.either
             del self.parts[at]
 
@@ -461,7 +462,7 @@ class _Reader:
             if reason := next((why for a, b in itertools.combinations(facts, 2) if (why := self._clash(a, b))), ""):
                 return reason
             try:
-                if not goals.alternatives(option):
+                if not any(goals.possible(yes) for yes, _ in goals.alternatives(option)):
                     return f"{' and '.join(map(goals.term_phrase, option))} cannot all hold"
             except PalaestraError as error:
                 return str(error)

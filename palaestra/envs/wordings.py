@@ -221,7 +221,7 @@ BEING: dict[str, Rows] = {
     "holding": Rows(("you are holding {y}", "the robot is holding {y}")),
 }
 # By convention what was put down stays where it is; this says that it need not.
-FREE = Rows(("{x} may be anywhere by then", "{x} need not stay there"), ("no matter where {x} {is} by then",))
+FREE = Rows(("no matter where {x} {is} by then", "{x} may be anywhere by then", "{x} need not stay there"), ("wherever {x} {is} by then",))
 
 # --- sentences ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from palaestra.envs.goals import Formula, Option, Term, alternatives, literal, rows
+from palaestra.envs.goals import Formula, Option, Term, alternatives, literal, possible, rows
 from palaestra.envs.references import OBJECTS, RECEPTACLES, Things
 from palaestra.envs.types import MANY, MAX_TERMS
 from palaestra.sim.errors import PalaestraError
@@ -82,7 +82,10 @@ class Maker:
             ways = alternatives(option)
         except PalaestraError:
             return False
-        return any(len(self.rooms(yes)) <= 1 for yes, _ in ways) and len(self.rooms(t.pairs[0] for t in option if self.fact(t))) <= 1
+        return (
+            any(len(self.rooms(yes)) <= 1 and possible(yes) for yes, _ in ways)
+            and len(self.rooms(t.pairs[0] for t in option if self.fact(t))) <= 1
+        )
 
     def rooms(self, facts) -> set[str]:
         rooms = {target for predicate, _, target in facts if predicate == "in_room"}
