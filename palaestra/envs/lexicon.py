@@ -264,7 +264,9 @@ def split_clauses(text: str) -> list[list[Item]]:
         before = items[k - 1] if k else None
         choosing = item.either or (choosing and not item.stop)
         own = item.verb or item.opens or item.sub or not groups
-        if own or (item.states and groups[-1][0].verb in ("take", "pick", "hold", "go")):
+        before_verb = groups[-1][0].verb if groups else ""
+        told = before_verb == "free" and any(other.states for other in groups[-1])
+        if own or (item.states and (told or before_verb in ("take", "pick", "hold", "go"))):
             groups.append([])
         groups[-1].append(item)
         if before is None or item.negated or item.stop or item.sub:
@@ -272,7 +274,9 @@ def split_clauses(text: str) -> list[list[Item]]:
         ellipsis = not item.verb and not item.states and not item.opens
         if item.link not in ("then", "earlier") and (ellipsis or item.gerund):
             item.sub = before.sub
-        if before.negated and (ellipsis or (item.verb and (item.gerund or (item.link == "or" and not before.gerund and not choosing)))):
+        again = item.gerund and before.gerund and not item.states  # "without touching a or entering b"
+        either = item.verb and item.link == "or" and not before.gerund and not choosing  # "never touch a or enter b"
+        if before.negated and item.link in ("and", "or") and (ellipsis or again or either):
             item.negated, item.always, item.at_end, item.being = before.negated, before.always, before.at_end, before.being
         elif ellipsis:
             item.always, item.being = before.always, before.being

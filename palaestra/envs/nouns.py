@@ -54,11 +54,16 @@ class Nouns:
         """A new clause."""
         self.before, self.objects = self.objects or self.before, []
 
-    def may_be(self, words: list[Word], kinds: tuple[str, ...]) -> bool:
-        """Whether a phrase can mean a thing of these kinds, or one that is spoken of with "it"."""
+    def may_be(self, words: list[Word], kinds: tuple[str, ...], relations: Sequence[Chunk] = ()) -> bool:
+        """Whether a phrase can mean a thing of these kinds that is at these places, or one that is spoken of with "it"."""
         content = [word for word in _quantified(words)[0] if word.kind != "unknown"]
         spoken = any(word.kind == "pronoun" for word in content)
-        return spoken or not content or any(e.kind in kinds and self._fits(e, content) for e in self.things.entities)
+        found = [e for e in self.things.entities if e.kind in kinds and self._fits(e, content)]
+        try:
+            places = [self._one(where) for _, where in relations] if found else []
+        except NounError:
+            return False
+        return spoken or not content or any(all(self._is_at(e, place) for place in places) for e in found)
 
     def find(self, words: list[Word], relations: Sequence[Chunk], kinds: tuple[str, ...]) -> list[Group]:
         """The things that a noun phrase means; `relations` say where they are at the start. Several groups where each is meant."""

@@ -330,7 +330,7 @@ class _Reader:
     def _place(self, verb: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         """Objects wait until a destination is named: "put the red cube and the green ball in the blue bin"."""
         at = _destination(chunks, verb)
-        if head and self.last and not self.waiting and not self.nouns.may_be(head, OBJECTS):
+        if head and self.last and not self.waiting and self._is_place(head, chunks):
             return self._retarget("to", self.nouns.find(head, chunks, RECEPTACLES), item, text)
         if head:
             for group in self.nouns.find(head, chunks[:at], OBJECTS):
@@ -362,6 +362,11 @@ class _Reader:
                 self._achieved(frozenset((name,)))
         self.waiting = []
         return None
+
+    def _is_place(self, head: list[Word], chunks: list[Chunk]) -> bool:
+        """Whether this is one more place for what was placed last, not one more object."""
+        may_be = self.nouns.may_be
+        return not may_be(head, OBJECTS) or (may_be(head, RECEPTACLES, chunks) and not may_be(head, OBJECTS, chunks))
 
     def _placed(self, moved: list[Group], preposition: str, target: list[Group], denied: bool, away: bool, text: str) -> list[Option]:
         """The ways to have all of these at one of those: a way for tables, and one for bins."""
@@ -428,6 +433,8 @@ class _Reader:
         n, low, high = len(group.members), group.least, group.most
         if low > n and not group.open:
             self._fail(f"there are only {n} of those", text)
+        if away and (self.verb, low, high) == ("keep", 1, MANY):
+            low = n  # "keep any cube off it": all of them
         if away:
             low, high = max(n - high, 0), n - low
         if denied and low > 0 and high < min(n, MANY):
