@@ -37,7 +37,8 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "free": "may be anywhere, can be anywhere, need not stay there, does not have to stay there",
     },
     "not": {
-        "never": "never, without, without ever",
+        "never": "never",
+        "without": "without, without ever",
         "do not": "do not, don't, not, not to, cannot",
     },
     "preposition": {
@@ -161,7 +162,7 @@ class Item:
     opens: bool = False  # begins a clause even without a verb: after a full stop, with "be", with "the robot"
     states: bool = False  # says how things are: "the red cube should be on the blue table"
     being: bool = False  # with a form of "be", not just "should"
-    negated: str = ""  # never, or do not
+    negated: str = ""  # never, without, or do not
     always: bool = False
     at_end: bool = False
     either: bool = False  # a choice begins
@@ -263,7 +264,7 @@ def split_clauses(text: str) -> list[list[Item]]:
     for k, item in enumerate(items):
         before = items[k - 1] if k else None
         choosing = item.either or (choosing and not item.stop)
-        own = item.verb or item.opens or item.sub or not groups
+        own = item.verb or item.opens or item.sub or not groups or (item.states and item.link in ("then", "earlier"))
         before_verb = groups[-1][0].verb if groups else ""
         told = before_verb == "free" and any(other.states for other in groups[-1])
         if own or (item.states and (told or before_verb in ("take", "pick", "hold", "go"))):
@@ -277,7 +278,8 @@ def split_clauses(text: str) -> list[list[Item]]:
         again = item.gerund and before.gerund and not item.states  # "without touching a or entering b"
         either = item.verb and item.link == "or" and not before.gerund and not choosing  # "never touch a or enter b"
         if before.negated and item.link in ("and", "or") and (ellipsis or again or either):
-            item.negated, item.always, item.at_end, item.being = before.negated, before.always, before.at_end, before.being
+            item.negated = "never" if before.negated == "without" else before.negated
+            item.always, item.at_end, item.being = before.always, before.at_end, before.being
         elif ellipsis:
             item.always, item.being = before.always, before.being
     return groups

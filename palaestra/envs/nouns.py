@@ -79,7 +79,7 @@ class Nouns:
         found = [e for e in self.things.entities if self._fits(e, content)]
         meant, last = list(found), words[-1]
         for preposition, where in relations:
-            if preposition not in ("in", "on", "from", "off"):
+            if preposition not in ("in", "on", "from", "off") and where[:1] and where[0].value != "there":
                 raise NounError(f"{preposition!r} does not tell where a thing is, expected in, on or from")
             place, last = self._one(where), where[-1]
             found = [e for e in found if self._is_at(e, place)]

@@ -13,6 +13,7 @@ What words mean, where English leaves it open:
   "take it off", "do not end up in", "at the end") is asked for with the rest of its stage.
 """
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -272,6 +273,8 @@ class _Reader:
 
     def _item(self, verb: str, item: Item, text: str) -> None:
         head, chunks = item.chunks()
+        if item.negated == "without" and not item.verb:
+            self._fail("it does not say what not to do", text)
         goes_on = self.last is not None and bool(self.last.predicate) and not item.verb and not item.states
         if item.free or verb == "free":
             names = [name for group in self.waiting + self.nouns.find(head, chunks, OBJECTS) for name in group.members]
@@ -333,7 +336,7 @@ class _Reader:
         if head and self.last and not self.waiting and self._is_place(head, chunks):
             return self._retarget("to", self.nouns.find(head, chunks, RECEPTACLES), item, text)
         if head:
-            for group in self.nouns.find(head, chunks[:at], OBJECTS):
+            for group in self._moved(verb, head, chunks, at):
                 if self.waiting and self.waiting[-1].open:
                     self.waiting[-1] = self.nouns.join([self.waiting[-1], group])
                 elif self.waiting and item.link == "or":
@@ -362,6 +365,19 @@ class _Reader:
                 self._achieved(frozenset((name,)))
         self.waiting = []
         return None
+
+    def _moved(self, verb: str, head: list[Word], chunks: list[Chunk], at: int | None) -> list[Group]:
+        """The objects; of those it could be, "take the cube off the table" and "keep it there" mean the one that is there."""
+        try:
+            return self.nouns.find(head, chunks[:at], OBJECTS)
+        except NounError:
+            if at is None or not (verb == "keep" or chunks[at][0] in ("off", "from")):
+                raise
+            try:
+                return self.nouns.find(head, [*chunks[:at], ("from", chunks[at][1])], OBJECTS)
+            except NounError:
+                pass
+            raise
 
     def _is_place(self, head: list[Word], chunks: list[Chunk]) -> bool:
         """Whether this is one more place for what was placed last, not one more object."""
@@ -425,7 +441,7 @@ class _Reader:
         """Whether it is denied, and whether it is to hold at every step."""
         verb = verb or item.verb or self.verb
         act = verb in _ACTING and not item.being
-        always = item.always or verb == "keep" or item.negated == "never" or (item.negated == "do not" and act)
+        always = item.always or verb == "keep" or item.negated in ("never", "without") or (item.negated == "do not" and act)
         return bool(item.negated), always and not item.at_end
 
     def _term(self, predicate: str, group: Group, places: tuple[str, ...], denied: bool, text: str, away: bool = False) -> Term:
@@ -465,14 +481,13 @@ class _Reader:
         if (count := len(goals.rows(said))) > MAX_TERMS:
             return f"{count} terms, expected at most {MAX_TERMS}"
         for option in itertools.chain(*said.stages):
-            facts = [term.pairs[0] for term in option if len(term.pairs) == 1 and term.at_least == 1]
+            terms = option + said.always
+            facts = [term.pairs[0] for term in terms if len(term.pairs) == 1 and term.at_least == 1]
             if reason := next((why for a, b in itertools.combinations(facts, 2) if (why := self._clash(a, b))), ""):
                 return reason
-            try:
-                if not any(goals.possible(yes) for yes, _ in goals.alternatives(option)):
-                    return f"{' and '.join(map(goals.term_phrase, option))} cannot all hold"
-            except PalaestraError as error:
-                return str(error)
+            with contextlib.suppress(PalaestraError):  # too many ways to look at
+                if not any(goals.possible(yes) for yes, _ in goals.alternatives(terms)):
+                    return f"{' and '.join(map(goals.term_phrase, terms))} cannot all hold"
         return ""
 
     def _clash(self, a: Fact, b: Fact) -> str:

@@ -74,7 +74,7 @@ class Maker:
         always = self.option(2) if rng.random() < 0.35 else ()
         said = Formula(tuple(stages), always)
         options = list(itertools.chain(*said.stages))
-        return said if all(options) and len(rows(said)) <= MAX_TERMS and all(map(self.can_be, options)) else None
+        return said if all(options) and len(rows(said)) <= MAX_TERMS and all(self.can_be(option + always) for option in options) else None
 
     def can_be(self, option: Option) -> bool:
         """Whether a state can meet the option: the robot in one room, its hand full once, objects in one place each."""

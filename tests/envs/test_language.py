@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import generator, language, lexicon
+from palaestra.envs import generator, goals, language, lexicon, wordings
 from palaestra.envs.goals import Formula, formula, write
 from palaestra.envs.language import describe, describe_goal, render
 from palaestra.envs.names import entities
@@ -20,7 +20,7 @@ from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import COLOURS, MAX_GOALS, PREDICATES, ROOMS, Goal, Scene, Task
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_fixture
-from tests.envs.worlds import NINE, large_tasks, one
+from tests.envs.worlds import NINE, QUICK, large_tasks, one
 
 SPEC = WorldSpec(cubes=3, balls=1, tables=2, bins=2, rooms=4)
 Literals = set[tuple[str, str, str]]
@@ -65,8 +65,7 @@ def tasks() -> list[Task]:
     env, count = TaskSetEnv("rearrange", "train"), 240
     keys, goals = jax.random.split(jax.random.key(7), count), 1 + jnp.arange(count) % MAX_GOALS
     sample = jax.vmap(lambda key, n: generator.sample_task(key, env.world, env.ranges, n, n))
-    fast_to_compile = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    batch = jax.tree.map(np.asarray, jax.jit(sample, compiler_options=fast_to_compile)(keys, goals))
+    batch = jax.tree.map(np.asarray, jax.jit(sample, compiler_options=QUICK)(keys, goals))
     return [jax.tree.map(lambda x: x[i], batch) for i in range(count)]  # noqa: B023
 
 
@@ -117,7 +116,7 @@ def test_every_room_can_be_asked_for(name):
 
 
 def test_generated_tasks_cover_all_predicates_and_numbers_of_goals(tasks):
-    goals = [literals(task.goal, task.scene) for task in tasks]
+    found = [literals(task.goal, task.scene) for task in tasks]
     assert {fact[0] for goal in goals for fact in goal} == set(PREDICATES)
     assert {len(goal) for goal in goals} == {1, 2, 3, 4}
 
@@ -144,7 +143,7 @@ def test_every_wording_means_its_predicate_and_is_rendered(predicate, scene):
 @pytest.mark.parametrize("predicate", language.PLACING)
 def test_every_wording_takes_two_objects(predicate, scene):
     target = ONE_OF_EACH[predicate][2]
-    for wording in language.WORDINGS[predicate]:
+    for wording in wordings.ACTS[predicate].all:
         text = wording.format(x="the blue cube and the purple ball", y=language.noun_phrase(target), it="them", **{"is": "are"})
         assert meaning(text, scene) == {(predicate, "blue_cube", target), (predicate, "purple_ball", target)}, text
 
@@ -153,7 +152,7 @@ def test_wordings_follow_each_other_in_every_join(scene):
     rows = [(fact, text) for fact in ONE_OF_EACH.values() for text in language.clauses(fact)]
     pairs = [(a, b) for a in rows for b in rows if {a[0][0], b[0][0]} != {"near", "in_room"} and a[0] != b[0]]
     for k, ((fact_a, a), (fact_b, b)) in enumerate(pairs[::5]):
-        text = language.sentence([a, b], language.JOINS[k % len(language.JOINS)], language.ADDRESSES[k % len(language.ADDRESSES)])
+        text = language.sentence([a, b], language.JOINS[k % len(language.JOINS)], wordings.ADDRESSES[k % len(wordings.ADDRESSES)])
         assert meaning(text, scene) == {fact_a, fact_b}, text
 
 
@@ -162,7 +161,7 @@ def test_joins_and_addresses_of_three_and_four_clauses(scene):
     facts.append(("holding", "robot", "large_red_cube"))
     for count in (3, 4):
         for join in language.JOINS:
-            for address in language.ADDRESSES:
+            for address in wordings.ADDRESSES:
                 text = language.sentence([language.clauses(fact)[0] for fact in facts[:count]], join, address)
                 assert meaning(text, scene) == set(facts[:count]), text
 
