@@ -227,7 +227,7 @@ class _Writer:
             return self.never(term, w.NEVER)
         number = len(term.targets) if term.predicate not in PLACING else 0
         if term.at_most < MANY or (number > 1 and term.at_least > 1):
-            return "at all times, " + self.positive(term, w.STATES[term.predicate].keep(without=("at the end",)))
+            return self.taste.row(w.THROUGHOUT) + self.positive(term, w.STATES[term.predicate].keep(without=("at the end",)))
         one_room = () if number == 1 else ("never leave",)
         return self.positive(term, w.ALWAYS_SO[term.predicate].keep(without=one_room), loose=True)
 

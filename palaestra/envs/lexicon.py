@@ -190,6 +190,7 @@ class Item:
         """One more word, no joint."""
         if word.kind in ("skip", "robot"):
             self.opens |= word.kind == "robot" and not self.words
+            self.end = word.end
             return
         if word.kind == "state":
             self.opens |= not self.words

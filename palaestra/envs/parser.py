@@ -481,7 +481,7 @@ class _Reader:
         if (count := len(goals.rows(said))) > MAX_TERMS:
             return f"{count} terms, expected at most {MAX_TERMS}"
         for option in itertools.chain(*said.stages):
-            terms = option + said.always
+            terms = tuple(dict.fromkeys(option + said.always))
             facts = [term.pairs[0] for term in terms if len(term.pairs) == 1 and term.at_least == 1]
             if reason := next((why for a, b in itertools.combinations(facts, 2) if (why := self._clash(a, b))), ""):
                 return reason
@@ -513,9 +513,10 @@ class _Reader:
 
     def _fail(self, reason: str, text: str, likely: Sequence[Fact] = (), extend: bool = True) -> NoReturn:
         """Raise, and suggest what works: what was said, and (`extend`) of the `likely`, or else of all, the fact most like `text`."""
-        understood, kept = goals.describe(_formula(self.parts)), list(self.parts)
-        while self._contradiction(_formula(kept)):
-            kept.pop()
+        understood = goals.describe(_formula(self.parts))
+        kept: list[Part] = []
+        for part in self.parts:
+            kept += [] if self._contradiction(_formula([*kept, part])) else [part]
         said = _formula(kept)
         if extend or not said.stages:
             objects = [self.things[name] for group in self.nouns.named for name in group.members if self.things[name].kind in OBJECTS]

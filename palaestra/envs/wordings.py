@@ -197,6 +197,7 @@ NEVER: dict[str, Rows] = {
     "in_room": Rows(("never enter {y}", "do not go into {y}", "do not enter {y}", "stay out of {y}"), ("avoid {y}",)),
     "holding": Rows(("never pick up {y}", "do not pick up {y}", "do not touch {y}"), ("avoid picking up {y}", "keep your hands off {y}")),
 }
+THROUGHOUT = Rows(("throughout, ",), ("at all times, ",))  # before one of STATES
 # The same behind or before another clause.
 WITHOUT: dict[str, Rows] = {
     "on": Rows(("without putting {x} on {y}", "without ever putting {x} on {y}")),
