@@ -14,6 +14,7 @@ from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
 MAX_ALTERNATIVES = 256
+PLACING = ("on", "inside")  # predicates about where an object is
 
 # --- on device ----------------------------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ def alternatives(option: Option) -> list[Alternative]:
 
 def possible(facts: Iterable[Fact]) -> bool:
     """Whether no object is in two places and no hand is full twice."""
-    places = [s for p, s, _ in facts if p in ("on", "inside")]
+    places = [s for p, s, _ in facts if p in PLACING]
     held = [t for p, _, t in facts if p == "holding"]
     return len(set(places)) == len(places) and len(held) <= 1 and not set(held) & set(places)
 
@@ -290,13 +291,13 @@ def carried(before: Stage, option: Option, free: Iterable[str] = ()) -> Option:
     def touched(term: Term) -> bool:
         objects = set(term.subjects)
         return bool(objects & set(free)) or any(
-            (bool(objects & {*other.subjects, *other.targets}) and other.predicate in ("on", "inside", "holding"))
+            (bool(objects & {*other.subjects, *other.targets}) and other.predicate in (*PLACING, "holding"))
             if other.at_least > 0
             else bool(set(term.pairs) & set(other.pairs))
             for other in option
         )
 
-    return tuple(term for term in common if term.predicate in ("on", "inside") and term.at_least > 0 and not touched(term))
+    return tuple(term for term in common if term.predicate in PLACING and term.at_least > 0 and not touched(term))
 
 
 def unsaid(before: Stage, option: Option) -> tuple[Option, tuple[str, ...]]:

@@ -226,7 +226,7 @@ def _items(text: str) -> list[Item]:
     current, previous = Item(opens=True), None
     for word in _words(text):
         joint = word.kind in ("join", "stop")
-        modal = previous is not None and previous.kind == "state"
+        modal = previous is not None and previous.kind == "state" and word.value != "without"
         breaks = word.kind in ("verb", "sub", "either") or (word.kind == "not" and not modal and word.text.lower() != "not")
         if current.words and (joint or breaks):
             items.append(current)
@@ -248,11 +248,19 @@ def _items(text: str) -> list[Item]:
     return items
 
 
+def _states(items: list[Item]) -> bool:
+    """Whether a list that begins here says how things are: "two of the cube and the ball should be on the table"."""
+    run = itertools.takewhile(lambda item: item is items[0] or not (item.verb or item.opens), items)
+    return not items[0].verb and any(item.states for item in run)
+
+
 def split_clauses(text: str) -> list[list[Item]]:
     """Clauses: items without a verb of their own share that of the item before, and whether it is denied or always meant."""
     items = _items(text)
     for k in range(len(items) - 1, -1, -1):  # in "a, b or c" the comma means "or"
-        if items[k].link == ",":
+        if items[k].link == "," and items[k].verb:
+            items[k].link = "and"
+        elif items[k].link == ",":
             following = items[k + 1] if k + 1 < len(items) else None
             lists = following is not None and not following.verb and not following.stop and following.link in ("and", "or")
             items[k].link = following.link if lists and following is not None else "and"
@@ -265,7 +273,7 @@ def split_clauses(text: str) -> list[list[Item]]:
     for k, item in enumerate(items):
         before = items[k - 1] if k else None
         choosing = item.either or (choosing and not item.stop)
-        own = item.verb or item.opens or item.sub or not groups or (item.states and item.link in ("then", "earlier"))
+        own = item.verb or item.opens or item.sub or not groups or (item.link in ("then", "earlier") and _states(items[k:]))
         before_verb = groups[-1][0].verb if groups else ""
         told = before_verb == "free" and any(other.states for other in groups[-1])
         if own or (item.states and (told or before_verb in ("take", "pick", "hold", "go"))):

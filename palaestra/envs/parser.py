@@ -13,22 +13,23 @@ What words mean, where English leaves it open:
   "take it off", "do not end up in", "at the end") is asked for with the rest of its stage.
 """
 
-import contextlib
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import NoReturn
 
 from palaestra.envs import goals
-from palaestra.envs.goals import Formula, Option, Stage, Term, fact_phrase, literal
-from palaestra.envs.language import PLACING, clauses, plain
+from palaestra.envs.consistency import contradiction
+from palaestra.envs.goals import Formula, Option, Term, literal
+from palaestra.envs.language import clauses, plain
 from palaestra.envs.lexicon import Chunk, Item, Word, split_clauses
 from palaestra.envs.names import ROBOT, Entity, Fact
 from palaestra.envs.nouns import PLACES, Group, NounError, Nouns
+from palaestra.envs.parts import Part, assemble, passed
 from palaestra.envs.references import OBJECTS, RECEPTACLES, Things, noun_phrase
-from palaestra.envs.types import MANY, MAX_TERMS, Goal, Scene
+from palaestra.envs.types import MANY, Goal, Scene
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -61,124 +62,6 @@ def parse(text: str, spec: WorldSpec, scene: Scene) -> Goal:
 def read(text: str, things: Things) -> Formula:
     """The formula that an instruction states among these things; raises as `parse` does."""
     return _Reader(text, things).read()
-
-
-# --- parts to stages ----------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Part:
-    """What a clause, or one item of a list in it, asks for."""
-
-    ways: list[Option]  # each of them is enough
-    text: str
-    link: str = ""  # how it follows: and, or, then, earlier
-    stop: bool = False  # begins a sentence
-    either: bool = False  # a choice begins
-    sub: str = ""  # of a clause with after or before
-    always: bool = False
-    free: tuple[str, ...] = ()  # objects that need not stay where they were put
-
-
-@dataclass
-class _Option:
-    terms: Option = ()
-    free: tuple[str, ...] = ()
-
-
-def _both(a: list[_Option], b: list[_Option]) -> list[_Option]:
-    return [_Option(x.terms + y.terms, x.free + y.free) for x, y in itertools.product(a, b)]
-
-
-def _sentence(parts: list[Part]) -> list[_Option]:
-    """The options of a sentence: "and" binds closer than "or"; "either" says where a choice begins."""
-    fixed: list[_Option] = [_Option()]
-    done: list[_Option] = []
-    current = [_Option()]
-    for k, part in enumerate(parts):
-        if part.either:
-            fixed, done, current = _both(fixed, done + current), [], [_Option()]
-        elif part.link == "or" and k:
-            done, current = done + current, [_Option()]
-        current = _both(current, [_Option(way, part.free) for way in part.ways])
-    return _both(fixed, done + current)
-
-
-def _in_order(parts: Iterable[Part]) -> list[list[Part]]:
-    """The parts of each stage. "After" and "once" clauses come before their main clause, "before" clauses behind it."""
-    order: list[list[Part]] = []
-    block: list[Part] = []  # where parts go
-    waiting: list[Part] = []  # a "before" clause in front of its main clause
-    at, sub, main, onward = -1, "", False, False  # the present stage; in which clause; was its main clause seen, or its "after" one
-    for part in parts:
-        fresh = part.stop and part.link != "or"
-        if waiting and main and (fresh or part.link == "then"):
-            order.insert(at + 1, waiting)
-            at, waiting = at + 1, []
-        if fresh:
-            main, block = False, order[at] if order else block
-        if part.sub and part.sub == sub and not fresh:
-            block.append(part)
-        elif part.sub:
-            block = [part]
-            if part.sub == "before" and not main:
-                waiting = block
-            else:
-                order.insert(at if main and part.sub == "after" else at + 1, block)
-                at, onward = at + 1, not main
-        elif part.link == "earlier" and order:
-            block = [part]
-            order.insert(at, block)
-            at += 1
-        elif part.link == "then" or onward or not order:
-            block = [part]
-            at += 1
-            order.insert(at, block)
-        else:
-            block = order[at] if sub else block
-            block.append(part)
-        sub = part.sub
-        if not sub:
-            main, onward = True, False
-    if waiting:
-        order.insert(at + 1, waiting)
-    return order
-
-
-def _without(parts: Iterable[Part], always: bool) -> list[Part]:
-    """The parts of the stages, or the others; how one that is left out followed, the next one does."""
-    kept: list[Part] = []
-    owed = Part([], "")
-    for part in parts:
-        if part.always == always:
-            owed = _passed(owed, part)
-        else:
-            kept.append(_passed(owed, part))
-            owed = Part([], "")
-    return kept
-
-
-def _passed(gone: Part, part: Part, links: tuple[str, ...] = ("then", "earlier")) -> Part:
-    """A part that follows as the one before it, which is gone, did."""
-    link = gone.link if gone.link in links else part.link
-    return replace(part, link=link, stop=gone.stop or part.stop, either=gone.either or part.either)
-
-
-def _formula(parts: list[Part]) -> Formula:
-    """What these parts say, with what stages carry over."""
-    stages: list[Stage] = []
-    for block in _in_order(_without(parts, always=True)):
-        cuts = [k for k, part in enumerate(block) if k == 0 or (part.stop and part.link != "or")]
-        options = [_Option()]
-        for begin, end in itertools.pairwise([*cuts, len(block)]):
-            options = _both(options, _sentence(block[begin:end]))
-        before, stage = stages[-1] if stages else (), []
-        for option in options:
-            (terms,) = Formula(((option.terms,),)).stages[0]
-            stage.append(terms + goals.carried(before, terms, option.free))
-        if any(stage):
-            stages.append(tuple(dict.fromkeys(stage)))
-    return Formula(tuple(stages), tuple(term for part in parts if part.always for way in part.ways for term in way))
 
 
 # --- clauses to parts ---------------------------------------------------------------------------------------------
@@ -237,10 +120,10 @@ class _Reader:
             self._fail("it says nothing to do", self.text)
         for items in groups:
             self._clause(items)
-        said = _formula(self.parts)
-        if self._contradiction(said):
+        said = assemble(self.parts)
+        if contradiction(said, self.things):
             for k, part in enumerate(self.parts):
-                if reason := self._contradiction(_formula(self.parts[: k + 1])):
+                if reason := contradiction(assemble(self.parts[: k + 1]), self.things):
                     self.parts = self.parts[:k]
                     self._fail(reason, part.text, extend=False)
         if not said.stages:
@@ -470,54 +353,19 @@ class _Reader:
         at = next((k for k, other in enumerate(self.parts) if other is part), None)
         if part is not None and at is not None:
             following = self.parts[at + 1]
-            passed = _passed(part, following, ("then", "earlier", "or"))
-            following.link, following.stop, following.either = passed.link, passed.stop, passed.either
+            owed = passed(part, following, ("then", "earlier", "or"))
+            following.link, following.stop, following.either = owed.link, owed.stop, owed.either
             del self.parts[at]
 
     # --- trouble
 
-    def _contradiction(self, said: Formula) -> str:
-        """Why the formula cannot be a goal, or nothing."""
-        if (count := len(goals.rows(said))) > MAX_TERMS:
-            return f"{count} terms, expected at most {MAX_TERMS}"
-        for option in itertools.chain(*said.stages):
-            terms = tuple(dict.fromkeys(option + said.always))
-            facts = [term.pairs[0] for term in terms if len(term.pairs) == 1 and term.at_least == 1]
-            if reason := next((why for a, b in itertools.combinations(facts, 2) if (why := self._clash(a, b))), ""):
-                return reason
-            with contextlib.suppress(PalaestraError):  # too many ways to look at
-                if not any(goals.possible(yes) for yes, _ in goals.alternatives(terms)):
-                    return f"{' and '.join(map(goals.term_phrase, terms))} cannot all hold"
-        return ""
-
-    def _clash(self, a: Fact, b: Fact) -> str:
-        """Why two facts cannot hold at once, or nothing."""
-        placed = [fact for fact in (a, b) if fact[0] in PLACING]
-        held = [fact[2] for fact in (a, b) if fact[0] == "holding"]
-        rooms = {self._robot_room(fact) for fact in (a, b)} - {""}
-        why = ""
-        if len(placed) == 2 and a[1] == b[1]:
-            why = "an object is in one place"
-        elif len(held) == 2:
-            why = "the robot has one gripper"
-        elif held and placed and held[0] == placed[0][1]:
-            why = "a held object has no other place"
-        elif len(rooms) == 2:
-            why = f"the robot is in one room, not in {' and '.join(sorted(rooms))}"
-        return f"{fact_phrase(a)} and {fact_phrase(b)} cannot both hold: {why}" if why else ""
-
-    def _robot_room(self, fact: Fact) -> str:
-        """The room in which the robot has to be; objects may be anywhere by then."""
-        fixed = fact[0] == "near" and self.things[fact[2]].kind in RECEPTACLES
-        return fact[2] if fact[0] == "in_room" else self.things.places[fact[2]].room if fixed else ""
-
     def _fail(self, reason: str, text: str, likely: Sequence[Fact] = (), extend: bool = True) -> NoReturn:
         """Raise, and suggest what works: what was said, and (`extend`) of the `likely`, or else of all, the fact most like `text`."""
-        understood = goals.describe(_formula(self.parts))
+        understood = goals.describe(assemble(self.parts))
         kept: list[Part] = []
         for part in self.parts:
-            kept += [] if self._contradiction(_formula([*kept, part])) else [part]
-        said = _formula(kept)
+            kept += [] if contradiction(assemble([*kept, part]), self.things) else [part]
+        said = assemble(kept)
         if extend or not said.stages:
             objects = [self.things[name] for group in self.nouns.named for name in group.members if self.things[name].kind in OBJECTS]
             wanted = re.sub(r"\b(it|them)\b", noun_phrase(objects[-1].name) if objects else "it", text.lower().replace("_", " "))
@@ -530,7 +378,7 @@ class _Reader:
         """The formula with one more fact in its last stage, unless that is there or cannot be."""
         *before, last = said.stages or (((),),)
         more = Formula((*before, tuple((*option, literal(fact)) for option in last)), said.always)
-        return None if more == said or self._contradiction(more) else more
+        return None if more == said or contradiction(more, self.things) else more
 
     def _likely(self, error: NounError) -> list[Fact]:
         """The possible facts about what may have been meant. A room is no place for an object, but there may be tables and bins in it."""

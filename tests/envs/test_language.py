@@ -182,7 +182,7 @@ def test_every_wording_means_its_predicate_and_is_rendered(predicate, scene):
         assert any(text in line for line in rendered), text
 
 
-@pytest.mark.parametrize("predicate", language.PLACING)
+@pytest.mark.parametrize("predicate", goals.PLACING)
 def test_every_wording_takes_two_objects(predicate, scene):
     target = ONE_OF_EACH[predicate][2]
     for wording in wordings.ACTS[predicate].all:
