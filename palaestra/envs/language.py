@@ -10,7 +10,7 @@ from palaestra.envs import goals
 from palaestra.envs import wordings as w
 from palaestra.envs.goals import Formula
 from palaestra.envs.names import ROBOT, Fact, entities
-from palaestra.envs.references import Things, listing, noun_phrase, start_places
+from palaestra.envs.references import OBJECTS, Things, listing, noun_phrase, start_places
 from palaestra.envs.types import Scene, Task
 from palaestra.envs.wordings import Taste
 from palaestra.envs.writer import Writer, is_loose
@@ -25,6 +25,26 @@ def render(spec: WorldSpec, task: Task, seed: int = 0, held_out: bool = False) -
     return say(goals.formula(spec, task), Things.of(spec, task.scene), Taste(seed, held_out))
 
 
+def ambiguous(spec: WorldSpec, task: Task, seed: int = 0) -> tuple[str, tuple[str, ...]] | None:
+    """A plain instruction for one fact of the goal in which "the ..." fits several objects on purpose, and which ones.
+
+    None where the goal has no fact about an object that shares a property with another one.
+    """
+    things, taste = Things.of(spec, task.scene), Taste(seed)
+    terms = [term for stage in goals.formula(spec, task).stages for option in stage for term in option]
+    facts = [term.pairs[0] for term in terms if len(term.pairs) == 1 and term.at_least == 1]
+    cases = []
+    for fact in facts:
+        for name in set(fact[1:]) & set(things.names(*OBJECTS)):
+            cases += [(fact, name, description, fits) for description, fits in things.vague(name)]
+    if not cases:
+        return None
+    fact, name, description, fits = cases[taste.number(len(cases))]
+    writer = Writer(Formula.of([fact]), things, Taste(None))
+    writer.vague[name] = description
+    return _sentences(writer.stages(Formula.of([fact]).stages)), fits
+
+
 def plain(formula: Formula, things: Things) -> str:
     """The instruction in plain wordings."""
     return say(formula, things, Taste(None))
@@ -36,7 +56,10 @@ def say(formula: Formula, things: Things, taste: Taste) -> str:
     body = writer.stages(formula.stages)
     before, behind, sentences = writer.rules(formula.always, loose=is_loose(body))
     address = w.ADDRESSES[1 + taste.number(len(w.ADDRESSES) - 1)] if taste.chance(0.3) else ""
-    text = ". ".join([address + before + body + behind, *sentences])
+    return _sentences(". ".join([address + before + body + behind, *sentences]))
+
+
+def _sentences(text: str) -> str:
     return ". ".join(part[:1].upper() + part[1:] for part in text.split(". ")) + "."
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from palaestra.envs import goals
 from palaestra.envs.goals import Formula, Option, Stage
+from palaestra.envs.types import MAX_TERMS
 
 
 @dataclass
@@ -22,14 +23,16 @@ class Part:
     free: tuple[str, ...] = ()  # objects that need not stay where they were put
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Option:
     terms: Option = ()
     free: tuple[str, ...] = ()
 
 
 def _both(a: list[_Option], b: list[_Option]) -> list[_Option]:
-    return [_Option(x.terms + y.terms, x.free + y.free) for x, y in itertools.product(a, b)]
+    """Each option of one with each of the other; no more than tell that a goal cannot hold them."""
+    found = dict.fromkeys(_Option(x.terms + y.terms, x.free + y.free) for x, y in itertools.product(a, b))
+    return list(itertools.islice(found, MAX_TERMS + 1))
 
 
 def _sentence(parts: list[Part]) -> list[_Option]:

@@ -76,6 +76,14 @@ class Things:
         exact = [d for d in found if {e.name for e in self.entities if self.fits(e, d)} == set(names)]
         return sorted(exact, key=lambda d: (sum(map(bool, (d.colour, d.size, d.place))), bool(d.place), len(d.noun)))
 
+    def vague(self, name: str) -> list[tuple["Description", tuple[str, ...]]]:
+        """Descriptions of an object that fit other objects, too, and all that they fit."""
+        thing = self[name]
+        choices = itertools.product((thing.kind, " ".join(OBJECTS)), ("", thing.colour), ("", thing.size))
+        objects = [e for e in self.entities if e.kind in OBJECTS]
+        found = {d: tuple(e.name for e in objects if self.fits(e, d)) for d in itertools.starmap(Description, choices)}
+        return [(description, fits) for description, fits in found.items() if len(fits) > 1]
+
     def fits(self, thing: Entity, description: "Description") -> bool:
         place = self.places.get(thing.name)
         return (

@@ -261,9 +261,10 @@ PAIRS = Rows(
     ("after {doing_a}, {b}", "before {doing_b}, {a}", "{a} before {doing_b}"),
     ("{b} after {doing_a}", "{b}. Before that, {a}", "once {being_a}, {b}"),
 )
-# The options of a stage, and what comes between them.
-CHOICES = (("either ", " or "), ("either ", ", or "), ("", " or "), ("", ", or else "))
+# The options of a stage: what opens them, and what comes between. Only options of one clause each go without "either".
+CHOICES = (("either ", " or "), ("either ", ", or "))
 HELD_OUT_CHOICES = (("either ", ", or alternatively "),)
+SHORT_CHOICES = (*CHOICES, ("", " or "), ("", ", or else "))
 ADDRESSES = ("", "please ", "robot, ")
 
 # --- things -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from palaestra.envs.wordings import Join, Rows, Taste
 
 _DETAIL = 0.12  # the probability of a true but needless size, and of where a thing is
 _DESCRIBED = 0.2  # that a thing goes by a description instead of its name, and
-_GROUPED = 0.7  # that several do where one fits
+_GROUPED = 0.7  # that several do where one fits;
+_MERGED = 0.6  # that literals share a clause, and
+_PAIRED = 0.35  # that two stages share a sentence like "before going to the table, ..."
 # Clauses that begin with these have no verb in front, and stand in sentences of their own.
 _DETERMINERS = ("the", "no", "none", "not", "at", "exactly", "precisely", "a", "an", "any", "some", "every", "each", "all")
 _SUBJECTS = {*_DETERMINERS, *w.NUMBERS[1:]}
@@ -37,6 +39,7 @@ class Writer:
 
     def __init__(self, formula: Formula, things: Things, taste: Taste):
         self.things, self.taste = things, taste
+        self.vague: dict[str, Description] = {}  # descriptions that fit others, too, on purpose
         self.bare = False  # no details of places, where "from" would say something else
         options = [option for stage in formula.stages for option in stage]
         placed = [term for option in options for term in option if term.predicate in PLACING and term.at_least > 0]
@@ -47,6 +50,8 @@ class Writer:
     def thing(self, name: str) -> str:
         """One thing by its name, at times with a true detail, or by another description that fits it alone."""
         entity, taste = self.things[name], self.taste
+        if name in self.vague:
+            return "the " + self.vague[name].phrase(taste)
         if taste.chance(_DESCRIBED) and entity.kind != "room":
             found = [d for d in self.things.descriptions((name,))[:4] if not (self.bare and d.place)]
             if found:
@@ -159,7 +164,7 @@ class Writer:
     def merged(self, option: Option) -> list[Term]:
         """Literals that can share a clause do so, mostly: same predicate and place, or the robot's denials."""
         groups: dict[tuple[object, ...], list[Term]] = {}
-        together = self.taste.rng is None or self.taste.chance(0.6)
+        together = self.taste.rng is None or self.taste.chance(_MERGED)
         for i, term in enumerate(option):
             single, denied, placing = len(term.pairs) == 1, term.at_most == 0, term.predicate in PLACING
             share = single and together and (placing or denied)
@@ -194,25 +199,18 @@ class Writer:
         if len(options) == 1:
             return join(self.clauses(*options[0], loose=True), taste)
         said = [" and ".join(self.clauses(option, free, loose=False)) for option, free in options]
-        rows = w.HELD_OUT_CHOICES if taste.held_out else w.CHOICES
-        simple = all(len(option) == 1 and option[0].at_most > 0 and not free for option, free in options)
-        opening, link = rows[taste.number(len(rows) if simple else min(len(rows), 2))]
+        short = all(len(option) == 1 and option[0].at_most > 0 and not free for option, free in options)
+        rows = w.HELD_OUT_CHOICES if taste.held_out else w.SHORT_CHOICES if short else w.CHOICES
+        opening, link = rows[taste.number(len(rows))]
         return opening + link.join(said)
 
     def stages(self, stages: tuple[goals.Stage, ...]) -> str:
         """Stages in their order, without what is carried from one to the next."""
         said = [[goals.unsaid(stages[k - 1], option) if k else (option, ()) for option in stage] for k, stage in enumerate(stages)]
-        if len(stages) == 2 and self.taste.chance(0.35):
-            (first, *more), (then, *others) = said
-            a, b = self.merged(first[0]), self.merged(then[0])
-            if (
-                not more
-                and not others
-                and not then[1]
-                and len(a) == len(b) == 1
-                and all(t.at_least > 0 and t.at_most == MANY for t in a + b)
-            ):
-                return self.pair(a[0], b[0])
+        if len(stages) == 2 and self.taste.chance(_PAIRED):
+            single = [self.merged(option) for stage in said for option, free in stage if not free]
+            if [len(terms) for terms in single] == [1, 1] and all(t.at_least > 0 and t.at_most == MANY for (t,) in single):
+                return self.pair(single[0][0], single[1][0])
         return join([self.choice(options) for options in said], self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
 
     def pair(self, a: Term, b: Term) -> str:

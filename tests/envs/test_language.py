@@ -282,6 +282,19 @@ def test_groups_are_described_by_what_fits_them_alone(scene):
     assert [d.phrase(Taste(None)) for d in things.descriptions(("large_red_cube",))][:2] == ["large cube", "large object"]
 
 
+def test_what_is_ambiguous_on_purpose_is_not_understood(tasks):
+    found = 0
+    for i, task in enumerate(tasks):
+        case = language.ambiguous(SPEC, task, i)
+        if case is None:
+            continue
+        found += 1
+        with pytest.raises(InstructionError) as caught:
+            parse(case[0], SPEC, task.scene)
+        assert f"could be {' or '.join(case[1])}" in str(caught.value), case
+    assert found > 60
+
+
 def test_plain_instructions(scene):
     things = Things.of(SPEC, scene)
     for text in (
