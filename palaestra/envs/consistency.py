@@ -15,7 +15,7 @@ def contradiction(said: Formula, things: Things) -> str:
     """Why the formula cannot be a goal, or nothing."""
     if (count := len(goals.rows(said))) > MAX_TERMS:
         return f"{count} terms, expected at most {MAX_TERMS}"
-    for option in itertools.chain(*said.stages):
+    for option in (*itertools.chain(*said.stages), ()):  # without any: what must always hold
         terms = tuple(dict.fromkeys(option + said.always))
         facts = [term.pairs[0] for term in terms if len(term.pairs) == 1 and term.at_least == 1]
         if reason := next((why for a, b in itertools.combinations(facts, 2) if (why := _clash(a, b, things))), ""):

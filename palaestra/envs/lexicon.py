@@ -30,8 +30,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "free": "no matter where, wherever",
     },
     "state": {
-        "be": "be, is, are, to be, should be, must be, needs to be, has to be, end up, ends up, goes, belongs, there is, there are, "
-        "there should be, there must be",
+        "be": "be, is, are, to be, should be, must be, needs to be, has to be, end up, ends up, goes, belongs",
         "must": "should, must, needs to, has to, may, can",
         "stay": "must stay, should stay, needs to stay, has to stay, stays, must remain, should remain, remains, remain",
         "free": "may be anywhere, can be anywhere, need not stay there, does not have to stay there",
@@ -57,7 +56,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "then": "then, after that, after this, afterwards, next, finally, lastly",
         "earlier": "before that, before this, beforehand",
     },
-    "sub": {"after": "after, once, as soon as, when", "before": "before"},
+    "sub": {"after": "after, only after, once, as soon as, when", "before": "before"},
     "either": {"either": "either"},
     "always": {"always": "always, at all times, all the time, the whole time, throughout, at every moment, constantly"},
     "end": {"end": "at the end, in the end"},
@@ -145,7 +144,8 @@ def _words(text: str) -> list[Word]:
         phrase = " ".join(m.group().lower().split())
         for part in _SHORT.get(phrase, (phrase,)):
             found.append(Word(m.group(), *_PHRASES.get(part, ("unknown", part)), m.start(), m.end()))
-    return found
+    kinds = [*(word.kind for word in found[1:]), ""]
+    return [word for word, after in zip(found, kinds[: len(found)], strict=True) if not (word.value == "there" and after == "state")]
 
 
 Chunk = tuple[str, list[Word]]  # a preposition and the noun phrase after it

@@ -31,8 +31,11 @@ class _Option:
 
 def _both(a: list[_Option], b: list[_Option]) -> list[_Option]:
     """Each option of one with each of the other; no more than tell that a goal cannot hold them."""
-    found = dict.fromkeys(_Option(x.terms + y.terms, x.free + y.free) for x, y in itertools.product(a, b))
-    return list(itertools.islice(found, MAX_TERMS + 1))
+    found: dict[object, _Option] = {}
+    for x, y in itertools.product(a, b):
+        option = _Option(tuple(dict.fromkeys(x.terms + y.terms)), x.free + y.free)
+        found.setdefault((frozenset(option.terms), option.free), option)
+    return list(itertools.islice(found.values(), MAX_TERMS + 1))
 
 
 def _sentence(parts: list[Part]) -> list[_Option]:

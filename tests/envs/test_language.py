@@ -405,6 +405,10 @@ PHRASINGS = [  # all of it at the same time
     ("Put the ball in the red bin. Don't go to the study.", ["purple_ball in red_bin", "always robot not in study"]),
     ("avoid the green table; hold the ball", ["robot holding purple_ball", "always robot not near green_table"]),
     ("hold the ball and keep the red cube on the blue table", ["robot holding purple_ball", "always large_red_cube on blue_table"]),
+    (
+        "there must always be a red cube on the blue table; hold the ball",
+        ["robot holding purple_ball", "always at least 1 of large_red_cube, small_red_cube on blue_table"],
+    ),
     ("hold the ball, but always stay in the kitchen", ["robot holding purple_ball", "always robot in kitchen"]),
     (
         "enter the study without picking up the ball or touching a red cube",
@@ -430,6 +434,7 @@ ORDERED = [  # one after the other; what was put down stays
     ("before you go to the study, put the ball in the red bin", ["1. " + BALL, "2. robot in study", "2. " + BALL]),
     ("once the ball is in the red bin, put the blue cube in the green bin", ["1. " + BALL, "2. " + CUBE, "2. " + BALL]),
     ("go to the study. Before that, put the ball in the red bin.", ["1. " + BALL, "2. robot in study", "2. " + BALL]),
+    ("go to the study, but only after putting the ball in the red bin", ["1. " + BALL, "2. robot in study", "2. " + BALL]),
     ("go to the study after putting the ball in the red bin", ["1. " + BALL, "2. robot in study", "2. " + BALL]),
     ("put the ball in the red bin, then in the green bin", ["1. " + BALL, "2. purple_ball in green_bin"]),
     ("put the ball in the red bin, then hold it", ["1. " + BALL, "2. robot holding purple_ball"]),
@@ -581,6 +586,18 @@ def test_errors_keep_what_was_understood(scene):
     assert error.not_understood == "put the bleu cube on the green table"
     assert error.suggestion == "Put the purple ball in the red bin and put the blue cube on the green table."
     assert phrases(error.suggestion, scene) == ["purple_ball in red_bin", "blue_cube on green_table"]
+
+
+def test_many_choices_are_refused_at_once(scene):
+    with pytest.raises(InstructionError, match="terms, expected at most 8"):
+        parse("Put the blue cube on a table or enter the study. Put the ball in a bin or a red cube on a table. " * 20, SPEC, scene)
+    twice = "Put the ball in the red bin or enter the study. " * 20
+    assert phrases(twice, scene) == ["purple_ball in red_bin", "or purple_ball in red_bin", "or robot in study", "or robot in study"]
+
+
+def test_rules_may_not_contradict_each_other(scene):
+    with pytest.raises(InstructionError, match="the robot is in one room, not in kitchen and study"):
+        parse("Always stay in the kitchen, always stay in the study, and hold the ball.", SPEC, scene)
 
 
 def test_a_suggestion_never_contradicts_itself(scene):
