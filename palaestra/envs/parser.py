@@ -242,7 +242,7 @@ class _Reader:
         part = Part(self._placed(moved, preposition, target, denied, away, text), text, always=always)
         self._add(part, self.first if self.waiting else item)
         self.last = _Last(part, moved, open=target[-1].open)
-        for group in () if denied or away or always else moved:
+        for group in () if denied or away or always else [group for group in moved if group.least > 0]:
             self._achieved(frozenset(group.members))
             for name in group.members if group.least == len(group.members) else ():
                 self._achieved(frozenset((name,)))
@@ -351,8 +351,11 @@ class _Reader:
         """These were picked up in order to be placed."""
         part = self.means.pop(names, None)
         at = next((k for k, other in enumerate(self.parts) if other is part), None)
-        if part is not None and at is not None:
-            following = self.parts[at + 1]
+        if part is None or at is None:
+            return
+        following = self.parts[at + 1]
+        alone = part.link == "or" and (following.stop or following.link == "then")  # an option of its own
+        if not alone:
             owed = passed(part, following, ("then", "earlier", "or"))
             following.link, following.stop, following.either = owed.link, owed.stop, owed.either
             del self.parts[at]

@@ -439,6 +439,10 @@ ORDERED = [  # one after the other; what was put down stays
     ("put the ball in the red bin, then in the green bin", ["1. " + BALL, "2. purple_ball in green_bin"]),
     ("put the ball in the red bin, then hold it", ["1. " + BALL, "2. robot holding purple_ball"]),
     ("pick up the ball, then go to the study, then put it on the green table", ["1. robot in study", "2. purple_ball on green_table"]),
+    (
+        "enter the study or pick up the ball, then put it in the red bin",
+        ["1. robot in study", "1. or robot holding purple_ball", "2. " + BALL],
+    ),
     ("pick up the ball, then go to the study", ["1. robot holding purple_ball", "2. robot in study"]),
     ("go to the kitchen, then go to the study", ["1. robot in kitchen", "2. robot in study"]),
     ("Put the ball in the red bin, then go to the study. The ball may be anywhere by then.", ["1. " + BALL, "2. robot in study"]),
