@@ -8,7 +8,7 @@ import pytest
 from palaestra.envs.goals import Formula, Term, literal
 from palaestra.envs.names import Entity, Fact
 from palaestra.skills import pddl
-from palaestra.skills.operators import Operator, ground
+from palaestra.skills.operators import ground
 from palaestra.skills.plan import Plan, validate
 from palaestra.skills.planners import Problem
 from palaestra.skills.planners.oracle import OraclePlanner
