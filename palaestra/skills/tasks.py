@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,12 @@ class Source:
                 raise PalaestraError(f"tasks with {wanted}: got {got}. Fix: ask for other rooms, terms or lengths, or for fewer")
 
 
+@lru_cache(maxsize=8)
+def source(task_set: str, split: str) -> Source:
+    """The one source of a set and a split: it compiles once."""
+    return Source(task_set, split)
+
+
 # --- commands -----------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +159,7 @@ def list_sets() -> dict[str, Any]:
 def sample(task_set: str, split: str, first: int, count: int, wanted: Wanted, with_pddl: bool, as_json: bool) -> dict[str, Any]:
     """The result of `palaestra tasks sample`; each task is printed as it is found."""
     console, rows = Console(stderr=as_json, highlight=False), []
-    for example in Source(task_set, split).examples(first, count, wanted):
+    for example in source(task_set, split).examples(first, count, wanted):
         report = example.report() | ({"pddl": example.pddl()} if with_pddl else {})
         console.print(f"[bold]{task_set}/{split} {example.number}[/]  {escape(report['scene'])}")
         console.print(f"[bold]Instruction:[/] {escape(report['instruction'])}")
@@ -169,10 +175,10 @@ def draw(task_set: str, split: str, first: int, count: int, wanted: Wanted, path
     """The result of `palaestra tasks draw`: a contact sheet."""
     if columns < 1:
         raise PalaestraError(f"columns: got {columns}, expected 1 or more")
-    source = Source(task_set, split)
-    picture, holds = TopDown(source.env.world, 480), jax.jit(source.env.terms)
+    of = source(task_set, split)
+    picture, holds = TopDown(of.env.world, 480), jax.jit(of.env.terms)
     frames = []
-    for example in source.examples(first, count, wanted):
+    for example in of.examples(first, count, wanted):
         frames.append(
             picture.frame(
                 example.task.scene,
@@ -195,14 +201,14 @@ def export(
     task_set: str, split: str, first: int, count: int, wanted: Wanted, path: Path, pddl_folder: Path | None = None
 ) -> dict[str, Any]:
     """The result of `palaestra tasks export`: a file that `load_tasks` reads, and PDDL for other planners."""
-    source, tasks, numbers = Source(task_set, split), [], []
-    for example in source.examples(first, count, wanted):
+    of, tasks, numbers = source(task_set, split), [], []
+    for example in of.examples(first, count, wanted):
         tasks.append(example.task)
         numbers.append(example.number)
         if pddl_folder is not None:
             _write_pddl(pddl_folder / f"{example.number:06d}", example)
     meta = {"task_set": task_set, "split": split, "numbers": numbers}
-    save_tasks(path, jax.tree.map(lambda *rows: np.stack(rows), *tasks), source.spec, meta)
+    save_tasks(path, jax.tree.map(lambda *rows: np.stack(rows), *tasks), of.spec, meta)
     result = {"name": f"tasks {task_set}/{split}", "value": len(tasks), "file": str(path), "bytes": path.stat().st_size}
     return result | ({"pddl": str(pddl_folder)} if pddl_folder else {})
 

@@ -30,7 +30,7 @@ from palaestra.skills.planners import Problem
 from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.referee import Referee
-from palaestra.skills.tasks import CHUNK, Source, problem
+from palaestra.skills.tasks import CHUNK, Source, problem, source
 
 Spent = defaultdict[str, float]  # seconds by kind of work
 _AT_ONCE = 50  # tasks a process takes at a time
@@ -56,12 +56,12 @@ def verify(task_set: str, split: str, first: int, count: int, with_pddl: int = 0
     if with_pddl:
         Referee()  # refused before the work is done
     clock = time.perf_counter()
-    source = Source(task_set, split)
+    of = source(task_set, split)
     judged = {first + i * count // with_pddl for i in range(with_pddl)}
     findings, seconds = [], Spent(float)
     with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
         bar = progress.add_task(f"{task_set}/{split}", total=count)
-        for some, spent in _checked(source, first, count, judged, workers, seconds):
+        for some, spent in _checked(of, first, count, judged, workers, seconds):
             findings += some
             for part, lasted in spent.items():
                 seconds[part] += lasted
@@ -74,19 +74,17 @@ def verify(task_set: str, split: str, first: int, count: int, with_pddl: int = 0
     return _summary(f"tasks {task_set}/{split}", findings, seconds, time.perf_counter() - clock) | about
 
 
-def _checked(
-    source: Source, first: int, count: int, judged: set[int], workers: int, seconds: Spent
-) -> Iterator[tuple[list[Finding], Spent]]:
+def _checked(of: Source, first: int, count: int, judged: set[int], workers: int, seconds: Spent) -> Iterator[tuple[list[Finding], Spent]]:
     """The findings of all tasks, in order, some at a time."""
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker) as pool:
         waiting: deque[Future[tuple[list[Finding], Spent]]] = deque()
         for at in range(first, first + count, CHUNK):
             clock = time.perf_counter()
-            states, tables = source.chunk(at)
+            states, tables = of.chunk(at)
             seconds["generate"] += time.perf_counter() - clock
             for low in range(0, min(CHUNK, first + count - at), _AT_ONCE):
                 part = slice(low, min(low + _AT_ONCE, first + count - at))
-                work = (source.spec, at + low, row(states.task, part), tables[part], judged)
+                work = (of.spec, at + low, row(states.task, part), tables[part], judged)
                 waiting.append(pool.submit(check, *work) if workers > 1 else _done(check(*work)))
             while len(waiting) > 2 * CHUNK // _AT_ONCE:
                 yield waiting.popleft().result()
