@@ -10,6 +10,7 @@ A goal of one stage is the problem's goal. What PDDL has no words for goes into 
 - what must always hold: a precondition of every action and a part of the goal, which is to say that it holds in every state.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from palaestra.envs.goals import Formula, Option, alternatives
 from palaestra.envs.names import Entity, Fact
 from palaestra.skills.operators import DOMAIN, Call, Operator, Skills, Things, ends, ground
 from palaestra.skills.plan import Plan
-from palaestra.skills.record import KINDS, ROBOT
+from palaestra.skills.record import KINDS, ROBOT, Skill
 
 _TYPE = {"object": "item", "robot": "agent"}  # `object` is PDDL's own word, and a type cannot share the robot's name
 REACH = "reach_"  # how the names of actions begin that are no calls
@@ -40,8 +41,13 @@ class Schema:
         return frozenset((p, binding.get(s, s), binding.get(t, t)) for p, s, t in facts)
 
 
-def schemas(skills: Skills) -> list[Schema]:
+def schemas(skills: Skills) -> tuple[Schema, ...]:
     """The cases of every skill, in the order of skills, kinds and cases."""
+    return _schemas(tuple(skills))
+
+
+@functools.lru_cache(maxsize=8)
+def _schemas(skills: tuple[Skill, ...]) -> tuple[Schema, ...]:
     robot, rest = Entity(0, ROBOT, "robot"), [Entity(0, _OTHER + kind, kind) for kind in KINDS]
     found = []
     for skill in skills:
@@ -55,7 +61,7 @@ def schemas(skills: Skills) -> list[Schema]:
                     named = {t.name: t.type for t in things[1:] if t in arguments or any(t.name in f for f in case.pre)}
                     full = f"{name}-carrying" if _LOAD in named else name
                     found.append(Schema(full, named, _without(case, {_PLACE, _LOAD} - named.keys())))
-    return found
+    return tuple(found)
 
 
 def _without(case: Operator, unnamed: set[str]) -> Operator:
