@@ -105,8 +105,17 @@ class Rearrange:
         )
         self.action_size = len(self.world.body.action_names)
 
+    def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
+        """A task drawn from the environment's distribution, and whether it is one that may be used; key is consumed."""
+        return generator.attempt_task(key, self.world, self.ranges, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+
     def sample_task(self, key: jax.Array) -> Task:
-        return generator.sample_task(key, self.world, self.ranges, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+        """A task; key is consumed."""
+        return generator.draw_until(key, self.attempt_task)
+
+    def sample_tasks(self, keys: jax.Array) -> Task:
+        """Tasks [B], the same as `sample_task` makes of each key [B], several times as fast as under vmap."""
+        return generator.draw_batch(keys, self.attempt_task)
 
     def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
         k_task, k_reset = jax.random.split(key)
@@ -116,8 +125,7 @@ class Rearrange:
         """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""
         del key
         physics = self.engine.init(task.scene.layout)
-        q = task.scene.layout.robot_q
-        ctrl = jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6]]).astype(jnp.float32)
+        ctrl = predicates.set_points_at_start(task.scene)
         state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), progress=goals.start())
         state, geo, holds = self._judge(state)
         return state, restart(self._observe(state, geo, holds), self._metrics(state, jnp.asarray(False)))

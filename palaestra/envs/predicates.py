@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import house
-from palaestra.envs.types import Scene, num_entities, receptacle_boxes
+from palaestra.envs.types import Scene, entity_used, num_entities, receptacle_boxes
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import BIN_FLOOR, World
 
@@ -106,3 +106,25 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     table = table.at[3, objects, 1 + o + t : rooms].set(inside[:, t:])
     table = table.at[4, :rooms, rooms:].set(room[:rooms, None] == jnp.arange(spec.rooms))
     return table & used[:, None] & used[None, :]
+
+
+def table_at_start(world: World, scene: Scene) -> jax.Array:
+    """The truth table [predicates, E, E] of a scene before anything has moved, without an engine."""
+    none, no = jnp.zeros(0), jnp.asarray(False)
+    rest = PhysicsState(
+        bits=jnp.zeros(0, jnp.uint32),
+        parameters=none,
+        qpos=world.initial_qpos(scene.layout),
+        qvel=jnp.zeros(world.model.nv),
+        outputs={},
+        diverged=no,
+        overflow=no,
+    )
+    geo = geometry(world, scene, rest, set_points_at_start(scene))
+    return truth_table(world, scene, geo, entity_used(world.spec, scene))
+
+
+def set_points_at_start(scene: Scene) -> jax.Array:
+    """The set points [nu] that keep the robot as the layout says."""
+    q = scene.layout.robot_q
+    return jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6]]).astype(jnp.float32)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs.env import Rearrange
+from palaestra.envs.formulas import FormulaRange, attempt_formula_task
 from palaestra.envs.generator import SceneRange
 from palaestra.envs.types import COLOURS, State, Task, TimeStep
 from palaestra.sim.engine import Engine
@@ -32,12 +33,20 @@ class TaskSet:
     min_goals: int = 1
     max_goals: int = 3
     horizon: int = 1200  # control steps
+    formulas: bool = False  # goals of all kinds (`envs.formulas`) instead of one to `max_goals` literals
+    held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
 
 
 TASK_SETS = {
     "rearrange": TaskSet("one to three goals in houses of one to four rooms"),
     "rearrange-1": TaskSet("one goal in houses of one or two rooms", max_rooms=2, max_goals=1, horizon=800),
     "rearrange-4": TaskSet("four goals in houses of two to four rooms", min_rooms=2, min_goals=4, max_goals=4, horizon=2000),
+    "language": TaskSet(
+        "goals of every kind: orders, choices, all, counts, a table to clear; with and without a rule; houses of one to four rooms",
+        horizon=2000,
+        formulas=True,
+        held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -69,6 +78,13 @@ class TaskSetEnv(Rearrange):
             horizon=tasks.horizon,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
+        without = () if split == "test" else tasks.held_out
+        self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
+
+    def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
+        if self.formulas is None:
+            return super().attempt_task(key)
+        return attempt_formula_task(key, self.world, self.ranges, self.formulas)
 
     def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
         return super().begin(jax.random.fold_in(key, SPLITS.index(self.split)))

@@ -74,7 +74,7 @@ def measure_task_set(
     planner = choice.make(log and log.with_suffix(".endpoint.jsonl"))
     executor = Executor(env, {n: learned(s) for n, s in SKILLS.items()}, planner)
     keys = jax.vmap(lambda k: jax.random.fold_in(k, SPLITS.index(split)))(evaluation_keys(seed, episodes))
-    tasks = jax.jit(jax.vmap(env.sample_task))(keys)
+    tasks = jax.jit(env.sample_tasks)(keys)
     clock, done = time.perf_counter(), []
     for at in range(0, episodes, _AT_ONCE):
         done += executor.run(row(tasks, slice(at, at + _AT_ONCE)))

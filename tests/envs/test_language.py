@@ -64,7 +64,7 @@ def tasks() -> list[Task]:
     """Generated tasks with one to four literals."""
     env, count = TaskSetEnv("rearrange", "train"), 240
     keys, goals = jax.random.split(jax.random.key(7), count), 1 + jnp.arange(count) % MAX_GOALS
-    sample = jax.vmap(lambda key, n: generator.sample_task(key, env.world, env.ranges, n, n))
+    sample = jax.vmap(lambda key, n: generator.draw_until(key, lambda k: generator.attempt_task(k, env.world, env.ranges, n, n)))
     fast_to_compile = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     batch = jax.tree.map(np.asarray, jax.jit(sample, compiler_options=fast_to_compile)(keys, goals))
     return [jax.tree.map(lambda x: x[i], batch) for i in range(count)]  # noqa: B023

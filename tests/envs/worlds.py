@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs.generator import SceneRange, sample_task
+from palaestra.envs.generator import SceneRange, attempt_task, draw_until
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task
 from palaestra.sim.world import WorldSpec, world
@@ -23,15 +23,18 @@ def env(name: str = "rearrange", split: str = "train") -> TaskSetEnv:
 def tasks(name: str = "rearrange", split: str = "train", count: int = 256) -> Task:
     """`count` tasks as numpy arrays, leading axis `count`."""
     keys = jax.random.split(jax.random.key(7), count)
-    return jax.device_get(jax.jit(jax.vmap(env(name, split).sample_task))(keys))
+    return jax.device_get(jax.jit(env(name, split).sample_tasks)(keys))
 
 
 @functools.cache
 def large_tasks(count: int = 60) -> Task:
     """Tasks in a world of nine rooms, as `tasks` gives them: houses of five to nine in turn."""
     ranges, goals = SceneRange.make(NINE), (jnp.asarray(1), jnp.asarray(3))
-    sample = jax.vmap(lambda key, n: sample_task(key, world(NINE), ranges.replace(min_rooms=n, max_rooms=n), *goals))
-    return jax.device_get(jax.jit(sample)(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5))
+
+    def sample(key: jax.Array, n: jax.Array) -> Task:
+        return draw_until(key, lambda k: attempt_task(k, world(NINE), ranges.replace(min_rooms=n, max_rooms=n), *goals))
+
+    return jax.device_get(jax.jit(jax.vmap(sample))(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5))
 
 
 def one(batch, index: int):
