@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs.generator import SceneRange, sample_task
+from palaestra.envs.generator import SceneRange, attempt_task
 from palaestra.envs.types import Task
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import digest, mismatch, named_leaves, write_atomically
@@ -33,7 +33,7 @@ class TaskFileError(PalaestraError):
 def blank(spec: WorldSpec) -> Task:
     """Shapes and dtypes of one task of this world."""
     one = jnp.asarray(1)
-    return jax.eval_shape(lambda key: sample_task(key, world(spec), SceneRange.make(spec), one, one), jax.random.key(0))
+    return jax.eval_shape(lambda key: attempt_task(key, world(spec), SceneRange.make(spec), one, one)[0], jax.random.key(0))
 
 
 def _batch(spec: WorldSpec, count: int) -> dict[str, jax.ShapeDtypeStruct]:

@@ -27,7 +27,7 @@ from palaestra.skills.planners import Problem
 from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 
-CHUNK = 500  # tasks made side by side
+CHUNK = 1024  # tasks made side by side
 _NUMBERS = 2**31  # as many tasks has every split
 _SEARCHED = 20_000  # tasks that are looked at for one that is wanted
 
@@ -108,15 +108,15 @@ class Source:
     def __init__(self, task_set: str, split: str):
         self.env: TaskSetEnv = task_set_env(task_set, split)
         self.spec = self.env.world.spec
-        self._chunk = jax.jit(jax.vmap(self._start))
+        self._chunk = jax.jit(lambda numbers: jax.vmap(self._start)(self.env.tasks(numbers)))
 
-    def _start(self, number: jax.Array) -> tuple[State, jax.Array]:
-        state, _ = self.env.reset(jax.random.key(0), self.env.task(number))  # type: ignore[arg-type]
+    def _start(self, task: Task) -> tuple[State, jax.Array]:
+        state, _ = self.env.reset(jax.random.key(0), task)
         return state, self.env.perceive(state)[1]
 
     def chunk(self, first: int) -> tuple[State, np.ndarray]:
         """The starts of tasks `first` to `first + CHUNK - 1` and their truth tables."""
-        return jax.device_get(self._chunk(first + np.arange(CHUNK, dtype=np.int64).astype(np.int32)))
+        return jax.device_get(self._chunk((first + np.arange(CHUNK)).clip(max=_NUMBERS - 1).astype(np.int32)))
 
     def examples(self, first: int, count: int, wanted: Wanted) -> Iterator[Example]:
         """The `count` tasks from number `first` on that are wanted."""

@@ -153,11 +153,12 @@ def _solve(asked: Problem, finding: Finding) -> Plan | None:
 
 
 def _read_back(spec: WorldSpec, task: Task, asked: Problem, finding: Finding) -> None:
-    text = language.render(spec, task, finding.number)
+    text = ""
     try:
+        text = language.render(spec, task, finding.number)
         said = goals.formula(spec, task.replace(goal=parser.parse(text, spec, task.scene)))
         fault = "" if said == asked.goal else f"{text!r} was read as {'; '.join(goals.describe(said))}"
-    except PalaestraError as error:
+    except Exception as error:  # whatever goes wrong with words is what is looked for
         fault = f"{text!r} was not read: {error}"
     if fault:
         finding.faults["english"] = fault
