@@ -3,7 +3,11 @@
 The only module that imports unified_planning; it comes with the extra `pddl`, since Fast Downward is under the GPL.
 """
 
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from palaestra.sim.errors import MissingExtraError
@@ -26,13 +30,13 @@ class Referee:
 
     def __init__(self, seconds: float = 120.0):
         try:
-            import unified_planning.environment
-            import up_fast_downward  # noqa: F401
+            import unified_planning  # noqa: F401
+            import up_fast_downward
         except ImportError as error:
             package = "up-fast-downward" if "up_fast" in str(error) else "unified-planning"
             raise MissingExtraError("an independent check of PDDL", package, "pddl") from error
-        self.seconds = seconds  # for one search
-        unified_planning.environment.get_environment().credits_stream = None  # else it prints who made the planner, each time
+        self.seconds = seconds  # for one plan of theirs
+        self._driver = Path(up_fast_downward.__file__).parent / "downward" / "fast-downward.py"
 
     def read(self, domain: str, problem: str) -> Any:
         """The problem as Unified Planning understands it; its own exceptions where the text is not PDDL."""
@@ -48,17 +52,22 @@ class Referee:
         actions = PDDLReader(problem.environment).parse_plan_string(problem, plan)
         return SequentialPlanValidator(environment=problem.environment).validate(problem, actions).status is ValidationResultStatus.VALID
 
-    def shortest(self, problem: Any) -> int | None:
-        """How many calls the other planner needs; None where it finds no plan in time."""
-        for search in _SEARCHES:
-            options = {"fast_downward_search_config": search, "log_level": "warning"}
-            with problem.environment.factory.OneshotPlanner(name="fast-downward", params=options) as planner:
-                result = planner.solve(problem, timeout=self.seconds)
-            if result.plan is not None:
-                return sum(not action.action.name.startswith(REACH) for action in result.plan.actions)
+    def shortest(self, domain: str, problem: str) -> int | None:
+        """How many calls the other planner needs; None where it finds no plan, in time or at all."""
+        with tempfile.TemporaryDirectory() as folder:  # one for each: the planner's files have fixed names
+            files = {name: Path(folder) / name for name in ("domain.pddl", "problem.pddl", "plan", "task.sas")}
+            files["domain.pddl"].write_text(domain)
+            files["problem.pddl"].write_text(problem)
+            command = [sys.executable, str(self._driver), "--plan-file", str(files["plan"]), "--sas-file", str(files["task.sas"])]
+            command += ["--overall-time-limit", f"{self.seconds:.0f}s"]
+            command += [str(files["domain.pddl"]), str(files["problem.pddl"]), "--search"]
+            for search in _SEARCHES:
+                subprocess.run([*command, search], capture_output=True, cwd=folder, check=False)
+                if files["plan"].exists():
+                    steps = [line for line in files["plan"].read_text().splitlines() if not line.startswith(";")]
+                    return sum(not line.startswith(f"({REACH}") for line in steps)
         return None
 
     def judge(self, domain: str, problem: str, plan: str) -> Verdict:
-        """All three."""
-        read = self.read(domain, problem)
-        return Verdict(self.validates(read, plan), self.shortest(read))
+        """Both."""
+        return Verdict(self.validates(self.read(domain, problem), plan), self.shortest(domain, problem))
