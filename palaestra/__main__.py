@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class PlannerArguments:
     """Which planner, and where its endpoint is."""
 
-    planner: str = "oracle"  # oracle, or openai (any compatible endpoint)
+    planner: str = "oracle"  # oracle, openai (any compatible endpoint), or a probe: nothing, random, no-language, shuffled
     base_url: str = "http://localhost:8000/v1"  # of the endpoint
     model: str = ""  # that the endpoint serves
     timeout: float = 30.0  # seconds of a whole conversation with the endpoint
@@ -85,7 +85,10 @@ class Train:
 
 @dataclass
 class Eval(PlannerArguments):
-    """Measure a success rate, with its 95% interval, on seeds that training never saw."""
+    """Measure a success rate, with its 95% interval, on seeds that training never saw.
+
+    A task set leaves a folder with a row an episode, of which `palaestra watch` films any.
+    """
 
     id: tyro.conf.Positional[str]  # skill/navigate, skill/pick, skill/place, or a task set (rearrange)
     episodes: int = 200
@@ -93,19 +96,45 @@ class Eval(PlannerArguments):
     split: str = "test"  # of a task set
     policy: Path | None = None  # a run's policy.safetensors instead of the shipped weights, for a skill
     log: Path | None = None  # JSON lines of every episode, for a task set
+    folder: Path | None = None  # of a task set: config.json, episodes.csv, summary.json; runs/eval/<set>-<split>-... when not given
+    trials: int = 1  # of every task; an even number gives CVaR: half of them rank the tasks, the others are reported
+    noise: str = "retries"  # of the skills: retries (only on calls that failed before), or always
+    probes: bool = False  # measure oracle, nothing, random, no-language and shuffled beside the planner
+    batch: int = 200  # episodes between two writings of the table; no result depends on it
     engine: str = "native"  # native, mjx, warp, or auto
     json: bool = False
 
     def run(self) -> int:
+        from palaestra.skills.evaluation import Options
         from palaestra.skills.measure import measure
 
-        finish(measure(self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine), self.json)
+        options = Options(folder=self.folder, batch=self.batch, trials=self.trials, probes=self.probes, noise=self.noise)
+        result = measure(self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine, options)
+        finish(result, self.json)
         return 0
 
 
 @dataclass
+class Watch:
+    """Repeat one episode of an evaluation and film it; status 0 only where it goes as the table says."""
+
+    run_folder: tyro.conf.Positional[Path]  # of `palaestra eval` with a task set
+    episode: int = 0
+    planner: str = ""  # one that was measured beside it (--probes)
+    trial: int = 0
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.watch import watch
+
+        result = watch(self.run_folder, self.episode, self.trial, self.planner)
+        finish(result, self.json)
+        return 0 if result["value"] else 1
+
+
+@dataclass
 class Bench:
-    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, startup, step, world, gpu; or all, with plots."""
+    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, startup, step, world, tasks, gpu; or all, with plots."""
 
     id: tyro.conf.Positional[str]
     num_envs: int = 0  # 0: the benchmark's own, as for steps
@@ -275,6 +304,7 @@ Command = (
     | Annotated[Play, tyro.conf.subcommand("play")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
+    | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Admit, tyro.conf.subcommand("admit")]
     | Annotated[Skills, tyro.conf.subcommand("skills")]
@@ -299,6 +329,10 @@ def finish(result: dict[str, Any], as_json: bool) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{k} {f'[{_short(v)}]' if isinstance(v, list) else _short(v)}" for k, v in value.items() if not isinstance(v, dict)
+        )
     return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)
 
 

@@ -27,6 +27,7 @@ BENCHES = {
     "startup": "import, make, reset and first step in a fresh process, cold and warm",
     "step": "where the time of a control step goes",
     "world": "what each choice in the world's physics buys, and what it costs in fidelity",
+    "tasks": "tasks generated a second, the memory that one takes, and the oracle's proofs",
     "gpu": "control steps/s of warp and mjx, and of PPO, on an NVIDIA GPU",
 }
 

@@ -313,3 +313,24 @@ def phrases(terms: Iterable[tuple[int, int, Term]]) -> list[str]:
 def describe(said: Formula) -> list[str]:
     """The terms of a formula in short, a line each."""
     return phrases((stage, option, term) for stage, option, terms in _options(said) for term in terms)
+
+
+def family(spec: WorldSpec, task: Task) -> str:
+    """What kind of goal this is, in a word or two: "plain", "order", "either", "clear", "exactly", "at least", "all", with "+ rule"."""
+    rows = named_terms(spec, task.scene, task.goal)
+    wanted = [(stage, option, term) for _, stage, option, term in rows if stage != ALWAYS]
+    kind = "plain"
+    if any(stage for stage, _, _ in wanted):
+        kind = "order"
+    elif any(option for _, option, _ in wanted):
+        kind = "either"
+    else:
+        for _, _, term in wanted:
+            n = len(term.pairs)
+            if term.at_most == 0:
+                kind = "clear"
+            elif term.at_most < n:
+                kind = "exactly"
+            elif n > 1:
+                kind = "all" if term.at_least == n else "at least"
+    return kind + (" + rule" if len(wanted) < len(rows) else "")

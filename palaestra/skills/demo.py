@@ -7,69 +7,22 @@ from typing import Any, TextIO
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
 from palaestra.envs import language, parser
-from palaestra.envs.film import Film
-from palaestra.envs.render import TopDown, colours, contact_sheet, floors, save_png
+from palaestra.envs.render import colours, floors, save_png
 from palaestra.envs.tasksets import TaskSetEnv
-from palaestra.envs.types import State, Task, row
+from palaestra.envs.types import State, Task
 from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
-from palaestra.skills.executor import Episode, Executor
+from palaestra.skills.director import FPS, Director
+from palaestra.skills.executor import Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.shipped import learned
 
-FPS = 20
-_SHEET = 12  # frames on the contact sheet
 OUTPUTS = ("demo.mp4", "sheet.png", "camera.png", "log.jsonl", "endpoint.jsonl")
-
-
-class _Director:
-    """Watches the episode and draws every second control step into the film."""
-
-    def __init__(self, env: TaskSetEnv, task: Task, film: Film):
-        self.env, self.task, self.film = env, task, film
-        self.top_down = TopDown(env.world)
-        self.frames: list[np.ndarray] = []
-        self._look = jax.jit(lambda state: env.terms(state))
-        self.last: State | None = None
-
-    def __call__(self, states: State, episodes: list[Episode]) -> None:
-        episode = episodes[0]
-        host = jax.device_get(states)
-        for k in range(1, len(host.step), 2):
-            self.draw(row(host, (k, 0)), episode)
-
-    def finish(self, episode: Episode) -> None:
-        """A second of the end, with its verdict."""
-        if self.last is not None:
-            for _ in range(FPS // 2):
-                self.draw(self.last, episode)
-
-    def draw(self, state: State, episode: Episode) -> None:
-        holds = np.asarray(self._look(state))
-        plan = [f"{c['skill']}({', '.join(c['args'].values())})" for c in episode.plans[-1]] if episode.plans else []
-        call = episode.calls[-1] if episode.calls else None
-        begun = len(plan) - len(episode.plan)
-        lines = [f"{call.text}: {call.verdict}"] if call else []
-        lines.append(f"{int(state.step) / FPS:.1f} s" + (f": {episode.outcome}" if episode.over else ""))
-        frame = self.top_down.frame(
-            self.task.scene,
-            state.physics,
-            goal=self.task.goal,
-            holds=holds,
-            title=episode.instruction,
-            lines=tuple(lines),
-            plan=tuple(plan),
-            current=begun if call is not None and call.verdict == "succeeded" else begun - 1,
-        )
-        self.film.add(frame)
-        self.last = state
-        self.frames.append(frame)
 
 
 def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as_json: bool = False) -> int:
@@ -79,21 +32,20 @@ def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as
     console = Console(stderr=as_json, highlight=False)
     clock = time.perf_counter()
     env = TaskSetEnv("demo", "test")
+    planner = choice.make(env, folder / "endpoint.jsonl", (seed,))
     task = jax.device_get(jax.jit(env.task)(seed))
     spec = env.world.spec
     if instruction:  # parsed before anything else: a wrong instruction costs nothing
         task = task.replace(goal=jax.device_get(parser.parse(instruction, spec, task.scene)))
     text = instruction or language.render(spec, task, seed)
     skills = {name: learned(skill) for name, skill in SKILLS.items()}
-    planner = choice.make(folder / "endpoint.jsonl")
     log = _fresh(folder)
     console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {escape(text)}\n")
-    with log, Film(folder / "demo.mp4", fps=FPS // 2) as film:
-        director, reporter = _Director(env, task, film), _Reporter(log, console, planner.name)
+    with log, Director(env, task, folder / "demo.mp4", folder / "sheet.png") as director:
+        reporter = _Reporter(log, console, planner.name)
         executor = Executor(env, skills, planner, listen=reporter, watch=director)
         episode = executor.run(jax.tree.map(lambda x: jnp.asarray(x)[None], task), [text])[0]
         director.finish(episode)
-    _sheet(director.frames, folder / "sheet.png")
     _photograph(env, task, director.last, folder / "camera.png", console)
     lost = f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"
     console.print("\n[bold green]The goal holds.[/]" if episode.success else f"\n{lost}")
@@ -114,12 +66,6 @@ def _fresh(folder: Path) -> TextIO:
         return (folder / "log.jsonl").open("w")
     except OSError as error:
         raise PalaestraError(f"{folder}: cannot write ({error.strerror}). Fix: --folder another") from error
-
-
-def _sheet(frames: list[np.ndarray], path: Path) -> None:
-    if frames:
-        chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(_SHEET, len(frames))).astype(int)]
-        save_png(path, contact_sheet(chosen, 3))
 
 
 def _photograph(env: TaskSetEnv, task: Task, state: State | None, path: Path, console: Console) -> None:

@@ -2,7 +2,6 @@
 failure. Any number of environments at once: the host decides for those whose skill has ended, all others move on."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from palaestra.skills.runner import Motion, Outcome, Runner
 from palaestra.skills.shipped import LearnedSkill
 
 CHUNK = 8  # control steps between two looks of the host: 0.4 s
+LANES = 16  # environments of one program. Another width is another program, which XLA may round differently
 
 
 @dataclass
@@ -45,6 +45,7 @@ class CallRecord:
 class Episode:
     """One task, from the instruction to its end."""
 
+    number: int
     instruction: str
     things: tuple[Entity, ...]
     goal: Formula
@@ -58,6 +59,9 @@ class Episode:
     detail: str = ""
     step: int = 0
     over: bool = False
+    start: frozenset[Fact] = frozenset()  # what held before anything was done
+    recall_at_start: float = 0.0  # the goal's share (see `Progress`) then
+    recall: float = 0.0  # and at the end
 
     @property
     def success(self) -> bool:
@@ -92,8 +96,12 @@ class Executor:
         planner: makes plans, and new ones from the real state when one fails.
         max_replans: plans after the first one, an episode.
         max_steps: control steps, an episode; the environment's horizon without it.
+        noise: "retries", where the policies are deterministic but for calls that have failed before; "always", where every call adds
+            its policy's own noise.
+        lanes: environments that are stepped together. Always so many, however many tasks there are, so that a task goes the same to
+            the bit, alone or among others; where one ends the next begins.
         listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
-        watch: called with the states [steps, B] of every chunk, for films.
+        watch: called with the states [steps, lanes] of every chunk and the episodes in the lanes that are in use, for films.
     """
 
     def __init__(
@@ -104,56 +112,83 @@ class Executor:
         *,
         max_replans: int = 6,
         max_steps: int | None = None,
+        noise: str = "retries",
+        lanes: int = LANES,
         listen: Listener | None = None,
         watch: Watcher | None = None,
     ):
         self.env, self.skills, self.planner = env, skills, planner
         self.runner = Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
+        self.noise, self.lanes = noise, lanes
         self._listen, self._watch = listen, watch
 
-    def run(self, tasks: Task, instructions: Sequence[str | None] | None = None) -> list[Episode]:
+    def run(
+        self, tasks: Task, instructions: Sequence[str | None] | None = None, *, numbers: Sequence[int] | None = None, trial: int = 0
+    ) -> list[Episode]:
         """Carry out the tasks (leading axis B) and say how each went.
 
-        `instructions`: what the planner is told; rendered from the goals where absent. Success is judged by the goal in the
-        simulator's own truth table at every control step, never by the plan.
+        `instructions`: what the planner is told; rendered from the goals where absent. `numbers`: of the episodes, from 0 where absent.
+        A number and a trial choose the words and the noise. Success is judged by the goal in the simulator's own truth table at every
+        control step, never by the plan.
         """
-        motion = self.runner.begin(tasks, jnp.arange(len(tasks.goal.used)))
         host = jax.device_get(tasks)
-        words = instructions or [None] * len(host.goal.used)
-        episodes = [self._episode(row(host, i), text, i) for i, text in enumerate(words)]
-        while not all(e.over for e in episodes):
-            motion = self._decide(motion, host, episodes)
-            if all(e.over for e in episodes):
-                break
+        count = len(jax.tree.leaves(host)[0])
+        numbers, words = numbers or range(count), instructions or [None] * count
+        episodes = [self._episode(row(host, i), text, numbers[i], trial) for i, text in enumerate(words)]
+        seats = list(range(min(count, self.lanes)))  # which task each lane carries out
+        waiting = iter(range(len(seats), count))
+        motion = self._begin(host, seats, episodes, trial)
+        while True:
+            motion = self._decide(motion, host, episodes, seats)
+            free = [lane for lane, i in enumerate(seats) if episodes[i].over]
+            fresh = dict(zip(free, waiting, strict=False))
+            if fresh:
+                seats = [fresh.get(lane, i) for lane, i in enumerate(seats)]
+                which = jnp.asarray([lane in fresh for lane in range(self.lanes)])
+                motion = self.runner.put(which, self._begin(host, seats, episodes, trial), motion)
+                continue
+            if len(free) == len(seats):
+                return episodes
             motion, states = self.runner.run(motion, CHUNK)
-            for episode in episodes:
+            here = [episodes[i] for i in seats]
+            for episode in here:
                 episode.step += 0 if episode.over else CHUNK
             if self._watch:
-                self._watch(states, episodes)
-        return episodes
+                self._watch(states, here)
 
-    def _episode(self, task: Task, instruction: str | None, seed: int) -> Episode:
+    def _begin(self, tasks: Task, seats: Sequence[int], episodes: Sequence[Episode], trial: int) -> Motion:
+        """The start of the task in each seat; in lanes that are left over the first one stands still."""
+        lanes = np.append(seats, np.zeros(self.lanes - len(seats), int)).astype(int)
+        keys = jax.vmap(jax.random.key)(jnp.asarray([episodes[i].number for i in lanes]))
+        return self.runner.begin(row(tasks, lanes), jax.vmap(jax.random.fold_in, (0, None))(keys, trial) if trial else keys)
+
+    def _episode(self, task: Task, instruction: str | None, number: int, trial: int) -> Episode:
         spec = self.env.world.spec
         things = entities(spec, task.scene)
-        text = instruction or language.render(spec, task, seed)
-        return Episode(text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
+        text = instruction or language.render(spec, task, number + (trial << 32))
+        return Episode(number, text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
 
-    def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode]) -> Motion:
+    def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode], seats: list[int]) -> Motion:
         """Judge what has ended, and start what comes next."""
         sight = jax.device_get(self.runner.look(motion))
         outcomes, monitor = np.asarray(motion.outcome), jax.device_get(motion.monitor)
-        start, noisy = np.zeros(len(episodes), bool), np.zeros(len(episodes), bool)
-        skill, args = np.zeros(len(episodes), np.int32), np.zeros((len(episodes), 2), np.int32)
-        for i, episode in enumerate(episodes):
-            done, broken = sight.progress.done[i], sight.progress.broken[i]
+        lanes = len(outcomes)
+        start, noisy = np.zeros(lanes, bool), np.zeros(lanes, bool)
+        skill, args = np.zeros(lanes, np.int32), np.zeros((lanes, 2), np.int32)
+        for lane, i in enumerate(seats):
+            episode = episodes[i]
+            done, broken = sight.progress.done[lane], sight.progress.broken[lane]
             late = episode.step >= self.max_steps
-            if episode.over or (outcomes[i] == Outcome.RUNNING and not (broken or late)):
+            if episode.over or (outcomes[lane] == Outcome.RUNNING and not (broken or late)):
                 continue
-            now = facts(episode.things, sight.table[i])
-            episode.stage = int(sight.progress.stage[i])
-            self._judge(episode, Outcome(int(outcomes[i])), int(monitor.step[i]), now)
-            if outcomes[i] == Outcome.DIVERGED:
+            now = facts(episode.things, sight.table[lane])
+            episode.stage = int(sight.progress.stage[lane])
+            self._judge(episode, Outcome(int(outcomes[lane])), int(monitor.step[lane]), now)
+            episode.recall = round(float(sight.progress.share[lane]), 6)
+            if episode.step == 0:
+                episode.start, episode.recall_at_start = now, episode.recall
+            if outcomes[lane] == Outcome.DIVERGED:
                 self._end(episode, "diverged", "the physics of this environment was not finite")
             elif done:
                 self._end(episode, "success")
@@ -164,12 +199,12 @@ class Executor:
             else:
                 call = self._next_call(episode, now, row(tasks, i))
                 if call is not None:
-                    start[i] = True
-                    noisy[i] = episode.has_failed(call)
+                    start[lane] = True
+                    noisy[lane] = self.noise == "always" or episode.has_failed(call)
                     index = {t.name: t.index for t in episode.things}
-                    skill[i] = self.runner.names.index(call.skill)
+                    skill[lane] = self.runner.names.index(call.skill)
                     values = [index[v] for v in dict(call.args).values()]
-                    args[i, : len(values)] = values
+                    args[lane, : len(values)] = values
         if not start.any():
             return motion
         return self.runner.start(motion, *map(jnp.asarray, (start, skill, args, noisy)))
@@ -222,7 +257,8 @@ class Executor:
             self._end(episode, f"skill failure ({_last_failure(episode)})", f"{self.max_replans} new plans did not help")
             return False
         scene_text = language.describe(self.env.world.spec, task.scene)
-        problem = Problem(episode.instruction, episode.things, now, episode.goal.after(episode.stage), scene_text, tuple(episode.history))
+        left, history = episode.goal.after(episode.stage), tuple(episode.history)
+        problem = Problem(episode.instruction, episode.things, now, left, scene_text, history, episode.number, task.scene)
         clock = time.perf_counter()
         try:
             plan = self.planner.plan(problem)
@@ -259,8 +295,3 @@ def _last_failure(episode: Episode) -> str:
 def _unmet(wanted: frozenset[Fact], unwanted: frozenset[Fact], now: frozenset[Fact]) -> str:
     """What is missing and what is in the way, in words; empty where all is as it should be."""
     return ", ".join([fact_text(f) for f in sorted(wanted - now)] + [f"not {fact_text(f)}" for f in sorted(unwanted & now)])
-
-
-def outcomes(episodes: list[Episode]) -> dict[str, int]:
-    """How many episodes ended in which way, the most frequent first."""
-    return dict(Counter(e.outcome for e in episodes).most_common())

@@ -9,38 +9,47 @@ from typing import Any
 import jax
 import numpy as np
 
-from palaestra.envs.tasksets import SPLITS, TaskSetEnv, task_set
-from palaestra.envs.types import row
+from palaestra.envs.tasksets import SPLITS
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import write_atomically
 from palaestra.sim.world import world
-from palaestra.skills.executor import Executor, outcomes
+from palaestra.skills.evaluation import Options, measure_task_set
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.recipes import full_id
 from palaestra.skills.shipped import CARDS, WEIGHTS, card, learned
 from palaestra.skills.training import SkillEnv
 
-_AT_ONCE = 200  # episodes of a task set side by side
-
 
 def measure(
-    name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, policy: Path | None, log: Path | None, engine: str = "native"
+    name: str,
+    episodes: int,
+    seed: int,
+    split: str,
+    choice: PlannerChoice,
+    policy: Path | None,
+    log: Path | None,
+    engine: str = "native",
+    options: Options | None = None,
 ) -> dict[str, Any]:
-    """The result of `palaestra eval <name>`."""
+    """The result of `palaestra eval <name>`; `options` are those of task sets."""
     if episodes < 1:
         raise PalaestraError(f"episodes: got {episodes}, expected 1 or more")
+    if not 0 <= seed < 2**31:
+        raise PalaestraError(f"seed: got {seed}, expected 0 to 2147483647")
     name = full_id(name)
     if name.startswith("skill/"):
+        if options not in (None, Options()):
+            raise PalaestraError(f"--folder, --batch, --trials, --probes, --noise: got some for {name!r}, expected a task set with them")
         return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine)
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     if policy is not None:
         raise PalaestraError(f"--policy: got {policy} for the task set {name!r}, expected a skill: task sets are measured with planners")
-    return measure_task_set(name, episodes, seed, split, choice, log, engine)
+    return measure_task_set(name, episodes, seed, split, choice, log, engine, options or Options())
 
 
 def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = None, engine: str = "native") -> dict[str, Any]:
@@ -62,64 +71,6 @@ def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = Non
         "seed": seed,
         "seconds": time.perf_counter() - clock,
     }
-
-
-def measure_task_set(
-    name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, log: Path | None, engine: str = "native"
-) -> dict[str, Any]:
-    """Success of a planner with the learned skills, on houses of a split; failures counted by reason."""
-    if log is not None:
-        _writable(log)
-    env = TaskSetEnv(name, split, engine=make_engine(engine, world(task_set(name).spec)))
-    planner = choice.make(log and log.with_suffix(".endpoint.jsonl"))
-    executor = Executor(env, {n: learned(s) for n, s in SKILLS.items()}, planner)
-    keys = jax.vmap(lambda k: jax.random.fold_in(k, SPLITS.index(split)))(evaluation_keys(seed, episodes))
-    tasks = jax.jit(env.sample_tasks)(keys)
-    clock, done = time.perf_counter(), []
-    for at in range(0, episodes, _AT_ONCE):
-        done += executor.run(row(tasks, slice(at, at + _AT_ONCE)))
-    if log is not None:
-        log.write_text("".join(json.dumps(e.report()) + "\n" for e in done))
-    won = sum(e.success for e in done)
-    by_goals: dict[str, str] = {}
-    for count in sorted({e.goal.size for e in done}):
-        part = [e.success for e in done if e.goal.size == count]
-        by_goals[str(count)] = f"{sum(part)} of {len(part)}"
-    calls = [c for e in done for c in e.calls]
-    return {
-        "name": name,
-        "value": won / episodes,
-        "n": episodes,
-        "interval": list(wilson(won, episodes)),
-        "engine": env.engine.name,
-        "planner": choice.name,
-        "max_steps": executor.max_steps,
-        "split": split,
-        "outcomes": outcomes(done),
-        "by_goals": by_goals,
-        "calls": {
-            skill: f"{sum(c.verdict == 'succeeded' for c in calls if c.skill == skill)} of {sum(c.skill == skill for c in calls)}"
-            for skill in SKILLS
-        },
-        "failed_calls": _count([f"{c.skill}: {c.verdict}" for c in calls if c.verdict != "succeeded"]),
-        "mean_plans": float(np.mean([len(e.plans) for e in done])),
-        "median_steps": float(np.median([e.step for e in done if e.success])) if won else None,
-        "seed": seed,
-        "seconds": time.perf_counter() - clock,
-    }
-
-
-def _writable(path: Path) -> None:
-    """Refuse before the work is done what could not be written after it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise PalaestraError(f"{path}: cannot write ({error.strerror}). Fix: another path") from error
-
-
-def _count(words: list[str]) -> dict[str, int]:
-    return {word: words.count(word) for word in sorted(set(words), key=lambda w: -words.count(w))}
 
 
 def library_table() -> dict[str, Any]:

@@ -56,9 +56,10 @@ class Runner:
         self.run = jax.jit(self._run, static_argnums=1)
         self.begin = jax.jit(jax.vmap(self._begin))
         self.look = jax.jit(jax.vmap(self._look))
+        self.put = jax.jit(jax.vmap(lambda which, new, old: jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)))
 
-    def _begin(self, task: Any, number: jax.Array) -> Motion:
-        """Environments at the start of their tasks, idle; leading axis B. `number`: of the episode, for its random stream."""
+    def _begin(self, task: Any, key: jax.Array) -> Motion:
+        """Environments at the start of their tasks, idle; leading axis B. `key`: the episode's random stream."""
         state, _ = self.env.reset(jax.random.key(0), task)
         zero = jnp.zeros((), jnp.int32)
         return Motion(
@@ -67,7 +68,7 @@ class Runner:
             args=jnp.zeros(2, jnp.int32),
             monitor=Monitor.new(),
             outcome=zero,
-            key=jax.random.key(number),
+            key=key,
             noisy=jnp.asarray(False),
         )
 

@@ -17,10 +17,16 @@ def run(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["eval", "skill/fly"], "unknown id 'skill/fly'; expected one of: demo, rearrange, rearrange-1, rearrange-4, skill/navigate"),
+        (["eval", "skill/fly"], "unknown id 'skill/fly'; expected one of: demo, language, rearrange, rearrange-1, rearrange-4"),
         (["eval", "rearange"], "Did you mean 'rearrange'?"),
         (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: test, train, validation"),
-        (["eval", "rearrange", "--planner", "gpt"], "unknown planner 'gpt'; expected one of: openai, oracle"),
+        (["eval", "rearrange", "--planner", "gpt"], "unknown planner 'gpt'; expected one of: no-language, nothing, openai, oracle, random"),
+        (["eval", "rearrange", "--trials", "3"], "trials: got 3, expected 1 or an even number"),
+        (["eval", "rearrange", "--batch", "0"], "batch: got 0, expected 1 or more"),
+        (["eval", "rearrange", "--noise", "loud"], "unknown noise 'loud'; expected one of: always, retries"),
+        (["eval", "rearrange", "--seed", "-1"], "seed: got -1, expected 0 to 2147483647"),
+        (["eval", "skill/pick", "--probes"], "expected a task set"),
+        (["watch", "nowhere", "--episode", "17"], "expected the folder of an evaluation"),
         (["eval", "skill/pick", "--episodes", "0"], "episodes: got 0, expected 1 or more"),
         (["train", "juggle"], "unknown id 'juggle'"),
         (["train", "pick", "--easy", "2"], "easy: got 2.0, expected a share from 0 to 1"),

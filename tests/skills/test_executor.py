@@ -124,7 +124,7 @@ def test_the_episode_has_an_end(scripted, some):
 
 
 def test_several_environments_run_different_skills_at_once(executor, some):
-    """Environment i of a batch goes as it would alone: the same calls with the same verdicts."""
-    alone = executor.run(jax.tree.map(lambda x: x[2:3], some))[0]
-    together = executor.run(jax.tree.map(lambda x: x[1:4], some))[1]
-    assert [(c.text, c.verdict) for c in alone.calls] == [(c.text, c.verdict) for c in together.calls]
+    """An episode goes as it would alone: the same calls with the same verdicts after the same numbers of steps."""
+    alone = executor.run(jax.tree.map(lambda x: x[2:3], some), numbers=[2])[0]
+    together = executor.run(jax.tree.map(lambda x: x[1:4], some), numbers=[1, 2, 3])[1]
+    assert [(c.text, c.verdict, c.steps) for c in alone.calls] == [(c.text, c.verdict, c.steps) for c in together.calls]

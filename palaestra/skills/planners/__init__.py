@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.planners.base import Planner as Planner
 from palaestra.skills.planners.base import Problem as Problem
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
+from palaestra.skills.planners.probes import PROBES as PROBES
 
 PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, OpenAIPlanner)}
 
@@ -25,8 +27,12 @@ class PlannerChoice:
     timeout: float = 30.0  # s, of a whole conversation
     api_key_variable: str = ""  # the environment variable that holds the key, where the endpoint needs one
 
-    def make(self, log: Path | None = None) -> Planner:
-        """The planner; every call of an endpoint is written to `log`."""
+    def make(self, env: TaskSetEnv, log: Path | None = None, seed: tuple[int, ...] = (0,)) -> Planner:
+        """The planner; every call of an endpoint is written to `log`. Probes imagine tasks of `env`, and draw by `seed`."""
+        if self.name in PROBES:
+            return PROBES[self.name](env, seed)
+        if self.name not in PLANNERS:
+            raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES])
         if self.name != "openai":
             return planner(self.name)
         if not self.model:

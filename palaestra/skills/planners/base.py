@@ -5,6 +5,7 @@ from typing import Protocol
 
 from palaestra.envs.goals import Formula
 from palaestra.envs.names import Entity, Fact
+from palaestra.envs.types import Scene
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Skills
 from palaestra.skills.plan import Plan
@@ -22,6 +23,8 @@ class Problem:
     goal: Formula | None = None  # what is left of it; for planners that search; language models go by the instruction
     scene_text: str = ""
     history: tuple[str, ...] = ()  # what was tried, and how it failed
+    number: int = 0  # of the episode, for planners that draw at random
+    scene: Scene | None = None  # in arrays, for planners that imagine other tasks in it
 
 
 class Planner(Protocol):

@@ -1,0 +1,127 @@
+"""Planners that show what a success rate is worth: those that do not read the instruction, or read another one.
+
+Each is deterministic by its seed, and an episode's answers depend on nothing but its number.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palaestra.envs import language, parser
+from palaestra.envs.formulas import attempt_formula
+from palaestra.envs.generator import draw_until, sample_literals
+from palaestra.envs.goals import Formula, conjunction, formula
+from palaestra.envs.tasksets import TaskSetEnv
+from palaestra.envs.types import Goal, Scene, Task
+from palaestra.skills.operators import ground
+from palaestra.skills.plan import MAX_STEPS, Plan
+from palaestra.skills.planners.base import LIBRARY, Planner, Problem
+from palaestra.skills.planners.oracle import OraclePlanner
+
+Seed = tuple[int, ...]
+_DRAWS = 20  # goals that are drawn, at most, for one that does not hold already
+
+
+@dataclass
+class Nothing:
+    """Says that nothing is left to do."""
+
+    name: str = "nothing"
+
+    def plan(self, problem: Problem) -> Plan:
+        del problem
+        return Plan(())
+
+
+@dataclass
+class RandomCalls:
+    """A random walk over calls that can be made and change something, all equally likely."""
+
+    seed: Seed
+    name: str = "random"
+
+    def plan(self, problem: Problem) -> Plan:
+        rng = np.random.default_rng([*self.seed, problem.number, len(problem.history)])
+        operators, facts, steps = ground(LIBRARY, problem.things), problem.facts, []
+        for _ in range(MAX_STEPS):
+            able = {o.call: o for o in operators if o.applicable(facts) and o.apply(facts) != facts}
+            if not able:
+                break
+            steps.append(list(able)[rng.integers(len(able))])
+            facts = able[steps[-1]].apply(facts)
+        return Plan(tuple(steps))
+
+
+Imagine = Callable[[Scene, np.random.Generator], Goal]
+
+
+@dataclass
+class Misled:
+    """Shortest plans for a goal that comes from elsewhere; one goal an episode, which did not hold when the episode began."""
+
+    name: str
+    env: TaskSetEnv
+    seed: Seed
+    imagine: Imagine
+    _left: dict[int, Formula] = field(default_factory=dict)  # of each episode's goal
+
+    def plan(self, problem: Problem) -> Plan:
+        left = self._left.get(problem.number) or self._goal(problem)
+        self._left[problem.number] = left = left.after(left.onward(0, problem.facts))
+        return OraclePlanner().plan(replace(problem, goal=left))
+
+    def _goal(self, problem: Problem) -> Formula:
+        if problem.scene is None:
+            raise ValueError(f"planner {self.name!r}: got a problem without its scene, expected one that an executor made")
+        rng = np.random.default_rng([*self.seed, problem.number])
+        for _ in range(_DRAWS):
+            goal = formula(self.env.world.spec, Task(scene=problem.scene, goal=self.imagine(problem.scene, rng)))
+            if goal.onward(0, problem.facts) < len(goal.stages):
+                break
+        return goal
+
+
+def _key(rng: np.random.Generator) -> jax.Array:
+    return jax.random.key(int(rng.integers(2**31)))
+
+
+def drawn(env: TaskSetEnv) -> Imagine:
+    """A goal as the task set draws them, for this scene: no instruction is read."""
+    least, most, spec, formulas = jnp.asarray(env.min_goals), jnp.asarray(env.max_goals), env.world.spec, env.formulas
+
+    def draw(key: jax.Array, scene: Scene) -> Goal:
+        if formulas is None:
+            return conjunction(spec, *sample_literals(key, env.world, scene, least, most))
+        return draw_until(key, lambda k: attempt_formula(k, env.world, scene, formulas))
+
+    compiled = jax.jit(draw)
+    return lambda scene, rng: jax.device_get(compiled(_key(rng), scene))
+
+
+def overheard(env: TaskSetEnv) -> Imagine:
+    """The goal that the instruction of another task of the set states, as far as it can be read in this scene.
+
+    Where it speaks of things that are not here, the goal is what the parser suggests instead: what it understood, and of what can
+    be said here that which is most like the rest.
+    """
+    spec, another = env.world.spec, jax.jit(env.sample_task)
+
+    def read(scene: Scene, rng: np.random.Generator) -> Goal:
+        text = language.render(spec, jax.device_get(another(_key(rng))), int(rng.integers(2**31)))
+        try:
+            return parser.parse(text, spec, scene)
+        except parser.InstructionError as error:
+            return parser.parse(error.suggestion, spec, scene)
+
+    return read
+
+
+PROBES: dict[str, Callable[[TaskSetEnv, Seed], Planner]] = {
+    "nothing": lambda env, seed: Nothing(),
+    "random": lambda env, seed: RandomCalls(seed),
+    "no-language": lambda env, seed: Misled("no-language", env, seed, drawn(env)),
+    "shuffled": lambda env, seed: Misled("shuffled", env, seed, overheard(env)),
+}

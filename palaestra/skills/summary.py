@@ -1,0 +1,77 @@
+"""What an evaluation says: success with its interval, recall, SPL, the worst tasks; and how the skills did."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from palaestra.policies.evaluate import wilson
+from palaestra.skills import scores
+from palaestra.skills.executor import Episode
+from palaestra.skills.library import SKILLS
+from palaestra.skills.table import Row
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Of one planner. Success and its interval are those of the first trial, since trials of one task are not independent; the
+    rest is by task, as the mean of its trials."""
+    first = [row for row in rows if row.trial == 0]
+    n, won = len(first), sum(row.success for row in first)
+    trials = len(rows) // n
+    by_task = sorted(rows, key=lambda row: (row.trial, row.episode))
+    success, recall, spl, gain = (
+        np.array([value(row) for row in by_task], float).reshape(trials, n)
+        for value in (lambda r: r.success, lambda r: r.recall, lambda r: r.spl, lambda r: r.recall - r.recall_at_start)
+    )
+    result: dict[str, Any] = {
+        "value": won / n,
+        "n": n,
+        "interval": list(wilson(won, n)),
+        "recall": float(recall.mean()),
+        "spl": float(spl.mean()),
+        "participation": float((gain > 0).any(0).mean()),
+        "percentile_20": {
+            "success": scores.percentile_20(success.mean(0)),
+            "recall": scores.percentile_20(recall.mean(0)),
+            "spl": scores.percentile_20(spl.mean(0)),
+        },
+        "by_family": _by(first, "family"),
+        "by_goals": _by(first, "literals"),
+        "by_difficulty": _by(first, "difficulty"),
+        "outcomes": _count(row.outcome for row in first),
+        "median_steps": float(np.median([row.steps for row in first if row.success])) if won else None,
+    }
+    if trials > 1:
+        went: dict[int, set[tuple[Any, ...]]] = {}
+        for row in rows:
+            went.setdefault(row.episode, set()).add((row.outcome, row.steps, row.calls, row.recall, row.plans))
+        result["trials"] = trials
+        result["success_in_all_trials"] = float(success.mean())
+        result["cvar"] = scores.cvar(*scores.halves(success))
+        result["same_in_all_trials"] = sum(len(ways) == 1 for ways in went.values()) / n
+    return result
+
+
+def _by(rows: Sequence[Row], column: str) -> dict[str, str]:
+    """Success by the values of a column."""
+    parts = {value: [row.success for row in rows if getattr(row, column) == value] for value in sorted({getattr(r, column) for r in rows})}
+    return {str(value): f"{sum(part)} of {len(part)}" for value, part in parts.items()}
+
+
+def of_calls(done: Sequence[Episode]) -> dict[str, Any]:
+    """How the skills did, as they were called."""
+    calls = [call for episode in done for call in episode.calls]
+    return {
+        "calls": {
+            skill: f"{sum(c.verdict == 'succeeded' for c in calls if c.skill == skill)} of {sum(c.skill == skill for c in calls)}"
+            for skill in SKILLS
+        },
+        "failed_calls": _count(f"{c.skill}: {c.verdict}" for c in calls if c.verdict != "succeeded"),
+        "mean_plans": float(np.mean([len(e.plans) for e in done])),
+    }
+
+
+def _count(words: Iterable[str]) -> dict[str, int]:
+    """How often each occurs, the most frequent first."""
+    found = list(words)
+    return {word: found.count(word) for word in sorted(set(found), key=lambda w: (-found.count(w), w))}
