@@ -4,8 +4,6 @@ An instruction is made from a formula (`palaestra.envs.goals`) and the tables of
 `palaestra.envs.parser` reads back. Things are only named by what fits them and nothing else; "a cube" and "any cube" mean that any will do.
 """
 
-import itertools
-
 from palaestra.envs import goals
 from palaestra.envs import wordings as w
 from palaestra.envs.goals import Formula
@@ -61,21 +59,6 @@ def say(formula: Formula, things: Things, taste: Taste) -> str:
 
 def _sentences(text: str) -> str:
     return ". ".join(part[:1].upper() + part[1:] for part in text.split(". ")) + "."
-
-
-def constructions(formula: Formula) -> set[str]:
-    """Which constructions a goal takes, of: order, choice, count, denial, always."""
-    options = [option for stage in formula.stages for option in stage]
-    terms = [*itertools.chain(*options), *formula.always]
-    found = {"order": len(formula.stages) > 1, "choice": len(options) > len(formula.stages), "always": bool(formula.always)}
-    found["denial"] = any(term.at_most == 0 for option in options for term in option)
-    found["count"] = any(len(term.pairs) > 1 for term in terms)
-    return {name for name, there in found.items() if there}
-
-
-def held_out_composition(formula: Formula) -> bool:
-    """Whether a goal puts constructions together that goals to train on never do."""
-    return any({*pair} <= constructions(formula) for pair in w.HELD_OUT_PAIRS)
 
 
 def clauses(fact: Fact) -> list[str]:

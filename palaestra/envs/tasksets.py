@@ -78,6 +78,7 @@ class TaskSetEnv(Rearrange):
             horizon=tasks.horizon,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
+        self.held_out_words = tasks.formulas and split == "test"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
 

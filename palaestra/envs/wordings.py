@@ -3,7 +3,7 @@
 The first row of a table is the plain one. About a fifth of the rows are held out: sentences to train and validate on never use them,
 sentences to test on use one wherever a construction has one (`language.render(..., held_out=True)`). What is held out is the second
 part of each `Rows` below and nothing else: whole constructions of order ("once ...", "before that"), choice ("or alternatively"),
-counting, denial and prohibition, and words for things (`NOUNS`, `SIZES`). Compositions are held out in `HELD_OUT_PAIRS`.
+counting, denial and prohibition, and words for things (`NOUNS`, `SIZES`).
 """
 
 from typing import NamedTuple
@@ -295,8 +295,3 @@ AT_LEAST_OF = Rows(("at least {k} of {list}", "{k} of {list}"), ("no fewer than 
 AT_MOST_OF = Rows(("at most {k} of {list}", "no more than {k} of {list}"), ("not more than {k} of {list}",))
 FROM_TO_OF = Rows(("at least {j} but at most {k} of {list}",), ("no fewer than {j} but no more than {k} of {list}",))
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-# --- compositions -------------------------------------------------------------------------------------------------
-
-# Constructions that a goal to train on never has together, though it has each with others (`language.constructions`).
-HELD_OUT_PAIRS = (("order", "choice"), ("denial", "order"), ("always", "count"))

@@ -95,3 +95,13 @@ class Maker:
     @staticmethod
     def fact(term: Term) -> bool:
         return term == literal(term.pairs[0])
+
+
+def constructions(formula: Formula) -> set[str]:
+    """Which constructions a goal takes, of: order, choice, count, denial, always."""
+    options = [option for stage in formula.stages for option in stage]
+    terms = [*itertools.chain(*options), *formula.always]
+    found = {"order": len(formula.stages) > 1, "choice": len(options) > len(formula.stages), "always": bool(formula.always)}
+    found["denial"] = any(term.at_most == 0 for option in options for term in option)
+    found["count"] = any(len(term.pairs) > 1 for term in terms)
+    return {name for name, there in found.items() if there}
