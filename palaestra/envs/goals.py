@@ -359,22 +359,17 @@ def describe(said: Formula) -> list[str]:
     return phrases((stage, option, term) for stage, option, terms in _options(said) for term in terms)
 
 
-def family(spec: WorldSpec, task: Task) -> str:
-    """What kind of goal this is, in a word or two: "plain", "order", "either", "clear", "exactly", "at least", "all", with "+ rule"."""
-    rows = named_terms(spec, task.scene, task.goal)
-    wanted = [(stage, option, term) for _, stage, option, term in rows if stage != ALWAYS]
-    kind = "plain"
-    if any(stage for stage, _, _ in wanted):
+def family(said: Formula) -> str:
+    """What kind of goal it is: plain, order, either, clear, exactly, at least or all (of several to one place); "+ rule" with one."""
+    terms = said.stages[0][0]
+    if len(said.stages) > 1:
         kind = "order"
-    elif any(option for _, option, _ in wanted):
+    elif len(said.stages[0]) > 1:
         kind = "either"
+    elif any(term.at_most == 0 for term in terms):
+        kind = "clear"
+    elif counts := [term for term in terms if len(term.pairs) > 1]:
+        kind = "exactly" if counts[0].at_most < len(counts[0].pairs) else "at least"
     else:
-        for _, _, term in wanted:
-            n = len(term.pairs)
-            if term.at_most == 0:
-                kind = "clear"
-            elif term.at_most < n:
-                kind = "exactly"
-            elif n > 1:
-                kind = "all" if term.at_least == n else "at least"
-    return kind + (" + rule" if len(wanted) < len(rows) else "")
+        kind = "all" if len(terms) > 1 and len({(term.predicate, term.targets) for term in terms}) == 1 else "plain"
+    return f"{kind} + rule" if said.always else kind
