@@ -30,18 +30,20 @@ class Panel:
         image = font.render(text, True, colour)
         self.surface.blit(image, (round(x), round(y + (size * self.unit * 0.7 - image.get_height()) / 2)))
 
-    def paragraph(self, text: str, size: float, colour: Colour, most: int) -> None:
-        """Wrapped words, at most `most` lines."""
+    def wrap(self, text: str, size: float, width: float, most: int) -> list[str]:
+        """The text in lines of at most `width` pixels, at most `most` of them."""
         font, rows = sized_font(self.pg, size * self.unit), [""]
         for word in text.split():
             longer = f"{rows[-1]} {word}".strip()
-            if font.size(longer)[0] <= self.inner or not rows[-1]:
+            if font.size(longer)[0] <= width or not rows[-1]:
                 rows[-1] = longer
             else:
                 rows.append(word)
-        if len(rows) > most:
-            rows = [*rows[: most - 1], rows[most - 1] + " …"]
-        for row in rows:
+        return rows if len(rows) <= most else [*rows[: most - 1], rows[most - 1] + " …"]
+
+    def paragraph(self, text: str, size: float, colour: Colour, most: int) -> None:
+        """Wrapped words, at most `most` lines."""
+        for row in self.wrap(text, size, self.inner, most):
             self.text(row, size, colour, self.left, self.y, self.inner)
             self.y += size * self.unit * 0.92
 
@@ -67,8 +69,10 @@ class Panel:
     def row(self, kind: str, text: str, colour: Colour) -> None:
         self.mark(kind, self.y)
         indent = 24 * self.unit
-        self.text(text, 18, colour, self.left + indent, self.y, self.inner - indent)
-        self.y += 21 * self.unit
+        for line in self.wrap(text, 18, 1.2 * (self.inner - indent), 3):  # a little too long is set smaller instead
+            self.text(line, 18, colour, self.left + indent, self.y, self.inner - indent)
+            self.y += 17 * self.unit
+        self.y += 4 * self.unit
 
     def current(self, step: str) -> None:
         """The plan's present step, in a box of its own: the skill, and its arguments beneath."""

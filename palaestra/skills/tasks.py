@@ -56,10 +56,14 @@ def problem(spec: WorldSpec, task: Task, table: np.ndarray) -> Problem:
 class Example:
     """One task on the host."""
 
-    spec: WorldSpec
+    env: TaskSetEnv
     number: int
     state: State  # at the start
     table: np.ndarray  # [predicates, E, E] bool, at the start
+
+    @property
+    def spec(self) -> WorldSpec:
+        return self.env.world.spec
 
     @property
     def task(self) -> Task:
@@ -79,7 +83,7 @@ class Example:
 
     @property
     def instruction(self) -> str:
-        return language.render(self.spec, self.task, self.number)
+        return self.env.instruction(self.task, self.number)
 
     def pddl(self) -> dict[str, str]:
         """Domain, problem and plan."""
@@ -126,7 +130,7 @@ class Source:
         for at in range(first, _NUMBERS, CHUNK):
             states, tables = self.chunk(at)
             for i in range(CHUNK):
-                example = Example(self.spec, at + i, row(states, i), tables[i])
+                example = Example(self.env, at + i, row(states, i), tables[i])
                 if wanted.admits(example):
                     found, last = found + 1, at + i
                     yield example
