@@ -121,6 +121,11 @@ def _one_term(
     )
 
 
+def _one_of(key: jax.Array, allowed: jax.Array) -> jax.Array:
+    """The number of one that is allowed; any, where none is; key is consumed."""
+    return jnp.argmax(jnp.where(allowed, jax.random.uniform(key, allowed.shape), -1.0))
+
+
 def _objects(spec: WorldSpec, mask: jax.Array) -> jax.Array:
     """A mask over objects [O] as one over entities [E]."""
     return jnp.zeros(num_entities(spec), bool).at[1 : 1 + spec.objects].set(mask)
@@ -147,7 +152,7 @@ def _group(key: jax.Array, spec: WorldSpec, scene: Scene, kind: jax.Array) -> tu
 def _clear(key: jax.Array, spec: WorldSpec, scene: Scene, table: jax.Array, plain: Goal) -> tuple[Goal, jax.Array]:
     """A plain goal of one literal, and nothing on a table on which something lies."""
     taken = table[ON].any(0)  # [E]
-    target = jnp.arange(num_entities(spec)) == jnp.argmax(jax.random.uniform(key, taken.shape) * taken)
+    target = jnp.arange(num_entities(spec)) == _one_of(key, taken)
     nothing_on_it = _one_term(spec, ON, _objects(spec, scene.layout.object_used), target, 0, 0)
     second = jnp.arange(MAX_TERMS) == 1
 
@@ -168,7 +173,7 @@ def _with_rule(key: jax.Array, spec: WorldSpec, scene: Scene, goal: Goal, rule: 
     free = _objects(spec, scene.layout.object_used) & ~touched
 
     def pick(k: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return entity == jnp.argmax(jax.random.uniform(k, allowed.shape) * allowed), allowed.any()
+        return entity == _one_of(k, allowed), allowed.any()
 
     hands_off, hands_ok = pick(k_object, free)
     # A room that is no way to anywhere else, in which nothing is that matters and the robot is not.
