@@ -1,5 +1,9 @@
 """Generated houses against an independent reading of the rules: grids, boxes and physics instead of the generator's own code."""
 
+import hashlib
+import subprocess
+import sys
+import textwrap
 from collections import deque
 
 import jax
@@ -12,7 +16,7 @@ from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, ROOMS
 from palaestra.sim.errors import UnknownNameError
 from palaestra.sim.world import WorldSpec, world
 from palaestra.skills.planners import Problem, planner
-from tests.envs.worlds import NINE, env, large_tasks, one, tasks
+from tests.envs.worlds import NINE, QUICK, env, large_tasks, one, tasks
 
 CELL = 0.05
 
@@ -141,12 +145,33 @@ def test_every_set_gives_as_many_goals_as_it_says():
         assert counts.max() <= says.max_goals
 
 
-def test_equal_keys_equal_tasks_and_vmap_equals_one():
-    e = env()
-    key = jax.random.split(jax.random.key(7), 256)[5]
-    alone = jax.device_get(jax.jit(e.sample_task)(key))
-    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(one(tasks(), 5)), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+def mark(batch) -> str:
+    """A hash of every bit of the tasks."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(batch))).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["rearrange", "language"])
+def test_tasks_are_the_same_to_the_bit_at_any_batch_size(name):
+    e, keys = env(name), jax.random.split(jax.random.key(7), 256)
+    for few in (1, 3):
+        small = jax.device_get(jax.jit(e.sample_tasks, compiler_options=QUICK)(keys[:few]))
+        assert mark(small) == mark(jax.tree.map(lambda x: x[:few], tasks(name)))  # noqa: B023
+    alone = jax.device_get(jax.jit(e.sample_task, compiler_options=QUICK)(keys[5]))
+    assert mark(alone) == mark(one(tasks(name), 5))
+
+
+def test_tasks_are_the_same_to_the_bit_in_another_process_and_on_another_engine():
+    program = """
+        import jax
+        from palaestra.envs.tasksets import TaskSetEnv
+        from palaestra.sim.mjx import MjxEngine
+        from palaestra.sim.world import WorldSpec, world
+        from tests.envs.test_generator import QUICK, mark
+        e = TaskSetEnv("rearrange", engine=MjxEngine(world(WorldSpec())))
+        print(mark(jax.device_get(jax.jit(e.sample_tasks, compiler_options=QUICK)(jax.random.split(jax.random.key(7), 256)))))
+    """
+    told = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    assert told.stdout.split()[-1] == mark(tasks())
 
 
 def test_names_are_unique_in_every_scene(generated):
