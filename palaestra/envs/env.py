@@ -16,6 +16,8 @@ from palaestra.envs.types import (
     MAX_GOALS,
     MAX_TERMS,
     PREDICATES,
+    Goal,
+    Scene,
     State,
     Task,
     TimeStep,
@@ -107,7 +109,14 @@ class Rearrange:
 
     def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
         """A task drawn from the environment's distribution, and whether it is one that may be used; key is consumed."""
-        return generator.attempt_task(key, self.world, self.ranges, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+        k_scene, k_goal = jax.random.split(key)
+        scene, fits = generator.attempt_scene(k_scene, self.world, self.ranges)
+        goal, good = self.attempt_goal(k_goal, scene)
+        return Task(scene=scene, goal=goal), fits & good
+
+    def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
+        """A goal in this scene from the environment's distribution, and whether it may be used; key is consumed."""
+        return generator.attempt_goal(key, self.world, scene, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
 
     def sample_task(self, key: jax.Array) -> Task:
         """A task; key is consumed."""
@@ -118,8 +127,13 @@ class Rearrange:
         return generator.draw_batch(keys, self.attempt_task)
 
     def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
-        k_task, k_reset = jax.random.split(key)
-        return self.reset(k_reset, self.sample_task(k_task))
+        _, k_reset = jax.random.split(key)
+        return self.reset(k_reset, self.level(key))
+
+    def level(self, key: jax.Array) -> Task:
+        """The task with which `begin(key)` begins; key is consumed."""
+        k_task, _ = jax.random.split(key)
+        return self.sample_task(k_task)
 
     def reset(self, key: jax.Array, task: Task) -> tuple[State, TimeStep]:
         """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""

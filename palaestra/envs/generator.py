@@ -21,6 +21,7 @@ from palaestra.envs.types import (
     NEAR,
     ON,
     ROOMS,
+    Goal,
     Scene,
     Task,
     num_entities,
@@ -360,9 +361,15 @@ def attempt_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: ja
     """A scene with a goal of `min_goals` to `max_goals` literals, and whether it is one that may be used; key is consumed."""
     k_scene, k_goal = jax.random.split(key)
     scene, fits = attempt_scene(k_scene, world, ranges)
-    literals = sample_literals(k_goal, world, scene, min_goals, max_goals)
-    task = Task(scene=scene, goal=goals.conjunction(world.spec, *literals))
-    return task, fits & ~_trivial(world, scene, literals) & (literals.used.sum() >= min_goals)
+    goal, good = attempt_goal(k_goal, world, scene, min_goals, max_goals)
+    return Task(scene=scene, goal=goal), fits & good
+
+
+def attempt_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> tuple[Goal, jax.Array]:
+    """A goal of `min_goals` to `max_goals` literals in this scene, and whether it may be used; key is consumed."""
+    literals = sample_literals(key, world, scene, min_goals, max_goals)
+    good = ~_trivial(world, scene, literals) & (literals.used.sum() >= min_goals)
+    return goals.conjunction(world.spec, *literals), good
 
 
 def _trivial(world: World, scene: Scene, literals: Literals) -> jax.Array:
