@@ -12,6 +12,7 @@ from palaestra.sim.errors import PalaestraError
 
 if TYPE_CHECKING:
     from palaestra.skills.planners import PlannerChoice
+    from palaestra.skills.tasks import Wanted
 
 
 @dataclass(kw_only=True)
@@ -182,6 +183,122 @@ class Skills:
         return 0
 
 
+@dataclass(kw_only=True)
+class TaskArguments:
+    """Which tasks: numbers from `seed` on of one split of a set."""
+
+    task_set: Annotated[str, tyro.conf.arg(name="set")] = "rearrange"
+    split: str = "test"
+    seed: int = 0  # the first task's number
+
+
+@dataclass(kw_only=True)
+class WantedTasks(TaskArguments):
+    """Of these only the ones that are wanted."""
+
+    count: int = 5
+    rooms: tuple[int, ...] = ()  # take only tasks with so many rooms
+    terms: tuple[int, ...] = ()  # with goals of so many terms
+    lengths: tuple[int, ...] = ()  # with shortest plans of so many calls
+    json: bool = False
+
+    def wanted(self) -> "Wanted":
+        from palaestra.skills.tasks import Wanted
+
+        return Wanted(self.rooms, self.terms, self.lengths)
+
+
+@dataclass
+class TasksList:
+    """The task sets, their splits, and what they hold."""
+
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.tasks import list_sets
+
+        finish(list_sets(), self.json)
+        return 0
+
+
+@dataclass
+class TasksSample(WantedTasks):
+    """Print tasks: scene and goal in English, and the oracle's plan."""
+
+    pddl: bool = False  # domain, problem and plan too
+
+    def run(self) -> int:
+        from palaestra.skills.tasks import sample
+
+        result = sample(self.task_set, self.split, self.seed, self.count, self.wanted(), self.pddl, self.json)
+        if self.json:
+            print(json.dumps(result))
+        return 0
+
+
+@dataclass
+class TasksDraw(WantedTasks):
+    """Draw tasks from above, with their instructions, on one sheet."""
+
+    count: int = 9
+    file: Path = Path("runs/tasks.png")
+    columns: int = 3
+
+    def run(self) -> int:
+        from palaestra.skills.tasks import draw
+
+        finish(draw(self.task_set, self.split, self.seed, self.count, self.wanted(), self.file, self.columns), self.json)
+        return 0
+
+
+@dataclass
+class TasksExport(WantedTasks):
+    """Write tasks to a file, which `load_tasks` reads back to the bit."""
+
+    count: int = 1000
+    file: Path = Path("runs/tasks.npz")
+    pddl: Path | None = None  # a folder for each task's domain, problem and plan in PDDL
+
+    def run(self) -> int:
+        from palaestra.skills.tasks import export
+
+        finish(export(self.task_set, self.split, self.seed, self.count, self.wanted(), self.file, self.pddl), self.json)
+        return 0
+
+
+@dataclass
+class TasksVerify(TaskArguments):
+    """Check tasks one by one: overlaps, duplicates, the oracle's plan, English there and back; status 0 only where all is well."""
+
+    count: int = 1000
+    pddl: int = 0  # how many of them another planner and validator judge as well; needs palaestra[pddl]
+    workers: int = 2  # processes
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.verify import verify
+
+        result = verify(self.task_set, self.split, self.seed, self.count, self.pddl, self.workers)
+        finish(result, self.json)
+        return 0 if result["value"] == 1.0 else 1
+
+
+@dataclass
+class Tasks:
+    """Task sets: list, sample, draw, export and verify."""
+
+    action: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[TasksList, tyro.conf.subcommand("list")]
+        | Annotated[TasksSample, tyro.conf.subcommand("sample")]
+        | Annotated[TasksDraw, tyro.conf.subcommand("draw")]
+        | Annotated[TasksExport, tyro.conf.subcommand("export")]
+        | Annotated[TasksVerify, tyro.conf.subcommand("verify")]
+    ]
+
+    def run(self) -> int:
+        return self.action.run()
+
+
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Play, tyro.conf.subcommand("play")]
@@ -191,6 +308,7 @@ Command = (
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Admit, tyro.conf.subcommand("admit")]
     | Annotated[Skills, tyro.conf.subcommand("skills")]
+    | Annotated[Tasks, tyro.conf.subcommand("tasks")]
 )
 
 

@@ -13,6 +13,7 @@ ONE_FILE = {
     "pygame": "envs/render.py",
     "stable_baselines3": "envs/sb3.py",
     "openai": "skills/planners/client.py",
+    "unified_planning": "skills/referee.py",
 }
 BESIDE = {"mujoco.batch": {"bench/engine.py"}, "gymnasium": {"bench/ant.py"}}  # measure the bare libraries
 

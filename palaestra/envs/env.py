@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator, goals, observation, predicates
+from palaestra.envs import generator, goals, language, observation, predicates
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
@@ -79,6 +79,7 @@ class Rearrange:
     """
 
     name = "rearrange"
+    held_out_words = False  # whether instructions take the wordings that are kept for tests
 
     def __init__(
         self,
@@ -125,6 +126,10 @@ class Rearrange:
     def sample_tasks(self, keys: jax.Array) -> Task:
         """Tasks [B], the same as `sample_task` makes of each key [B], several times as fast as under vmap."""
         return generator.draw_batch(keys, self.attempt_task)
+
+    def instruction(self, task: Task, seed: int = 0) -> str:
+        """The task in English; `seed` chooses among the many wordings. On the host, for one task."""
+        return language.render(self.world.spec, task, seed, self.held_out_words)
 
     def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
         _, k_reset = jax.random.split(key)

@@ -62,10 +62,10 @@ def attempt_formula(key: jax.Array, world: World, scene: Scene, ranges: FormulaR
     table = table_at_start(world, scene)
     plain = goals.conjunction(spec, *literals)
     group, group_ok = _group(k_group, spec, scene, kind)
-    clear, clear_ok = _clear(k_group, spec, scene, table)
+    clear, clear_ok = _clear(k_group, spec, scene, table, plain)
     choices = [plain, _in_order(plain), plain.replace(option=jnp.arange(MAX_TERMS)), group, group, group, clear]
     enough = literals.used.sum() == count
-    oks = jnp.stack([enough, enough, enough & _both_placing(literals), group_ok, group_ok, group_ok, clear_ok])
+    oks = jnp.stack([enough, enough, enough & _both_placing(literals), group_ok, group_ok, group_ok, enough & clear_ok])
     goal = jax.tree.map(lambda *rows: jnp.stack(rows)[kind], *choices)
     ruled, rule_ok = _with_rule(k_rule, spec, scene, goal, rule, table)
     return ruled, oks[kind] & rule_ok & begins(table, ruled)
@@ -144,19 +144,25 @@ def _group(key: jax.Array, spec: WorldSpec, scene: Scene, kind: jax.Array) -> tu
     order = random_order(k_group, len(groups), groups.sum(1) >= 2)
     group = groups[order[0]]
     size = group.sum()
-    number = jnp.where(kind == ALL, size, jax.random.randint(k_number, (), 1, jnp.maximum(size, 2)))
+    # Two of three rather than one: a single one of a group gets there by chance too often.
+    number = jnp.where(kind == ALL, size, jax.random.randint(k_number, (), jnp.minimum(2, size - 1), jnp.maximum(size, 2)))
     bin_entity = 1 + spec.objects + spec.tables + jax.random.randint(k_bin, (), 0, max(spec.bins, 1))
     most = jnp.where(kind == EXACTLY, number, MANY)
     goal = _one_term(spec, INSIDE, _objects(spec, group), jnp.arange(num_entities(spec)) == bin_entity, number, most)
     return goal, (size >= 2) & (spec.bins > 0)
 
 
-def _clear(key: jax.Array, spec: WorldSpec, scene: Scene, table: jax.Array) -> tuple[Goal, jax.Array]:
-    """Nothing on a table on which something lies."""
+def _clear(key: jax.Array, spec: WorldSpec, scene: Scene, table: jax.Array, plain: Goal) -> tuple[Goal, jax.Array]:
+    """A plain goal of one literal, and nothing on a table on which something lies."""
     taken = table[ON].any(0)  # [E]
-    target = jnp.argmax(jax.random.uniform(key, taken.shape) * taken)
-    everything = _objects(spec, scene.layout.object_used)
-    return _one_term(spec, ON, everything, jnp.arange(num_entities(spec)) == target, 0, 0), taken.any()
+    target = jnp.arange(num_entities(spec)) == jnp.argmax(jax.random.uniform(key, taken.shape) * taken)
+    nothing_on_it = _one_term(spec, ON, _objects(spec, scene.layout.object_used), target, 0, 0)
+    second = jnp.arange(MAX_TERMS) == 1
+
+    def put(one: jax.Array, other: jax.Array) -> jax.Array:
+        return jnp.where(second.reshape(-1, *[1] * (one.ndim - 1)), other[0], one)
+
+    return jax.tree.map(put, plain, nothing_on_it), taken.any()
 
 
 def _with_rule(key: jax.Array, spec: WorldSpec, scene: Scene, goal: Goal, rule: jax.Array, table: jax.Array) -> tuple[Goal, jax.Array]:
@@ -164,7 +170,9 @@ def _with_rule(key: jax.Array, spec: WorldSpec, scene: Scene, goal: Goal, rule: 
     k_object, k_room, k_keep = jax.random.split(key, 3)
     n = num_entities(spec)
     entity = jnp.arange(n)
-    touched = ((goal.subjects | goal.targets) & goal.used[:, None]).any(0)
+    # A denial matters to those alone of which the contrary is true now.
+    true_now = (table[goal.predicate] & goal.targets[:, None]).any(2)
+    touched = (((goal.subjects & (true_now | (goal.at_most > 0)[:, None])) | goal.targets) & goal.used[:, None]).any(0)
     free = _objects(spec, scene.layout.object_used) & ~touched
 
     def pick(k: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:

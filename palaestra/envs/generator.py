@@ -24,7 +24,6 @@ from palaestra.envs.types import (
     Goal,
     Scene,
     Task,
-    num_entities,
 )
 from palaestra.sim.world import BIN_INNER, BIN_SIDE, DENSITY, Layout, World, WorldSpec, parked_object
 
@@ -297,8 +296,9 @@ class Literals(NamedTuple):
 def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> Literals:
     """Literals that can all hold at once; key is consumed. Fewer than `min_goals` where the scene has too few things.
 
-    Objects go to receptacles (no two to one table, none to a table that is taken); the last literal may instead be about
-    the robot: to stand near something, to be in a room, or to hold an object that has no other place to be.
+    Objects go to receptacles (no two to one table, none to a table that is taken), so nothing holds at the start; the last of
+    several literals may instead be about the robot: to stand near something, to be in a room, or to hold an object that has no
+    other place to be.
     """
     spec = world.spec
     k_count, k_obj, k_recep, k_robot, k_kind = jax.random.split(key, 5)
@@ -334,18 +334,13 @@ def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.A
     about_robot = jnp.stack(
         [jnp.array([NEAR, 0, 0]), jnp.stack([NEAR, 0, near_to]), jnp.stack([IN_ROOM, 0, in_room]), jnp.stack([HOLDING, 0, 1 + spare])]
     )[kind]
-    last = jnp.arange(MAX_GOALS) == count - 1
-    swap = last & ok
-    used_goal = (placing & ~swap) | swap
-    # Nothing left over: then at least one literal, to stand near a receptacle.
-    lonely = ~used_goal.any()
-    about_robot = jnp.where(lonely, jnp.stack([NEAR, 0, near_to]), about_robot)
-    swap = swap | (lonely & (jnp.arange(MAX_GOALS) == 0))
+    # Never alone: a robot that drives about at random would come by.
+    swap = (jnp.arange(MAX_GOALS) == count - 1) & (count > 1) & ok
     return Literals(
         predicate=jnp.where(swap, about_robot[0], predicate).astype(jnp.int32),
         subject=jnp.where(swap, about_robot[1], subject).astype(jnp.int32),
         target=jnp.where(swap, about_robot[2], target).astype(jnp.int32),
-        used=used_goal | swap,
+        used=placing | swap,
     )
 
 
@@ -368,19 +363,5 @@ def attempt_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: ja
 def attempt_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> tuple[Goal, jax.Array]:
     """A goal of `min_goals` to `max_goals` literals in this scene, and whether it may be used; key is consumed."""
     literals = sample_literals(key, world, scene, min_goals, max_goals)
-    good = ~_trivial(world, scene, literals) & (literals.used.sum() >= min_goals)
+    good = (literals.used.sum() >= min_goals) & literals.used[0]
     return goals.conjunction(world.spec, *literals), good
-
-
-def _trivial(world: World, scene: Scene, literals: Literals) -> jax.Array:
-    """Whether every literal holds at the start, as far as the layout tells (objects never start where they should go)."""
-    n = num_entities(world.spec)
-    lay, spec = scene.layout, world.spec
-    robot = lay.robot_q[:2]
-    pos = jnp.zeros((n, 2)).at[1 + spec.objects : 1 + spec.objects + spec.receptacles].set(lay.fixture_pos[spec.walls :, :2])
-    half = jnp.zeros((n, 2)).at[1 + spec.objects : 1 + spec.objects + spec.receptacles].set(lay.fixture_half[spec.walls :, :2])
-    gap = jnp.linalg.norm(jnp.maximum(jnp.abs(pos[literals.target] - robot) - half[literals.target], 0.0), axis=-1)
-    near = (literals.predicate == NEAR) & (gap <= 0.8)
-    room = house.room_of(scene, robot) + 1 + spec.objects + spec.receptacles
-    in_room = (literals.predicate == IN_ROOM) & (literals.target == room)
-    return (near | in_room | ~literals.used).all()

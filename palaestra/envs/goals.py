@@ -14,6 +14,7 @@ from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
 MAX_ALTERNATIVES = 256
+PLACING = ("on", "inside")  # predicates about where an object is
 
 # --- on device ----------------------------------------------------------------------------------------------------
 
@@ -181,18 +182,18 @@ def alternatives(option: Option) -> list[Alternative]:
             (frozenset(chosen), frozenset() if most == len(pairs) else frozenset(pairs) - frozenset(chosen))
             for count in counts
             for chosen in itertools.combinations(pairs, count)
-            if _possible(chosen)
+            if possible(chosen)
         ]
-        found = [(a | b, c | d) for a, c in found for b, d in ways if not (a & d or b & c) and (len(ways) == 1 or _possible(a | b))]
+        found = [(a | b, c | d) for a, c in found for b, d in ways if not (a & d or b & c) and (len(ways) == 1 or possible(a | b))]
         if len(found) > MAX_ALTERNATIVES:
             got = f"more than {MAX_ALTERNATIVES} ways to meet {', '.join(map(term_phrase, option))}"
             raise PalaestraError(f"goal: got {got}, expected at most {MAX_ALTERNATIVES}. Fix: name fewer things to choose from")
     return list(dict.fromkeys(found))
 
 
-def _possible(facts: Iterable[Fact]) -> bool:
+def possible(facts: Iterable[Fact]) -> bool:
     """Whether no object is in two places and no hand is full twice."""
-    places = [s for p, s, _ in facts if p in ("on", "inside")]
+    places = [s for p, s, _ in facts if p in PLACING]
     held = [t for p, _, t in facts if p == "holding"]
     return len(set(places)) == len(places) and len(held) <= 1 and not set(held) & set(places)
 
@@ -224,13 +225,13 @@ def write(said: Formula, spec: WorldSpec, scene: Scene) -> Goal:
     Raises PalaestraError where it takes more than MAX_TERMS terms or names what does not exist.
     """
     index = {e.name: e.index for e in entities(spec, scene)}
-    rows = [(stage, option, term) for stage, option, terms in _options(said) for term in _merged(terms)]
-    if len(rows) > MAX_TERMS:
-        raise PalaestraError(f"goal: got {len(rows)} terms, expected at most {MAX_TERMS}. Fix: ask for less at once")
+    terms = rows(said)
+    if len(terms) > MAX_TERMS:
+        raise PalaestraError(f"goal: got {len(terms)} terms, expected at most {MAX_TERMS}. Fix: ask for less at once")
     n = num_entities(spec)
     subjects, targets = np.zeros((MAX_TERMS, n), bool), np.zeros((MAX_TERMS, n), bool)
     numbers = np.zeros((5, MAX_TERMS), np.int32)
-    for i, (stage, option, term) in enumerate(rows):
+    for i, (stage, option, term) in enumerate(terms):
         for mask, words in ((subjects[i], term.subjects), (targets[i], term.targets)):
             for word in words:
                 if word not in index:
@@ -246,8 +247,13 @@ def write(said: Formula, spec: WorldSpec, scene: Scene) -> Goal:
         at_most=at_most,
         stage=of_stage,
         option=of_option,
-        used=jnp.arange(MAX_TERMS) < len(rows),
+        used=jnp.arange(MAX_TERMS) < len(terms),
     )
+
+
+def rows(said: Formula) -> list[tuple[int, int, Term]]:
+    """(stage, option, term) of each term that a goal on device takes."""
+    return [(stage, option, term) for stage, option, terms in _options(said) for term in _merged(terms)]
 
 
 def _options(said: Formula) -> list[tuple[int, int, Option]]:
@@ -270,6 +276,44 @@ def _merged(option: Iterable[Term]) -> list[Term]:
         subjects = tuple(term.subjects[0] for term in group)
         merged.append(Term(predicate, subjects, targets, len(group) if at_most else 0, at_most))
     return merged + rest
+
+
+def carried(before: Stage, option: Option, free: Iterable[str] = ()) -> Option:
+    """What an option of a stage asks for without saying it: that what the stage before placed is still where it was put.
+
+    "First put the cube on the table, then go into the kitchen" leaves the cube on the table. So of `before`, with all that it
+    carries itself, the terms common to its options that want objects on or inside something are carried over, each unless `option`
+    wants something of one of its objects (on, inside, held), limits one of its facts, or one of its objects is in `free`.
+    Denials and what the robot does are not carried: it goes on.
+    """
+    common = [term for term in before[0] if all(term in other for other in before)] if before else []
+
+    def touched(term: Term) -> bool:
+        objects = set(term.subjects)
+        return bool(objects & set(free)) or any(
+            (bool(objects & {*other.subjects, *other.targets}) and other.predicate in (*PLACING, "holding"))
+            if other.at_least > 0
+            else bool(set(term.pairs) & set(other.pairs))
+            for other in option
+        )
+
+    return tuple(term for term in common if term.predicate in PLACING and term.at_least > 0 and not touched(term))
+
+
+def unsaid(before: Stage, option: Option) -> tuple[Option, tuple[str, ...]]:
+    """The inverse of `carried`: what to say of an option after `before`, and which objects to call free. All else is carried."""
+    said = tuple(term for term in option if term not in carried(before, ()))
+    free: set[str] = set()
+    while True:
+        kept = carried(before, said, free)
+        if lost := [name for term in kept if term not in option for name in term.subjects]:
+            free |= set(lost)
+        elif missing := tuple(term for term in option if term not in said + kept):
+            said += missing
+        elif not said:  # the same again: something has to be said
+            said = option[:1]
+        else:
+            return said, tuple(sorted(free))
 
 
 # --- in short -----------------------------------------------------------------------------------------------------
@@ -315,22 +359,17 @@ def describe(said: Formula) -> list[str]:
     return phrases((stage, option, term) for stage, option, terms in _options(said) for term in terms)
 
 
-def family(spec: WorldSpec, task: Task) -> str:
-    """What kind of goal this is, in a word or two: "plain", "order", "either", "clear", "exactly", "at least", "all", with "+ rule"."""
-    rows = named_terms(spec, task.scene, task.goal)
-    wanted = [(stage, option, term) for _, stage, option, term in rows if stage != ALWAYS]
-    kind = "plain"
-    if any(stage for stage, _, _ in wanted):
+def family(said: Formula) -> str:
+    """What kind of goal it is: plain, order, either, clear, exactly, at least or all (of several to one place); "+ rule" with one."""
+    terms = said.stages[0][0]
+    if len(said.stages) > 1:
         kind = "order"
-    elif any(option for _, option, _ in wanted):
+    elif len(said.stages[0]) > 1:
         kind = "either"
+    elif any(term.at_most == 0 for term in terms):
+        kind = "clear"
+    elif counts := [term for term in terms if len(term.pairs) > 1]:
+        kind = "exactly" if counts[0].at_most < len(counts[0].pairs) else "at least"
     else:
-        for _, _, term in wanted:
-            n = len(term.pairs)
-            if term.at_most == 0:
-                kind = "clear"
-            elif term.at_most < n:
-                kind = "exactly"
-            elif n > 1:
-                kind = "all" if term.at_least == n else "at least"
-    return kind + (" + rule" if len(wanted) < len(rows) else "")
+        kind = "all" if len(terms) > 1 and len({(term.predicate, term.targets) for term in terms}) == 1 else "plain"
+    return f"{kind} + rule" if said.always else kind

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import arguments, language
+from palaestra.envs import arguments
 from palaestra.envs.env import Env
 from palaestra.envs.tasksets import TaskSetEnv, task_set
 from palaestra.envs.types import Scene, State, TimeStep, row
@@ -62,8 +62,8 @@ class Host:
         """The task in words chosen by `seed`, as `instruction`; nothing where an environment has no words."""
         if not isinstance(state, State):
             return {}
-        spec = self.env.world.spec  # type: ignore[attr-defined]
-        return {"instruction": language.render(spec, jax.tree.map(np.asarray, state.task), seed)}
+        env: Any = self.env
+        return {"instruction": env.instruction(jax.tree.map(np.asarray, state.task), seed)}
 
     def frame(self, state: Any, title: str = "") -> np.ndarray:
         """The state from above [H, W, 3] uint8."""

@@ -1,158 +1,73 @@
 """Tasks in English: instructions with many wordings, scenes in sentences, goals in short phrases.
 
-Everything is phrased from facts, (predicate, subject's name, target's name) as in `palaestra.envs.names`, and a wording is a row
-of a table here. What `render` writes, `palaestra.envs.parser` reads back.
+An instruction is made from a formula (`palaestra.envs.goals`) and the tables of `palaestra.envs.wordings`; what `render` writes,
+`palaestra.envs.parser` reads back. Things are only named by what fits them and nothing else; "a cube" and "any cube" mean that any will do.
 """
 
-import re
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import jax.numpy as jnp
-import numpy as np
-
-from palaestra.envs import goals, house
-from palaestra.envs.names import ROBOT, Entity, Fact, entities
-from palaestra.envs.types import Scene, Task, receptacle_boxes
+from palaestra.envs import goals
+from palaestra.envs import wordings as w
+from palaestra.envs.goals import Formula
+from palaestra.envs.names import ROBOT, Fact, entities
+from palaestra.envs.references import OBJECTS, Things, listing, noun_phrase, start_places
+from palaestra.envs.types import Scene, Task
+from palaestra.envs.wordings import Taste
+from palaestra.envs.writer import Writer, is_loose
 from palaestra.sim.world import WorldSpec
 
-PLACING = ("on", "inside")  # predicates about where an object is
 
-# {x} is what is moved, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x} in number.
-# The first of each row is the plain one.
-WORDINGS: dict[str, tuple[str, ...]] = {
-    "on": (
-        "put {x} on {y}",
-        "place {x} on {y}",
-        "place {x} on top of {y}",
-        "set {x} down on {y}",
-        "move {x} to {y}",
-        "move {x} onto {y}",
-        "bring {x} to {y}",
-        "take {x} to {y}",
-        "carry {x} over to {y}",
-        "get {x} onto {y}",
-        "leave {x} on {y}",
-        "make sure that {x} {is} on {y}",
-        "pick up {x} and put {it} on {y}",
-        "take {x} and set {it} on {y}",
-        "grab {x} and place {it} on {y}",
-    ),
-    "inside": (
-        "put {x} in {y}",
-        "put {x} into {y}",
-        "place {x} in {y}",
-        "place {x} inside {y}",
-        "drop {x} in {y}",
-        "drop {x} into {y}",
-        "move {x} into {y}",
-        "bring {x} to {y}",
-        "take {x} to {y}",
-        "get {x} into {y}",
-        "make sure that {x} {is} in {y}",
-        "pick up {x} and drop {it} into {y}",
-        "take {x} and put {it} in {y}",
-        "grab {x} and put {it} into {y}",
-    ),
-    "near": (
-        "go to {y}",
-        "go over to {y}",
-        "drive to {y}",
-        "drive up to {y}",
-        "head to {y}",
-        "move next to {y}",
-        "stand next to {y}",
-        "stop beside {y}",
-        "park by {y}",
-        "end up next to {y}",
-    ),
-    "in_room": (
-        "go into {y}",
-        "go to {y}",
-        "drive to {y}",
-        "drive into {y}",
-        "enter {y}",
-        "move into {y}",
-        "head to {y}",
-        "make your way to {y}",
-        "be in {y} at the end",
-        "end up in {y}",
-    ),
-    "holding": (
-        "pick up {y}",
-        "grab {y}",
-        "take hold of {y}",
-        "hold {y}",
-        "end up holding {y}",
-        "be holding {y} at the end",
-        "pick up {y} and keep holding it",
-    ),
-}
+def render(spec: WorldSpec, task: Task, seed: int = 0, held_out: bool = False) -> str:
+    """An English instruction for the task's goal; `seed` chooses among the many.
+
+    With `held_out`, wordings are held-out ones wherever a construction has one; else they never are.
+    """
+    return say(goals.formula(spec, task), Things.of(spec, task.scene), Taste(seed, held_out))
 
 
-class Join(NamedTuple):
-    """How clauses are joined: what comes first, between two, and between more, before the last one and before the others."""
+def ambiguous(spec: WorldSpec, task: Task, seed: int = 0) -> tuple[str, tuple[str, ...]] | None:
+    """A plain instruction for one fact of the goal in which "the ..." fits several objects on purpose, and which ones.
 
-    opening: str
-    pair: str
-    between: str
-    last: str
-
-
-JOINS = (
-    Join("", ", then ", ", then ", ", and then "),
-    Join("", " and ", ", ", " and "),
-    Join("", " and then ", ", ", ", and finally "),
-    Join("", ". ", ". ", ". "),
-    Join("", ". Then ", ". Then ", ". Finally, "),
-    Join("", ". After that, ", ". Next, ", ". After that, "),
-    Join("first ", ", then ", ", then ", ", and finally "),
-    Join("first ", ". Then ", ", then ", ". After that, "),
-)
-ADDRESSES = ("", "please ", "robot, ")
-_ONE, _MANY = {"it": "it", "is": "is"}, {"it": "them", "is": "are"}
-_DETAIL = 0.12  # the probability of a true but needless size, and of where a thing is
+    None where the goal has no fact about an object that shares a property with another one.
+    """
+    things, taste = Things.of(spec, task.scene), Taste(seed)
+    terms = [term for stage in goals.formula(spec, task).stages for option in stage for term in option]
+    facts = [term.pairs[0] for term in terms if len(term.pairs) == 1 and term.at_least == 1]
+    cases = []
+    for fact in facts:
+        for name in set(fact[1:]) & set(things.names(*OBJECTS)):
+            cases += [(fact, name, description, fits) for description, fits in things.vague(name)]
+    if not cases:
+        return None
+    fact, name, description, fits = cases[taste.number(len(cases))]
+    writer = Writer(Formula.of([fact]), things, Taste(None))
+    writer.vague[name] = description
+    return _sentences(writer.stages(Formula.of([fact]).stages)), fits
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a thing is at the start."""
-
-    room: str
-    receptacle: str = ""  # the table or bin that it lies on or in
+def plain(formula: Formula, things: Things) -> str:
+    """The instruction in plain wordings."""
+    return say(formula, things, Taste(None))
 
 
-def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
-    """Where everything but the rooms is at the start, by name; on the host."""
-    things = entities(spec, scene)
-    layout, first_receptacle = scene.layout, 1 + spec.objects
-    centre, half, height = (np.asarray(a) for a in receptacle_boxes(spec, scene))
-    at = np.concatenate([np.asarray(layout.robot_q)[None, :2], np.asarray(layout.object_pos)[:, :2], centre])
-    room = np.asarray(house.room_of(scene, jnp.asarray(at))) + first_receptacle + spec.receptacles
-    names = {e.index: e.name for e in things}
-    places = {}
-    for e in things:
-        if e.kind == "room":
-            continue
-        receptacle = ""
-        if e.type == "object":
-            above = np.asarray(layout.object_pos)[e.index - 1, 2] < height + 2 * np.asarray(layout.object_half)[e.index - 1]
-            over = (np.abs(at[e.index] - centre) <= half).all(-1) & above
-            receptacle = names[first_receptacle + int(over.argmax())] if over.any() else ""
-        places[e.name] = Place(names[int(room[e.index])], receptacle)
-    return places
+def say(formula: Formula, things: Things, taste: Taste) -> str:
+    """An instruction for the formula: its stages, and what must always hold before or behind them."""
+    writer = Writer(formula, things, taste)
+    body = writer.stages(formula.stages)
+    before, behind, sentences = writer.rules(formula.always, loose=is_loose(body))
+    address = w.ADDRESSES[1 + taste.number(len(w.ADDRESSES) - 1)] if taste.chance(0.3) else ""
+    return _sentences(". ".join([address + before + body + behind, *sentences]))
 
 
-# --- phrases ------------------------------------------------------------------------------------------------------
+def _sentences(text: str) -> str:
+    return ". ".join(part[:1].upper() + part[1:] for part in text.split(". ")) + "."
 
 
-def noun_phrase(name: str) -> str:
-    """`small_red_cube` -> "the small red cube"."""
-    return "the " + name.replace("_", " ")
+def clauses(fact: Fact) -> list[str]:
+    """All wordings of a literal, the plain one first: "put the red cube on the blue table"."""
+    predicate, subject, target = fact
+    return [row.format(x=noun_phrase(subject), y=noun_phrase(target), it="it", **{"is": "is"}) for row in w.ACTS[predicate].all]
 
 
-def _relation(receptacle: str) -> str:
-    return "in" if receptacle.endswith("bin") else "on"
+# --- scenes -------------------------------------------------------------------------------------------------------
 
 
 def describe_goal(spec: WorldSpec, task: Task) -> list[str]:
@@ -160,80 +75,8 @@ def describe_goal(spec: WorldSpec, task: Task) -> list[str]:
     return goals.describe(goals.formula(spec, task))
 
 
-def clauses(fact: Fact) -> list[str]:
-    """All wordings of a literal, the plain one first: "put the red cube on the blue table"."""
-    predicate, subject, target = fact
-    return [wording.format(x=noun_phrase(subject), y=noun_phrase(target), **_ONE) for wording in WORDINGS[predicate]]
-
-
-def sentence(parts: list[str], join: Join = JOINS[0], address: str = "") -> str:
-    """Clauses as an instruction: joined, with capitals and a full stop."""
-    *most, last = parts
-    link = join.pair if len(most) == 1 else join.last
-    text = join.opening + join.between.join(most) + link + last if most else last
-    return re.sub(r"(^|\. )([a-z])", lambda m: m[1] + m[2].upper(), address + text) + "."
-
-
-def listing(words: list[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-# --- instructions -------------------------------------------------------------------------------------------------
-
-
-def render(spec: WorldSpec, task: Task, seed: int = 0) -> str:
-    """An English instruction for the task's goal; `seed` chooses among the many.
-
-    Objects are placed first, in any order; what the robot itself is to do comes last.
-    """
-    rng = np.random.default_rng(seed)
-    things = {e.name: e for e in entities(spec, task.scene)}
-    places = start_places(spec, task.scene)
-    facts = goals.formula(spec, task).literals or []
-    placing = [fact for fact in facts if fact[0] in PLACING]
-    order = [placing[i] for i in rng.permutation(len(placing))] + [fact for fact in facts if fact[0] not in PLACING]
-    parts = [_clause(rng, group, things, places) for group in _groups(rng, order)]
-    joins = [join for join in JOINS if join.pair != " and " or not any(" and " in part for part in parts)]
-    return sentence(parts, joins[rng.integers(len(joins))], str(rng.choice(ADDRESSES, p=(0.7, 0.2, 0.1))))
-
-
-def _groups(rng: np.random.Generator, facts: list[Fact]) -> list[list[Fact]]:
-    """What goes to the same place may share a clause: "put the red cube and the green ball in the blue bin"."""
-    groups: list[list[Fact]] = []
-    together = rng.random() < 0.5
-    for fact in facts:
-        same = [g for g in groups if fact[0] in PLACING and g[0][::2] == fact[::2]]
-        if together and same:
-            same[0].append(fact)
-        else:
-            groups.append([fact])
-    return groups
-
-
-def _clause(rng: np.random.Generator, group: list[Fact], things: dict[str, Entity], places: dict[str, Place]) -> str:
-    predicate, _, target = group[0]
-    template = WORDINGS[predicate][rng.integers(len(WORDINGS[predicate]))]
-    objects = [_reference(rng, things[subject], places, "from") for _, subject, _ in group if subject != ROBOT]
-    y = _reference(rng, things[target], places, "from" if predicate == "holding" else "in")
-    return template.format(x=listing(objects) if objects else "", y=y, **(_ONE if len(group) == 1 else _MANY))
-
-
-def _reference(rng: np.random.Generator, thing: Entity, places: dict[str, Place], link: str) -> str:
-    """A noun phrase, at times with a true detail: "the small red cube from the kitchen"; `link` is "from" or "in"."""
-    detail_size, detail_place, by_table = rng.random(3) < (_DETAIL, _DETAIL, 0.5)
-    name = thing.name
-    if detail_size and thing.size and not name.startswith(thing.size):
-        name = f"{thing.size}_{name}"
-    phrase, place = noun_phrase(name), places.get(thing.name)
-    if place is None or not detail_place:
-        return phrase
-    if place.receptacle and by_table:
-        return f"{phrase} {link if link == 'from' else _relation(place.receptacle)} {noun_phrase(place.receptacle)}"
-    return f"{phrase} {link} {noun_phrase(place.room)}" if len({p.room for p in places.values()}) > 1 else phrase
-
-
-# --- scenes -------------------------------------------------------------------------------------------------------
+def _relation(receptacle: str) -> str:
+    return "in" if receptacle.endswith("bin") else "on"
 
 
 def describe(spec: WorldSpec, scene: Scene) -> str:

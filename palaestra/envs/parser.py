@@ -1,21 +1,35 @@
 """English to goals: reads what `palaestra.envs.language` writes, and what people type.
 
-Text becomes clauses of words (`palaestra.envs.lexicon`), clauses become facts, and noun phrases are looked up among the things of
-the scene. Nothing is guessed: what cannot be understood raises an `InstructionError` that says what was, what was not, and what
-could be said here instead.
+Text becomes clauses of words (`palaestra.envs.lexicon`), clauses become terms, and noun phrases are looked up among the things of
+the scene (`palaestra.envs.nouns`). Nothing is guessed: what cannot be understood raises an `InstructionError` that says what was,
+what was not, and what could be said here instead.
+
+What words mean, where English leaves it open:
+- "then", "after that", "next", "finally", "before" and "once" make stages. What was put down stays there (`goals.carried`).
+- To pick something up in order to put it somewhere is no stage and no goal of its own.
+- "or" between things makes one term of which one pair is enough; between clauses it makes options, and "and" binds closer.
+- "a cube" and "any cube" are any of them, "two cubes" at least two: a third does no harm. "The cube" has to be the only one.
+- Not to do something ("do not enter", "never", "without") holds all the time, and so does "keep". Not to be so ("should not be on",
+  "take it off", "do not end up in", "at the end") is asked for with the rest of its stage.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import NoReturn
 
 from palaestra.envs import goals
-from palaestra.envs.goals import fact_phrase
-from palaestra.envs.language import PLACING, clauses, noun_phrase, sentence, start_places
+from palaestra.envs.consistency import contradiction
+from palaestra.envs.goals import Formula, Option, Term, literal
+from palaestra.envs.language import clauses, plain
 from palaestra.envs.lexicon import Chunk, Item, Word, split_clauses
-from palaestra.envs.names import ROBOT, Entity, Fact, entities
-from palaestra.envs.types import MAX_GOALS, Goal, Scene
+from palaestra.envs.names import ROBOT, Entity, Fact
+from palaestra.envs.nouns import PLACES, Group, NounError, Nouns
+from palaestra.envs.parts import Part, assemble, passed
+from palaestra.envs.references import OBJECTS, RECEPTACLES, Things, noun_phrase
+from palaestra.envs.types import MANY, Goal, Scene
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -24,7 +38,7 @@ class InstructionError(PalaestraError, ValueError):
     """An instruction that states no goal in this scene."""
 
     def __init__(self, reason: str, *, understood: list[str], not_understood: str, suggestion: str):
-        self.understood = understood  # short phrases of the literals before the trouble
+        self.understood = understood  # short phrases of the terms before the trouble
         self.not_understood = not_understood  # the part of the text that makes it
         self.suggestion = suggestion  # an instruction that works here: what was understood, and the nearest clause
         got = ", ".join(understood) or "nothing"
@@ -35,31 +49,39 @@ def parse(text: str, spec: WorldSpec, scene: Scene) -> Goal:
     """The goal that an English instruction states in this scene.
 
     Args:
-        text: one to MAX_GOALS things to bring about: "Put the red cube on the blue table, then go into the kitchen."
+        text: what to bring about: "Put the red cube on the blue table, then go into the kitchen without touching any ball."
         spec: the world's slots.
         scene: one scene, without a batch axis. "The cube in the kitchen" is one that starts there.
 
     Raises:
         InstructionError: with what was understood, what was not, and the nearest phrasing that works here.
     """
-    reader = _Reader(text, spec, scene)
-    return goals.write(goals.Formula.of(reader.read()), spec, scene)
+    return goals.write(read(text, Things.of(spec, scene)), spec, scene)
 
 
-# --- clauses to facts ---------------------------------------------------------------------------------------------
+def read(text: str, things: Things) -> Formula:
+    """The formula that an instruction states among these things; raises as `parse` does."""
+    return _Reader(text, things).read()
 
-_OBJECTS, _RECEPTACLES = ("cube", "ball"), ("table", "bin")
-_PLACES = (*_RECEPTACLES, "room")
+
+# --- clauses to parts ---------------------------------------------------------------------------------------------
+
 _GOES = {"table": "on", "bin": "in"}
+_ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go")
 
 
-def _destination(chunks: list[Chunk], only_into: bool) -> int | None:
+def _destination(chunks: list[Chunk], verb: str) -> int | None:
     """Which chunk says where objects go: the last that is no room ("on the blue table in the kitchen"), else the last.
 
-    `only_into`: "on" and "in" tell where an object is ("take the cube on the table"), and only "to", "onto", "into" where to.
+    After "take", "on" and "in" tell where an object is ("take the cube on the table"), and only "to", "onto", "into" where to.
+    "Off" and "out of", and "from" after "remove", say where it must not be.
     """
-    able = [k for k, (preposition, _) in enumerate(chunks) if preposition != "from" and not (only_into and preposition in ("on", "in"))]
-    fixtures = [k for k in able if any(w.kind == "noun" for w in chunks[k][1]) or not any(w.kind == "room" for w in chunks[k][1])]
+    away = [k for k, (preposition, _) in enumerate(chunks) if preposition == "off" or (preposition == "from" and verb == "remove")]
+    static = ("from", "on", "in") if verb == "take" else ("from",)
+    able = away or [k for k, (preposition, _) in enumerate(chunks) if preposition not in static]
+    fixtures = [
+        k for k in able if any(w.kind in ("noun", "plural") for w in chunks[k][1]) or not any(w.kind == "room" for w in chunks[k][1])
+    ]
     return max(fixtures or able, default=None)
 
 
@@ -68,210 +90,314 @@ def _likeness(a: str, b: str) -> tuple[float, float]:
     return SequenceMatcher(None, a.split(), b.split()).ratio(), SequenceMatcher(None, a, b).ratio()
 
 
+@dataclass
+class _Last:
+    """What the clause asked for last, for "... or the green table" to add to."""
+
+    part: Part
+    groups: list[Group]  # what is moved, or what the robot is to be near, in or holding
+    predicate: str = ""  # of the robot's
+    open: bool = False  # "on one of the blue table" and what follows
+
+
 class _Reader:
     """Reads one instruction in one scene, clause by clause."""
 
-    def __init__(self, text: str, spec: WorldSpec, scene: Scene):
-        self.text = text
-        self.things = entities(spec, scene)
-        self.places = start_places(spec, scene)
-        self.facts: dict[Fact, str] = {}  # and the part of the text that each came from
-        self.means: set[str] = set()  # objects only picked up so far: to place them later takes `holding` back
-        self.named: list[Entity] = []  # for "it" and "there"
-        self.before: list[Entity] = []  # the objects of the last clause that had any, for "them"
-        self.group: list[Entity] = []  # those of this clause
-        self.waiting: list[Entity] = []  # those that have no place yet
+    def __init__(self, text: str, things: Things):
+        self.text, self.things = text, things
+        self.nouns = Nouns(text, things)
+        self.parts: list[Part] = []
+        self.means: dict[frozenset[str], Part] = {}  # objects only picked up so far: to place them later takes `holding` back
+        self.waiting: list[Group] = []  # objects that have no place yet
+        self.verb = ""  # of the clause
+        self.first = Item()  # the item where they began
+        self.last: _Last | None = None
 
-    def read(self) -> list[Fact]:
-        """What the whole instruction asks for, in the order of the text."""
+    def read(self) -> Formula:
+        """What the whole instruction asks for."""
         groups = split_clauses(self.text)
         if not groups:
             self._fail("it says nothing to do", self.text)
         for items in groups:
             self._clause(items)
-        done: dict[Fact, str] = {}
-        for fact, text in self.facts.items():
-            reason = next((why for earlier in done if (why := self._clash(earlier, fact))), "")
-            if len(done) == MAX_GOALS:
-                reason = f"{len(self.facts)} goals, expected at most {MAX_GOALS}"
-            if reason:
-                self.facts = done
-                self._fail(reason, text, extend=False)
-            done[fact] = text
-        return list(done)
+        said = assemble(self.parts)
+        if contradiction(said, self.things):
+            for k, part in enumerate(self.parts):
+                if reason := contradiction(assemble(self.parts[: k + 1]), self.things):
+                    self.parts = self.parts[:k]
+                    self._fail(reason, part.text, extend=False)
+        if not said.stages:
+            self._fail("it only says what must always hold, and nothing to bring about", self.text)
+        return said
 
     def _clause(self, items: list[Item]) -> None:
-        verb = items[0].verb
-        self.before, self.group, self.waiting = self.group or self.before, [], []
+        verb = self.verb = items[0].verb
+        self.nouns.begin()
+        self.waiting, self.last = [], None
+        if items[0].link == "or":
+            self.means.clear()
         for item in items:
             text = self.text[item.start : item.end]
             if not item.words:
                 self._fail("it does not say what or where", text)
             if not item.verb and item.words[0].kind == "unknown":
                 self._fail(f"there is no verb that I know in {text!r}", text)
-            head, chunks = item.chunks()
-            if verb == "go" or (verb in ("", "move", "take") and not head and not self.group):
-                self._go(head, chunks, text)
-            elif verb in ("pick", "hold"):
-                self._hold(self._find(head, chunks, _OBJECTS, text), text, means=verb == "pick")
-            else:
-                self._place(head, chunks, text, only_into=verb == "take")
+            try:
+                self._item(verb, item, text)
+            except NounError as error:
+                reason = error.reason
+                if error.wrong is not None and error.wrong.kind == "room" and self.waiting:
+                    reason += f" (in {error.wrong.name}: {', '.join(e.name for e in self._receptacles_in(error.wrong)) or 'none'})"
+                self._fail(reason, text, self._likely(error))
         if self.waiting and verb == "take":
-            self._hold(self.waiting, text, means=True)
+            self._robot("holding", self.waiting, self.first, text, means=True)
         elif self.waiting:
-            self._fail(f"it does not say where {self.waiting[0].name} goes", text)
+            self._fail(f"it does not say where {self.waiting[0].members[0]} goes", text)
 
-    def _go(self, head: list[Word], chunks: list[Chunk], text: str) -> None:
+    def _item(self, verb: str, item: Item, text: str) -> None:
+        head, chunks = item.chunks()
+        if item.negated == "without" and not item.verb:
+            self._fail("it does not say what not to do", text)
+        goes_on = self.last is not None and bool(self.last.predicate) and not item.verb and not item.states
+        if item.free or verb == "free":
+            names = [name for group in self.waiting + self.nouns.find(head, chunks, OBJECTS) for name in group.members]
+            self._add(Part([()], text, free=tuple(names)), item)
+            self.waiting = []
+        elif verb == "clear" or item.empty:
+            self._empty(head, chunks, item, text)
+        elif verb == "leave" and not chunks and self.nouns.may_be(head, ("room",)):
+            self._robot("in_room", self.nouns.find(head, [], ("room",)), item, text, away=True)
+        elif verb in ("pick", "hold"):
+            self._robot("holding", self.nouns.find(head, chunks, OBJECTS), item, text, means=verb == "pick")
+        elif verb == "go" or (verb in ("", "move", "take") and (goes_on or (not head and not self.nouns.objects))):
+            self._go(head, chunks, item, text)
+        else:
+            self._place(verb, head, chunks, item, text)
+
+    # --- the robot
+
+    def _go(self, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         preposition, words = ("to", head) if head else chunks.pop(0)
-        for thing in self._find(words, chunks, (*_PLACES, *_OBJECTS), text):
-            predicate, fits = ("in_room", ("to", "in", "into")) if thing.kind == "room" else ("near", ("to", "near"))
-            fact = (predicate, ROBOT, thing.name)
+        groups = self.nouns.find(words, chunks, (*PLACES, *OBJECTS))
+        for group in groups:
+            room = self.things[group.members[0]].kind == "room"
+            predicate, fits = ("in_room", ("to", "in", "into")) if room else ("near", ("to", "near"))
             if preposition not in fits:
-                self._fail(f"the robot can be in a room or near a thing, not {preposition} {thing.name}", text, [fact])
-            self._add(fact, text)
+                where = group.members[0]
+                self._fail(f"the robot can be in a room or near a thing, not {preposition} {where}", text, [(predicate, ROBOT, where)])
+            self._robot(predicate, [group], item, text)
 
-    def _hold(self, objects: list[Entity], text: str, means: bool) -> None:
-        for thing in objects:
-            fact = ("holding", ROBOT, thing.name)
-            if not means:
-                self.means.discard(thing.name)
-            elif fact not in self.facts:
-                self.means.add(thing.name)
-            self._add(fact, text)
+    def _robot(self, predicate: str, groups: list[Group], item: Item, text: str, means: bool = False, away: bool = False) -> None:
+        """The robot near, in or holding things; `means`: perhaps only in order to place them. "... or the other" adds to the last."""
+        denied, always = self._polarity(item)
+        denied ^= away
+        for group in groups:
+            last = self.last
+            if last and last.predicate and not item.verb and not item.states and (item.link == "or" or last.groups[-1].open):
+                if last.predicate == predicate:
+                    joined = self.nouns.join([last.groups[-1], group])
+                    last.part.ways = [(self._term(predicate, joined, (), denied, text),)]
+                    last.groups = [joined]
+                    self.means = {key: part for key, part in self.means.items() if part is not last.part}
+                    group = joined
+                else:
+                    last.part.ways = self._either(last.part.ways, [(self._term(predicate, group, (), denied, text),)], denied)
+            else:
+                part = Part([(self._term(predicate, group, (), denied, text),)], text, always=always)
+                self._add(part, item)
+                self.last = last = _Last(part, [group], predicate)
+            if means and not denied and not always:
+                self.means[frozenset(group.members)] = last.part
+            else:
+                self.means.pop(frozenset(group.members), None)
 
-    def _place(self, head: list[Word], chunks: list[Chunk], text: str, only_into: bool) -> None:
+    # --- objects
+
+    def _place(self, verb: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         """Objects wait until a destination is named: "put the red cube and the green ball in the blue bin"."""
-        at = _destination(chunks, only_into)
+        at = _destination(chunks, verb)
+        if head and self.last and not self.waiting and self._is_place(head, chunks):
+            return self._retarget("to", self.nouns.find(head, chunks, RECEPTACLES), item, text)
         if head:
-            self.waiting += self._find(head, chunks[:at], _OBJECTS, text)
+            for group in self._moved(verb, head, chunks, at):
+                if self.waiting and self.waiting[-1].open:
+                    self.waiting[-1] = self.nouns.join([self.waiting[-1], group])
+                elif self.waiting and item.link == "or":
+                    self.waiting = [self.nouns.join([*self.waiting, group])]
+                else:
+                    self.first = item if not self.waiting else self.first
+                    self.waiting.append(group)
         if at is None:
-            return
-        moved = self.waiting or self.group
+            return None
+        preposition, words = chunks[at]
+        target = self.nouns.find(words, chunks[at + 1 :], RECEPTACLES)
+        if self.last and not head and not self.waiting and item.link == "or":
+            return self._retarget(preposition, target, item, text)
+        moved = self.waiting or self.nouns.objects
         if not moved:
             self._fail("it does not say which object", text)
-        preposition, words = chunks[at]
-        goal = self._find(words, chunks[at + 1 :], _RECEPTACLES, text)
-        if len(goal) > 1:
-            self._fail(f"an object goes to one place, not to {' and '.join(e.name for e in goal)}", text)
-        kind, name = goal[0].kind, goal[0].name
-        facts = [("on" if kind == "table" else "inside", thing.name, name) for thing in moved]
-        if not preposition.startswith(("to", _GOES[kind])):
-            self._fail(f"{name} is a {kind}: things go {_GOES[kind]} it, not {preposition} it", text, facts)
-        for fact in facts:
-            self._add(fact, text)
+        denied, always = self._polarity(item, verb)
+        away = preposition == "off" or (preposition == "from" and verb == "remove")
+        always = always or (bool(self.waiting) and self.first.always)
+        part = Part(self._placed(moved, preposition, target, denied, away, text), text, always=always)
+        self._add(part, self.first if self.waiting else item)
+        self.last = _Last(part, moved, open=target[-1].open)
+        for group in () if denied or away or always else [group for group in moved if group.least > 0]:
+            self._achieved(frozenset(group.members))
+            for name in group.members if group.least == len(group.members) else ():
+                self._achieved(frozenset((name,)))
         self.waiting = []
+        return None
 
-    def _add(self, fact: Fact, text: str) -> None:
-        if fact[0] in PLACING and fact[1] in self.means:
-            self.facts.pop(("holding", ROBOT, fact[1]), None)
-        self.facts.setdefault(fact, text)
+    def _moved(self, verb: str, head: list[Word], chunks: list[Chunk], at: int | None) -> list[Group]:
+        """The objects; of those it could be, "take the cube off the table" and "keep it there" mean the one that is there."""
+        try:
+            return self.nouns.find(head, chunks[:at], OBJECTS)
+        except NounError:
+            if at is None or not (verb == "keep" or chunks[at][0] in ("off", "from")):
+                raise
+            try:
+                return self.nouns.find(head, [*chunks[:at], ("from", chunks[at][1])], OBJECTS)
+            except NounError:
+                pass
+            raise
 
-    def _find(self, words: list[Word], relations: Sequence[Chunk], kinds: tuple[str, ...], text: str) -> list[Entity]:
-        """The things that a noun phrase means: one, or more in the plural; `relations` say where they are at the start."""
-        content = [word for word in words if word.kind != "article"]
-        if not content:
-            self._fail("it does not name a thing", text)
-        of_room = "room" in kinds and any(word.kind == "room" for word in content)
-        here = ", ".join(e.name for e in self.things if e.kind in (("room",) if of_room else kinds))
-        if unknown := [word.text for word in content if word.kind == "unknown"]:
-            self._fail(f"I do not know {unknown[0]!r}; there are: {here}", text)
-        pronoun = next((word.value for word in content if word.kind == "pronoun"), "")
-        found = self._pronoun(pronoun, kinds) if pronoun else [e for e in self.things if self._fits(e, content)]
-        meant, last = list(found), words[-1]
-        for preposition, where in relations:
-            if preposition not in ("in", "on", "from"):
-                self._fail(f"{preposition!r} does not tell where a thing is, expected in, on or from", text)
-            place, last = self._find(where, (), _PLACES, text)[0].name, where[-1]
-            found = [e for e in found if e.name in self.places and place in (self.places[e.name].room, self.places[e.name].receptacle)]
-        if not found and pronoun:
-            self._fail(f"nothing named before can be {pronoun!r}", text)
-        if not found:
-            meant = [e for e in self.things if e.kind == "room"] if of_room else meant
-            self._fail(f"there is no {self.text[content[0].start : last.end]} here; there are: {here}", text, self._about(meant))
-        fitting = [e for e in found if e.kind in kinds]
-        if not fitting:
-            self._wrong_kind(found[0], kinds, text)
-        if len(fitting) > 1 and pronoun != "them" and not any(word.kind in ("all", "plural") for word in content):
-            phrase = self.text[words[0].start : last.end]
-            self._fail(f"{phrase!r} could be {' or '.join(e.name for e in fitting)}", text, self._about(fitting))
-        self.named += fitting
-        self.group += fitting if kinds is _OBJECTS else []
-        return fitting
+    def _is_place(self, head: list[Word], chunks: list[Chunk]) -> bool:
+        """Whether this is one more place for what was placed last, not one more object."""
+        may_be = self.nouns.may_be
+        return not may_be(head, OBJECTS) or (may_be(head, RECEPTACLES, chunks) and not may_be(head, OBJECTS, chunks))
 
-    def _fits(self, thing: Entity, words: list[Word]) -> bool:
-        """Whether every word is true of the thing; "the kitchen table" is the table in the kitchen."""
-        kinds = [word.value.split() for word in words if word.kind in ("noun", "plural")]
-        rooms = (thing.name, self.places[thing.name].room) if kinds and thing.name in self.places else (thing.name,)
-        truth = {"size": (thing.size,), "colour": (thing.colour,), "room": rooms}
-        named = bool(kinds) or any(word.kind == "room" for word in words)
-        return named and all(thing.kind in kind for kind in kinds) and all(w.value in truth[w.kind] for w in words if w.kind in truth)
+    def _placed(self, moved: list[Group], preposition: str, target: list[Group], denied: bool, away: bool, text: str) -> list[Option]:
+        """The ways to have all of these at one of those: a way for tables, and one for bins."""
+        if (len(target) > 1 and not denied and not away) or target[0].high < MANY:
+            self._fail(f"an object goes to one place, not to {' and '.join(g.members[0] for g in target)}", text)
+        whole = len(target) == 1 and target[0].least == len(target[0].members) > 1
+        if whole and any(group.least == len(group.members) for group in moved) and not denied and not away:
+            self._fail(f"an object goes to one place, not to {' and '.join(target[0].members)}", text)
+        ways: list[Option] = []
+        apart = whole or denied or away
+        for kind, predicate in (("table", "on"), ("bin", "inside")):
+            names = tuple(name for group in target for name in group.members if self.things[name].kind == kind)
+            if not names:
+                continue
+            if not preposition.startswith(("to", "off", "from", _GOES[kind])):
+                if len(names) < len(target[0].members):
+                    continue  # "on anything" means tables
+                facts = [(predicate, name, names[0]) for group in moved for name in group.members]
+                self._fail(f"{names[0]} is a {kind}: things go {_GOES[kind]} it, not {preposition} it", text, facts)
+            places = [(name,) for name in names] if apart else [names]
+            ways.append(tuple(self._term(predicate, group, at, denied, text, away) for group in moved for at in places))
+        return [tuple(itertools.chain(*ways))] if apart else ways
 
-    def _pronoun(self, pronoun: str, kinds: tuple[str, ...]) -> list[Entity]:
-        if pronoun == "them":
-            return list(self.before)
-        return [e for e in self.named if e.kind in (_PLACES if pronoun == "there" else kinds)][-1:]
+    def _retarget(self, preposition: str, target: list[Group], item: Item, text: str) -> None:
+        """Another place for what was placed last: "... or the green table", "... or in the red bin"."""
+        assert self.last is not None
+        denied, _ = self._polarity(item)
+        if item.link != "or" and not denied and not self.last.open:
+            self._fail(f"an object goes to one place, not to {target[0].members[0]} as well", text)
+        more = self._placed(self.last.groups, preposition, target, denied, False, text)
+        self.last.part.ways = self._either(self.last.part.ways, more, denied)
+
+    @staticmethod
+    def _either(ways: list[Option], more: list[Option], denied: bool) -> list[Option]:
+        """One or the other, as one term where they only differ in targets; none of both if that is denied."""
+        if denied:
+            return [tuple(itertools.chain(*ways, *more))]
+        if len(ways) == len(more) == 1 and len(ways[0]) == len(more[0]):
+            pairs = list(zip(ways[0], more[0], strict=True))
+            if all(replace(a, targets=b.targets) == b for a, b in pairs):
+                return [tuple(replace(a, targets=a.targets + b.targets) for a, b in pairs)]
+        return ways + more
+
+    def _empty(self, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
+        """Nothing on a table, or in a bin."""
+        denied, always = self._polarity(item)
+        nothing = Group(self.things.names(*OBJECTS), 0, 0)
+        names = [name for group in self.nouns.find(head, chunks, RECEPTACLES) for name in group.members]
+        kinds = {name: "on" if self.things[name].kind == "table" else "inside" for name in names}
+        terms = tuple(self._term(predicate, nothing, (name,), denied, text) for name, predicate in kinds.items())
+        self._add(Part([terms], text, always=always), item)
+
+    # --- both
+
+    def _polarity(self, item: Item, verb: str = "") -> tuple[bool, bool]:
+        """Whether it is denied, and whether it is to hold at every step."""
+        verb = verb or item.verb or self.verb
+        act = verb in _ACTING and not item.being
+        always = item.always or verb == "keep" or item.negated in ("never", "without") or (item.negated == "do not" and act)
+        return bool(item.negated), always and not item.at_end
+
+    def _term(self, predicate: str, group: Group, places: tuple[str, ...], denied: bool, text: str, away: bool = False) -> Term:
+        """So many of the group, at one of these places; without places, so many of them near, held or around the robot."""
+        n, low, high = len(group.members), group.least, group.most
+        if low > n and not group.open:
+            self._fail(f"there are only {n} of those", text)
+        if away and (self.verb, low, high) == ("keep", 1, MANY):
+            low = n  # "keep any cube off it": all of them
+        if away:
+            low, high = max(n - high, 0), n - low
+        if denied and low > 0 and high < min(n, MANY):
+            self._fail("it denies a number with two ends", text)
+        if denied:
+            low, high = (0, low - 1) if low > 0 else (high + 1, MANY)
+        subjects, targets = (group.members, places) if places else ((ROBOT,), group.members)
+        return Term(predicate, subjects, targets, low, high)
+
+    def _add(self, part: Part, item: Item) -> None:
+        part.link, part.stop, part.either, part.sub = item.link, item.stop, item.either, item.sub
+        self.parts.append(part)
+
+    def _achieved(self, names: frozenset[str]) -> None:
+        """These were picked up in order to be placed."""
+        part = self.means.pop(names, None)
+        at = next((k for k, other in enumerate(self.parts) if other is part), None)
+        if part is None or at is None:
+            return
+        following = self.parts[at + 1]
+        alone = part.link == "or" and (following.stop or following.link == "then")  # an option of its own
+        if not alone:
+            owed = passed(part, following, ("then", "earlier", "or"))
+            following.link, following.stop, following.either = owed.link, owed.stop, owed.either
+            del self.parts[at]
 
     # --- trouble
 
-    def _wrong_kind(self, thing: Entity, kinds: tuple[str, ...], text: str) -> NoReturn:
-        """A room is no place for an object, but there may be tables and bins in it."""
-        inside = [e for e in self.things if e.kind in _RECEPTACLES and self.places[e.name].room == thing.name]
-        facts = [("on" if e.kind == "table" else "inside", moved.name, e.name) for moved in self.waiting for e in inside]
-        reason = f"{thing.name} is a {thing.kind}, expected a {' or a '.join(kinds)}"
-        if thing.kind == "room" and kinds == _RECEPTACLES:
-            reason += f" (in {thing.name}: {', '.join(e.name for e in inside) or 'none'})"
-        self._fail(reason, text, facts)
-
-    def _clash(self, a: Fact, b: Fact) -> str:
-        """Why two facts cannot hold at once, or nothing."""
-        placed = [fact for fact in (a, b) if fact[0] in PLACING]
-        held = [fact[2] for fact in (a, b) if fact[0] == "holding"]
-        rooms = {self._robot_room(fact) for fact in (a, b)} - {""}
-        why = ""
-        if len(placed) == 2 and a[1] == b[1]:
-            why = "an object is in one place"
-        elif len(held) == 2:
-            why = "the robot has one gripper"
-        elif held and placed and held[0] == placed[0][1]:
-            why = "a held object has no other place"
-        elif len(rooms) == 2:
-            why = f"the robot is in one room, not in {' and '.join(sorted(rooms))}"
-        return f"{fact_phrase(a)} and {fact_phrase(b)} cannot both hold: {why}" if why else ""
-
-    def _robot_room(self, fact: Fact) -> str:
-        """The room in which the robot has to be; objects may be anywhere by then."""
-        fixed = fact[0] == "near" and any(e.name == fact[2] and e.kind in _RECEPTACLES for e in self.things)
-        return fact[2] if fact[0] == "in_room" else self.places[fact[2]].room if fixed else ""
-
     def _fail(self, reason: str, text: str, likely: Sequence[Fact] = (), extend: bool = True) -> NoReturn:
-        """Raise, and suggest what works: the facts so far, and (`extend`) of the `likely`, or else of all, the one most like `text`."""
-        kept: list[Fact] = []
+        """Raise, and suggest what works: what was said, and (`extend`) of the `likely`, or else of all, the fact most like `text`."""
+        understood = goals.describe(assemble(self.parts))
+        kept: list[Part] = []
+        for part in self.parts:
+            kept += [] if contradiction(assemble([*kept, part]), self.things) else [part]
+        said = assemble(kept)
+        if extend or not said.stages:
+            objects = [self.things[name] for group in self.nouns.named for name in group.members if self.things[name].kind in OBJECTS]
+            wanted = re.sub(r"\b(it|them)\b", noun_phrase(objects[-1].name) if objects else "it", text.lower().replace("_", " "))
+            able = [fact for fact in likely if self._extended(said, fact)] or [f for f in self._possible() if self._extended(said, f)]
+            best = sorted(able, key=lambda fact: max(_likeness(wanted, wording) for wording in clauses(fact)))[-1:]
+            said = next((more for fact in best if (more := self._extended(said, fact))), said)
+        raise InstructionError(reason, understood=understood, not_understood=text, suggestion=plain(said, self.things))
 
-        def fits(fact: Fact) -> bool:
-            return fact not in kept and not any(self._clash(fact, other) for other in kept)
+    def _extended(self, said: Formula, fact: Fact) -> Formula | None:
+        """The formula with one more fact in its last stage, unless that is there or cannot be."""
+        *before, last = said.stages or (((),),)
+        more = Formula((*before, tuple((*option, literal(fact)) for option in last)), said.always)
+        return None if more == said or contradiction(more, self.things) else more
 
-        for fact in self.facts:
-            if fits(fact) and len(kept) < MAX_GOALS:
-                kept.append(fact)
-        if extend and len(kept) < MAX_GOALS:
-            last = next((noun_phrase(e.name) for e in reversed(self.named) if e.kind in _OBJECTS), "it")
-            wanted = re.sub(r"\b(it|them)\b", last, text.lower().replace("_", " "))
-            choices = [*filter(fits, likely)] or [*filter(fits, self._possible())]
-            kept += sorted(choices, key=lambda fact: max(_likeness(wanted, wording) for wording in clauses(fact)))[-1:]
-        understood = [fact_phrase(fact) for fact in self.facts]
-        suggestion = sentence([clauses(fact)[0] for fact in kept])
-        raise InstructionError(reason, understood=understood, not_understood=text, suggestion=suggestion)
+    def _likely(self, error: NounError) -> list[Fact]:
+        """The possible facts about what may have been meant. A room is no place for an object, but there may be tables and bins in it."""
+        if error.wrong is None:
+            names = {e.name for e in error.about}
+            return [fact for fact in self._possible() if names & set(fact[1:])]
+        inside = self._receptacles_in(error.wrong)
+        return [("on" if e.kind == "table" else "inside", name, e.name) for g in self.waiting for name in g.members for e in inside]
 
-    def _about(self, things: list[Entity]) -> list[Fact]:
-        """The possible facts that name any of these things."""
-        names = {e.name for e in things}
-        return [fact for fact in self._possible() if names & set(fact[1:])]
+    def _receptacles_in(self, room: Entity) -> list[Entity]:
+        return [e for e in self.things.entities if e.kind in RECEPTACLES and self.things.places[e.name].room == room.name]
 
     def _possible(self) -> list[Fact]:
         """All facts that a goal of this scene may have."""
-        objects = [e.name for e in self.things if e.kind in _OBJECTS]
-        receptacles = [e for e in self.things if e.kind in _RECEPTACLES]
-        facts = [("on" if e.kind == "table" else "inside", name, e.name) for name in objects for e in receptacles]
-        facts += [("near", ROBOT, name) for name in [*(e.name for e in receptacles), *objects]]
-        facts += [("in_room", ROBOT, e.name) for e in self.things if e.kind == "room"]
+        objects, receptacles = self.things.names(*OBJECTS), self.things.names(*RECEPTACLES)
+        facts = [("on" if r in self.things.names("table") else "inside", name, r) for name in objects for r in receptacles]
+        facts += [("near", ROBOT, name) for name in (*receptacles, *objects)]
+        facts += [("in_room", ROBOT, name) for name in self.things.names("room")]
         return facts + [("holding", ROBOT, name) for name in objects]

@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from palaestra.envs import language
 from palaestra.envs.render import Input, TopDown, Window, save_png
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import State, TimeStep
@@ -63,7 +62,7 @@ class Player:
         self.state: State
         self.timestep: TimeStep
         self.state, self.timestep = self.reset(np.int32(seed))
-        self.instruction = language.render(self.env.world.spec, jax.tree.map(np.asarray, self.state.task), seed)
+        self.instruction = self.env.instruction(jax.tree.map(np.asarray, self.state.task), seed)
         self.truth = np.asarray(self.holds(self.state))
         self.total, self.closing, self.keys, self.notice, self._single = 0.0, False, frozenset[str](), "", False
         self.trail: deque[np.ndarray] = deque(maxlen=80)

@@ -86,6 +86,7 @@ class TaskSetEnv(Rearrange):
             horizon=tasks.horizon,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
+        self.held_out_words = tasks.formulas and split == "test"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
 
@@ -101,4 +102,11 @@ class TaskSetEnv(Rearrange):
 
     def task(self, seed: int) -> Task:
         """Task number `seed` of the split."""
-        return self.sample_task(jax.random.fold_in(jax.random.key(seed), SPLITS.index(self.split)))
+        return self.sample_task(self._key(jnp.asarray(seed)))
+
+    def tasks(self, seeds: jax.Array) -> Task:
+        """Tasks of these numbers [B]: the same, several times as fast as one by one."""
+        return self.sample_tasks(jax.vmap(self._key)(seeds))
+
+    def _key(self, seed: jax.Array) -> jax.Array:
+        return jax.random.fold_in(jax.random.key(seed), SPLITS.index(self.split))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from safetensors.numpy import load, save
 
 from palaestra.policies.networks import ActorCritic, Policy, Statistics
 from palaestra.sim.errors import PalaestraError
+from palaestra.sim.files import digest, mismatch, named_leaves, write_atomically
 
 T = TypeVar("T")
 _TRAIN, _POLICY = "palaestra/train-state/1", "palaestra/policy/1"
@@ -23,44 +23,18 @@ class CheckpointError(PalaestraError):
     """A file of weights that is damaged, foreign, or made for something else."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """The file appears whole or not at all; what stood there before stays until then."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _is_key(x: Any) -> bool:
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def _named(tree: Any) -> dict[str, np.ndarray]:
     """Every leaf by its path; keys of random streams as their bits."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(jax.random.key_data(x) if _is_key(x) else x, order="C")
-        for path, x in leaves
-    }
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
+    return {name: np.asarray(jax.random.key_data(x) if _is_key(x) else x, order="C") for name, x in named_leaves(tree).items()}
 
 
 def _save(path: Path, tree: Any, kind: str, about: dict[str, Any]) -> None:
     arrays = _named(tree)
-    metadata = {"format": kind, "sha256": _digest(arrays), "about": json.dumps(about, sort_keys=True)}
+    metadata = {"format": kind, "sha256": digest(arrays), "about": json.dumps(about, sort_keys=True)}
     write_atomically(path, save(arrays, metadata))
 
 
@@ -76,7 +50,7 @@ def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]
         raise CheckpointError(f"{path}: damaged or not a safetensors file ({error})") from None
     if metadata.get("format") != kind:
         raise CheckpointError(f"{path}: got format {metadata.get('format')!r}, expected {kind!r}: made by something else")
-    if metadata.get("sha256") != _digest(arrays):
+    if metadata.get("sha256") != digest(arrays):
         raise CheckpointError(f"{path}: the numbers do not match their checksum; the file is damaged")
     return arrays, json.loads(metadata["about"])
 
@@ -84,12 +58,8 @@ def _read(path: Path, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]
 def _restore(path: Path, arrays: dict[str, np.ndarray], like: T) -> T:
     """The arrays in the shape of `like`, checked name by name."""
     wanted = _named(like)
-    if wanted.keys() != arrays.keys():
-        odd = sorted(wanted.keys() ^ arrays.keys())[:4]
-        raise CheckpointError(f"{path}: made for another model; names differ, e.g. {', '.join(odd)}")
-    for name, x in wanted.items():
-        if x.shape != arrays[name].shape or x.dtype != arrays[name].dtype:
-            raise CheckpointError(f"{path}: {name}: got {arrays[name].dtype}{list(arrays[name].shape)}, expected {x.dtype}{list(x.shape)}")
+    if odd := mismatch(arrays, wanted):
+        raise CheckpointError(f"{path}: made for another model; {odd}")
     leaves, structure = jax.tree_util.tree_flatten(like)
     values = [arrays[name] for name in wanted]
     restored = [jax.random.wrap_key_data(jnp.asarray(v)) if _is_key(old) else jnp.asarray(v) for old, v in zip(leaves, values, strict=True)]

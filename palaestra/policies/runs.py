@@ -16,10 +16,11 @@ import jax
 import numpy as np
 
 from palaestra.envs.env import Env
-from palaestra.policies.files import CheckpointError, load_train_state, save_policy, save_train_state, write_atomically
+from palaestra.policies.files import CheckpointError, load_train_state, save_policy, save_train_state
 from palaestra.policies.networks import Policy
 from palaestra.policies.ppo import PPO, Learner, TrainState
 from palaestra.sim.errors import PalaestraError
+from palaestra.sim.files import write_atomically
 from palaestra.sim.memory import out_of_memory
 
 _KEEP = 2  # checkpoints

@@ -166,7 +166,7 @@ class Executor:
     def _episode(self, task: Task, instruction: str | None, number: int, trial: int) -> Episode:
         spec = self.env.world.spec
         things = entities(spec, task.scene)
-        text = instruction or language.render(spec, task, number + (trial << 32))
+        text = instruction or self.env.instruction(task, number + (trial << 32))
         return Episode(number, text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
 
     def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode], seats: list[int]) -> Motion:

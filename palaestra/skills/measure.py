@@ -11,9 +11,10 @@ import numpy as np
 
 from palaestra.envs.tasksets import SPLITS
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
-from palaestra.policies.files import file_hash, write_atomically
+from palaestra.policies.files import file_hash
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
+from palaestra.sim.files import write_atomically
 from palaestra.sim.world import world
 from palaestra.skills.evaluation import Options, measure_task_set
 from palaestra.skills.library import SKILLS

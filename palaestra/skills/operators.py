@@ -122,6 +122,12 @@ def universe(things: Things) -> list[Fact]:
     ]
 
 
+def ends(fact: Fact, other: Fact) -> bool:
+    """Whether `other` ends when `fact` becomes true."""
+    at = {"s": fact[1], "t": fact[2]}
+    return any(p == other[0] and at.get(s, other[1]) == other[1] and at.get(t, other[2]) == other[2] for p, s, t in DOMAIN[fact[0]].ends)
+
+
 def contracts(skills: Skills, things: Things) -> dict[Call, Operator]:
     """What each possible call needs and promises, as the record states it: no rules of the domain, no cases.
 
@@ -142,7 +148,7 @@ def contracts(skills: Skills, things: Things) -> dict[Call, Operator]:
 def ground(skills: Skills, things: Things) -> list[Operator]:
     """All operators of these skills over these things, in the order of skills, arguments and cases."""
     facts = universe(things)
-    ended = {fact: frozenset(other for other in facts if other != fact and _ends(fact, other)) for fact in facts}
+    ended = {fact: frozenset(other for other in facts if other != fact and ends(fact, other)) for fact in facts}
     return [_with_ends(case, ended) for contract in contracts(skills, things).values() for case in _cases(contract, things)]
 
 
@@ -153,12 +159,6 @@ def applicable(operators: Sequence[Operator], facts: frozenset[Fact]) -> list[bo
 
 def _fitting(kinds: tuple[str, ...], things: Things) -> list[Entity]:
     return [t for t in things if t.type in kinds]
-
-
-def _ends(fact: Fact, other: Fact) -> bool:
-    """Whether `other` ends when `fact` becomes true."""
-    at = {"s": fact[1], "t": fact[2]}
-    return any(p == other[0] and at.get(s, other[1]) == other[1] and at.get(t, other[2]) == other[2] for p, s, t in DOMAIN[fact[0]].ends)
 
 
 def _instances(literal: Literal, bound: Mapping[str, Entity], things: Things) -> frozenset[Fact]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from palaestra.envs.goals import Formula, describe
+from palaestra.envs.goals import describe, family
 from palaestra.policies.files import write_atomically
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.executor import Episode
@@ -17,20 +17,6 @@ from palaestra.skills.scores import path_length_score
 
 class TableError(PalaestraError):
     """A table that is damaged, cut, or not one."""
-
-
-def family(goal: Formula) -> str:
-    """What kind of goal it is, by its form: plain, order, choice, clear (nothing there) or count; and whether there is a rule."""
-    terms = [term for stage in goal.stages for option in stage for term in option]
-    if len(goal.stages) > 1:
-        kind = "order"
-    elif len(goal.stages[0]) > 1:
-        kind = "choice"
-    elif any(term.at_most == 0 for term in terms):
-        kind = "clear"
-    else:
-        kind = "count" if any(len(term.pairs) > 1 for term in terms) else "plain"
-    return f"{kind}, rule" if goal.always else kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +31,7 @@ class Row:
     split: str
     instruction: str
     goal: str  # its terms, joined by "; "
-    family: str  # of the goal, see `family`
+    family: str  # of the goal, see `goals.family`
     literals: int  # terms of the goal
     difficulty: int  # calls of the oracle's plan from the start; 0 where none is needed, or none was found
     calls: int  # that were started

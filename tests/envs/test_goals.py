@@ -202,3 +202,25 @@ def test_facts_of_a_generated_start_do_not_reach_its_goal():
         now = facts(entities(SPEC, one(batch.scene, i)), table[i])
         said = goals.formula(SPEC, one(batch, i))
         assert (said.onward(0, now) == len(said.stages)) == bool(state.progress.done[i])
+
+
+OTHER = ("near", "robot", BIN)
+BOTH = Term("inside", tuple(OBJECTS[:2]), (BIN,), 2)
+SOME = tuple(OBJECTS[:3])
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (Formula.of([ON]), "plain"),
+        (Formula.of([ON, OTHER]), "plain"),
+        (Formula((((BOTH,),),)), "all"),
+        (Formula((((literal(ON),),), ((literal(ON), literal(OTHER)),))), "order"),
+        (Formula((((literal(ON),), (literal(INSIDE),)),)), "either"),
+        (Formula((((literal(OTHER), literal(ON, true=False)),),)), "clear"),
+        (Formula((((Term("inside", SOME, (BIN,), 2),),),)), "at least"),
+        (Formula((((Term("inside", SOME, (BIN,), 2, 2),),),), (literal(("in_room", "robot", ROOMS[0]), true=False),)), "exactly + rule"),
+    ],
+)
+def test_goals_belong_to_families(said, expected):
+    assert goals.family(said) == expected

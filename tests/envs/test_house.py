@@ -95,3 +95,13 @@ def test_one_who_passes_a_doorway_comes_from_one_of_its_rooms_into_the_other(mak
             across = np.array([1.0, 0.0]) if scene.door_along_x[d] else np.array([0.0, 1.0])
             sides = {int(house.room_of(scene, jnp.asarray(scene.door[d] + s * 0.3 * across, jnp.float32))) for s in (1, -1)}
             assert sides == set(scene.door_rooms[d].tolist())
+
+
+def test_rooms_are_the_same_on_host_and_device():
+    scene, rng = tasks().scene, np.random.default_rng(1)
+    points = rng.uniform(-6, 6, (len(scene.room), 50, 2)).astype(np.float32)
+    device = np.asarray(jax.jit(jax.vmap(house.room_of))(scene, points))
+    for i in range(len(points)):
+        host = house.room_of(one(scene, i), points[i])
+        assert isinstance(host, np.ndarray)
+        np.testing.assert_array_equal(host, device[i])

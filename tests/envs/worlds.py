@@ -11,6 +11,7 @@ from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task
 from palaestra.sim.world import WorldSpec, world
 
+QUICK: dict = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile; such code runs slowly
 NINE = WorldSpec(cubes=6, balls=2, tables=3, bins=2, rooms=9)
 
 
@@ -23,7 +24,7 @@ def env(name: str = "rearrange", split: str = "train") -> TaskSetEnv:
 def tasks(name: str = "rearrange", split: str = "train", count: int = 256) -> Task:
     """`count` tasks as numpy arrays, leading axis `count`."""
     keys = jax.random.split(jax.random.key(7), count)
-    return jax.device_get(jax.jit(env(name, split).sample_tasks)(keys))
+    return jax.device_get(jax.jit(env(name, split).sample_tasks, compiler_options=QUICK)(keys))
 
 
 @functools.cache
@@ -34,7 +35,9 @@ def large_tasks(count: int = 60) -> Task:
     def sample(key: jax.Array, n: jax.Array) -> Task:
         return draw_until(key, lambda k: attempt_task(k, world(NINE), ranges.replace(min_rooms=n, max_rooms=n), *goals))
 
-    return jax.device_get(jax.jit(jax.vmap(sample))(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5))
+    return jax.device_get(
+        jax.jit(jax.vmap(sample), compiler_options=QUICK)(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5)
+    )
 
 
 def one(batch, index: int):

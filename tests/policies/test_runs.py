@@ -114,14 +114,14 @@ def test_a_policy_for_something_else_is_refused(tmp_path):
 
 def test_a_full_disk_ends_training_with_the_last_checkpoint_intact(tmp_path, monkeypatch):
     run = Run(probe(), CONFIG, tmp_path)
-    real = files.os.replace
+    real = os.replace
 
     def full(source, target):
         if "0000008" in str(target):
             raise OSError(28, "No space left on device")
         real(source, target)
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(TrainingError, match=r"No space left on device.*checkpoint-0000004.safetensors, is intact"):
         run.train()
     monkeypatch.undo()

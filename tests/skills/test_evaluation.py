@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from palaestra.envs.goals import Formula, Term, literal
+from palaestra.envs.goals import literal
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills import evaluation, table
 from palaestra.skills import watch as watching
@@ -156,23 +156,6 @@ def test_a_table_reads_back_as_it_was_and_says_what_is_in_it(tmp_path):
     assert table.find(path, rows, planner="oracle", episode=1, trial=1) == rows[1]
     with pytest.raises(TableError, match="got episode 17, trial 0 of 'oracle'; expected episodes 0 to 1, trials 0 to 1, planners oracle"):
         table.find(path, rows, planner="oracle", episode=17, trial=0)
-
-
-@pytest.mark.parametrize(
-    ("stages", "always", "expected"),
-    [
-        (((A,),), (), "plain"),
-        (((A, B),), (), "plain"),
-        (((A,), (A, B)), (), "order"),
-        (((A,), (A, B)), (literal(("in_room", "robot", "study"), False),), "order, rule"),
-        ((((A,), (B,)),), (), "choice"),
-        (((literal(("on", "red_cube", "table"), False),),), (), "clear"),
-        (((Term("inside", ("red_cube", "red_ball"), ("bin",), 1),),), (), "count"),
-    ],
-)
-def test_goals_belong_to_families_by_their_form(stages, always, expected):
-    nested = tuple(stage if isinstance(stage[0], tuple) else (stage,) for stage in stages)
-    assert table.family(Formula(nested, always)) == expected
 
 
 def test_a_summary_counts_tasks_not_trials():

@@ -1,19 +1,24 @@
 """The planner that is always right: A* over the grounded operators, with states as bits of an integer.
 
-Before searching it works out which pairs of literals can hold together at all (the h² relaxation: Haslum and Geffner,
-"Admissible Heuristics for Optimal Planning", 2000). That tells why a goal is impossible, and which operators never apply.
+Where a short search finds nothing it works out which pairs of literals can hold together at all (the h² relaxation: Haslum and
+Geffner, "Admissible Heuristics for Optimal Planning", 2000). That tells why a goal is impossible, and which operators never apply.
 """
 
+import contextlib
+import functools
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from palaestra.envs.goals import Option, alternatives, describe
-from palaestra.envs.names import Fact
-from palaestra.skills.operators import Operator, Skills, fact_text, ground
+from palaestra.envs.names import Entity, Fact
+from palaestra.skills.operators import Call, Operator, Skills, fact_text, ground, universe
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
 from palaestra.skills.planners.base import LIBRARY, Problem
+from palaestra.skills.record import ROBOT
+
+_SHORT = 500  # states of a search that takes less time than to work out what can hold together
 
 
 class OraclePlanner:
@@ -27,6 +32,9 @@ class OraclePlanner:
     def plan(self, problem: Problem) -> Plan:
         """The shortest plan. Raises PlanError: impossible (with the reason), limit, or goal if there is none to plan for."""
         space = _space(problem, self.skills)
+        if all(space.ways) and space.allowed(space.start):
+            with contextlib.suppress(PlanError):
+                return _search(space, space.actions, min(self.max_nodes, _SHORT))
         pairs = _pairs(space)
         fault = _obstacle(space, pairs)
         if fault:
@@ -47,7 +55,7 @@ def why_impossible(problem: Problem, skills: Skills = LIBRARY) -> Fault | None:
 class _Action:
     """An operator in bits. Bit i of a state: fact i holds. In literals bit n + i stands for "fact i is false" besides."""
 
-    operator: Operator
+    call: Call
     pre: int
     neg: int
     add: int
@@ -70,8 +78,37 @@ class _Term:
 
 
 @dataclass(frozen=True)
+class _Ground:
+    """Facts and actions over things that are named by kind and number, so that scenes with as many things of each kind share them."""
+
+    bit: dict[Fact, int]
+    actions: list[_Action]
+    fixed: int  # facts that no action changes
+
+
+@functools.lru_cache(maxsize=64)
+def _ground(skills: Skills, kinds: tuple[str, ...], more: frozenset[Fact]) -> _Ground:
+    """`more`: facts to be numbered that kinds do not allow."""
+    things = [Entity(i, name, kind) for i, (name, kind) in enumerate(zip(_plain_names(kinds), kinds, strict=True))]
+    bit = {fact: 1 << i for i, fact in enumerate(sorted({*universe(things), *more}))}
+    n = len(bit)
+
+    def action(o: Operator) -> _Action:
+        pre, neg, add, delete = (sum(bit[f] for f in part) for part in (o.pre, o.neg, o.add, o.delete))
+        return _Action(o.call, pre, neg, add, delete, pre | neg << n, add | delete << n, delete | add << n)
+
+    actions = [action(o) for o in ground(skills, things)]
+    return _Ground(bit, actions, functools.reduce(lambda rest, a: rest & ~(a.add | a.delete), actions, (1 << n) - 1))
+
+
+def _plain_names(kinds: Iterable[str]) -> list[str]:
+    return [ROBOT if kind == "robot" else f"{kind}{i}" for i, kind in enumerate(kinds)]
+
+
+@dataclass(frozen=True)
 class _Space:
     facts: list[Fact]
+    names: dict[str, str]  # of things, by their names in actions
     actions: list[_Action]
     start: int
     stages: list[list[list[_Term]]]  # options of terms
@@ -83,6 +120,10 @@ class _Space:
         """The literals that hold in a state."""
         n = len(self.facts)
         return state | (~state & (1 << n) - 1) << n
+
+    def allowed(self, state: int) -> bool:
+        """Whether what must always hold does."""
+        return all(term.holds(state) for term in self.always)
 
     def onward(self, stage: int, state: int) -> int:
         """How many stages are reached, `stage` of them before."""
@@ -101,27 +142,35 @@ def _space(problem: Problem, skills: Skills) -> _Space:
     if goal is None:
         fix = "word the instruction as the tasks are worded, or use a planner that reads language"
         raise PlanError(Fault(Failure.GOAL, "nothing to plan for", f"no goal for {problem.instruction!r}", "facts to make true", fix))
-    operators = ground(skills, problem.things)
+    kinds = tuple(t.type for t in problem.things)
+    plain = dict(zip((t.name for t in problem.things), _plain_names(kinds), strict=True))
+    names = {there: here for here, there in plain.items()}
+
+    def renamed(facts: Iterable[Fact], names: dict[str, str]) -> list[Fact]:
+        return [(p, names.get(s, s), names.get(t, t)) for p, s, t in facts]
+
     options = [option for stage in goal.stages for option in stage]
-    named = [pair for option in [*options, goal.always] for term in option for pair in term.pairs]
-    facts = sorted(problem.facts.union(named, *(o.pre | o.neg | o.add | o.delete for o in operators)))
-    bit = {fact: 1 << i for i, fact in enumerate(facts)}
-    n = len(facts)
+    named = renamed({*problem.facts, *(pair for option in [*options, goal.always] for term in option for pair in term.pairs)}, plain)
+    common = _ground(skills, kinds, frozenset())
+    more = frozenset(fact for fact in named if fact not in common.bit)
+    common = _ground(skills, kinds, more) if more else common
+    facts, n = renamed(common.bit, names), len(common.bit)
+    bit = dict(zip(facts, common.bit.values(), strict=True))
 
     def bits(part: Iterable[Fact]) -> int:
         return sum(bit[f] for f in part)
 
-    def action(o: Operator) -> _Action:
-        pre, neg, add, delete = (bits(part) for part in (o.pre, o.neg, o.add, o.delete))
-        return _Action(o, pre, neg, add, delete, pre | neg << n, add | delete << n, delete | add << n)
+    start = bits(problem.facts)
+    false, true = common.fixed & ~start, common.fixed & start
 
     def option_terms(option: Option) -> list[_Term]:
         return [_Term(bits(term.pairs), term.at_least, term.at_most) for term in option]
 
     return _Space(
         facts,
-        [action(o) for o in operators],
-        bits(problem.facts),
+        names,
+        [a for a in common.actions if not a.pre & false and not a.neg & true],
+        start,
         [[option_terms(option) for option in stage] for stage in goal.stages],
         [[bits(yes) | bits(no) << n for option in stage for yes, no in alternatives(option)] for stage in goal.stages],
         option_terms(goal.always),
@@ -172,7 +221,7 @@ def _pairs(space: _Space) -> list[int]:
 
 def _obstacle(space: _Space, pairs: list[int]) -> Fault | None:
     """Why some stage can never be reached: in each way to reach it, a literal never holds, or two never hold together."""
-    if not all(term.holds(space.start) for term in space.always):
+    if not space.allowed(space.start):
         return Fault(Failure.IMPOSSIBLE, "no plan exists", "what must always hold does not now", "a rule that holds", "drop the rule")
     for ways in space.ways:
         faults = [_way_obstacle(space, pairs, way) for way in ways]
@@ -223,13 +272,11 @@ class _Remaining:
     def __init__(self, space: _Space, actions: list[_Action]):
         self.space = space
         count = 2 * len(space.facts)
-        self.makers = [sum(1 << k for k, a in enumerate(actions) if a.makes >> i & 1) for i in range(count)]
-        self.needs = [0] * count
-        for i, makers in enumerate(self.makers):
-            if makers:
-                self.needs[i] = -1
-                for k in _ones(makers):
-                    self.needs[i] &= actions[k].needs
+        self.makers, self.needs = [0] * count, [0] * count  # of a literal: the actions that make it, and what they all need
+        for k, action in enumerate(actions):
+            for i in _ones(action.makes):
+                self.needs[i] = self.needs[i] & action.needs if self.makers[i] else action.needs
+                self.makers[i] |= 1 << k
 
     def __call__(self, state: int, stage: int) -> int:
         holds = self.space.literals(state)
@@ -256,7 +303,7 @@ def _search(space: _Space, actions: list[_Action], max_nodes: int) -> Plan:
     remaining = _Remaining(space, actions)
     start = (space.start, space.onward(0, space.start))
     best = {start: 0}
-    came: dict[_Node, tuple[_Node, Operator]] = {}
+    came: dict[_Node, tuple[_Node, Call]] = {}
     order = itertools.count()
     queue = [(remaining(*start), 0, next(order), start)]
     for _ in range(max_nodes):
@@ -266,23 +313,23 @@ def _search(space: _Space, actions: list[_Action], max_nodes: int) -> Plan:
         _, back, _, node = heapq.heappop(queue)
         state, stage = node
         if stage == len(space.stages):
-            return _plan(node, came)
+            return _plan(node, came, space.names)
         if -back > best[node]:
             continue
         for a in actions:
             if state & a.pre == a.pre and not state & a.neg:
                 after = state & ~a.delete | a.add
                 reached, cost = (after, space.onward(stage, after)), 1 - back
-                if cost < best.get(reached, cost + 1) and all(term.holds(after) for term in space.always):
-                    best[reached], came[reached] = cost, (node, a.operator)
+                if cost < best.get(reached, cost + 1) and space.allowed(after):
+                    best[reached], came[reached] = cost, (node, a.call)
                     heapq.heappush(queue, (cost + remaining(*reached), -cost, next(order), reached))
     got, fix = f"no plan after {max_nodes} states", "split the goal, or raise max_nodes"
     raise PlanError(Fault(Failure.LIMIT, "the search gave up", got, "one within that many", fix))
 
 
-def _plan(node: _Node, came: dict[_Node, tuple[_Node, Operator]]) -> Plan:
+def _plan(node: _Node, came: dict[_Node, tuple[_Node, Call]], names: dict[str, str]) -> Plan:
     steps = []
     while node in came:
-        node, operator = came[node]
-        steps.append(operator.call)
+        node, call = came[node]
+        steps.append(Call(call.skill, {param: names[value] for param, value in call.args.items()}))
     return Plan(tuple(reversed(steps)))

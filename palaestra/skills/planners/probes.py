@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import language, parser
+from palaestra.envs import parser
 from palaestra.envs.formulas import attempt_formula
 from palaestra.envs.generator import draw_until, sample_literals
 from palaestra.envs.goals import Formula, conjunction, formula
@@ -110,7 +110,7 @@ def overheard(env: TaskSetEnv) -> Imagine:
     spec, another = env.world.spec, jax.jit(env.sample_task)
 
     def read(scene: Scene, rng: np.random.Generator) -> Goal:
-        text = language.render(spec, jax.device_get(another(_key(rng))), int(rng.integers(2**31)))
+        text = env.instruction(jax.device_get(another(_key(rng))), int(rng.integers(2**31)))
         try:
             return parser.parse(text, spec, scene)
         except parser.InstructionError as error:

@@ -1,0 +1,177 @@
+"""Noun phrases to things: which entities of a scene a phrase means, and how many of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from palaestra.envs.lexicon import Chunk, Word
+from palaestra.envs.names import Entity
+from palaestra.envs.references import OBJECTS, RECEPTACLES, Things
+from palaestra.envs.types import MANY
+
+PLACES = (*RECEPTACLES, "room")
+_ALL, _NOT_ALL = -1, -2  # numbers that depend on how many there are
+
+
+class NounError(Exception):
+    """A noun phrase that means nothing here, or not clearly one thing."""
+
+    def __init__(self, reason: str, about: Sequence[Entity] = (), wrong: Entity | None = None):
+        super().__init__(reason)
+        self.reason = reason
+        self.about = about  # things that may be meant
+        self.wrong = wrong  # a thing of a kind that does not fit here
+
+
+@dataclass(frozen=True)
+class Group:
+    """So many of these: "all cubes", "at least two of the red cube, the ball and the blue cube", "the ball"."""
+
+    members: tuple[str, ...]
+    low: int = 1
+    high: int = MANY
+    open: bool = False  # "two of a, b and c": what follows belongs to it
+
+    @property
+    def least(self) -> int:
+        return len(self.members) if self.low == _ALL else self.low
+
+    @property
+    def most(self) -> int:
+        return len(self.members) - 1 if self.high == _NOT_ALL else self.high
+
+
+@dataclass
+class Nouns:
+    """Looks up the noun phrases of one instruction, and remembers them for "it", "them" and "there"."""
+
+    text: str
+    things: Things
+    objects: list[Group] = field(default_factory=list)  # of this clause
+    before: list[Group] = field(default_factory=list)  # the objects of the last clause that had any
+    named: list[Group] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """A new clause."""
+        self.before, self.objects = self.objects or self.before, []
+
+    def may_be(self, words: list[Word], kinds: tuple[str, ...], relations: Sequence[Chunk] = ()) -> bool:
+        """Whether a phrase can mean a thing of these kinds that is at these places, or one that is spoken of with "it"."""
+        content = [word for word in _quantified(words)[0] if word.kind != "unknown"]
+        spoken = any(word.kind == "pronoun" for word in content)
+        found = [e for e in self.things.entities if e.kind in kinds and self._fits(e, content)]
+        try:
+            places = [self._one(where) for _, where in relations] if found else []
+        except NounError:
+            return False
+        return spoken or not content or any(all(self._is_at(e, place) for place in places) for e in found)
+
+    def find(self, words: list[Word], relations: Sequence[Chunk], kinds: tuple[str, ...]) -> list[Group]:
+        """The things that a noun phrase means; `relations` say where they are at the start. Several groups where each is meant."""
+        content, group, definite = _quantified(words)
+        if not content:
+            raise NounError("it does not name a thing")
+        of_room = "room" in kinds and any(word.kind == "room" for word in content)
+        here = ", ".join(e.name for e in self.things.entities if e.kind in (("room",) if of_room else kinds))
+        if unknown := [word.text for word in content if word.kind == "unknown"]:
+            raise NounError(f"I do not know {unknown[0]!r}; there are: {here}")
+        if pronoun := next((word.value for word in content if word.kind == "pronoun"), ""):
+            return self._noted(self._pronoun(pronoun, kinds), kinds)
+        found = [e for e in self.things.entities if self._fits(e, content)]
+        meant, last = list(found), words[-1]
+        for preposition, where in relations:
+            if preposition not in ("in", "on", "from", "off") and where[:1] and where[0].value != "there":
+                raise NounError(f"{preposition!r} does not tell where a thing is, expected in, on or from")
+            place, last = self._one(where), where[-1]
+            found = [e for e in found if self._is_at(e, place)]
+        if not found:
+            meant = [e for e in self.things.entities if e.kind == "room"] if of_room else meant
+            raise NounError(f"there is no {self.text[content[0].start : last.end]} here; there are: {here}", meant)
+        fitting = [e for e in found if e.kind in kinds]
+        if not fitting:
+            raise NounError(f"{found[0].name} is a {found[0].kind}, expected a {' or a '.join(kinds)}", wrong=found[0])
+        phrase, names = self.text[words[0].start : last.end], tuple(e.name for e in fitting)
+        if group is not None:
+            if definite not in (0, len(names)):
+                raise NounError(f"{phrase!r} are {definite}, and there are {len(names)}: {', '.join(names)}", fitting)
+            return self._noted([replace(group, members=names)], kinds)
+        if len(fitting) > 1 and not any(word.kind == "plural" for word in content):
+            raise NounError(f"{phrase!r} could be {' or '.join(names)}", fitting)
+        return self._noted([Group((name,)) for name in names], kinds)
+
+    def _noted(self, groups: list[Group], kinds: tuple[str, ...]) -> list[Group]:
+        self.named += groups
+        self.objects += groups if kinds is OBJECTS else []
+        return groups
+
+    def join(self, groups: list[Group]) -> Group:
+        """One group of them all: "a or b", or "a, b and c" after "two of"; it is what "it" and "them" mean from now on."""
+        first = groups[0]
+        if not first.open and any((group.least, group.most) != (1, MANY) for group in groups):
+            raise NounError("'or' joins things without a number; say 'either ... or ...' with a verb in each")
+        joined = replace(first, members=tuple(dict.fromkeys(name for group in groups for name in group.members)))
+        for known in (self.objects, self.named):
+            if groups[0] in known:
+                known[:] = [*(group for group in known if group not in groups), joined]
+        return joined
+
+    def _one(self, words: list[Word]) -> str:
+        (group, *more) = Nouns(self.text, self.things, named=self.named).find(words, (), PLACES)
+        if more or len(group.members) > 1:
+            raise NounError("a thing is in one place at the start", [self.things[name] for name in group.members])
+        return group.members[0]
+
+    def _is_at(self, thing: Entity, place: str) -> bool:
+        where = self.things.places.get(thing.name)
+        return where is not None and place in (where.room, where.receptacle)
+
+    def _fits(self, thing: Entity, words: list[Word]) -> bool:
+        """Whether every word is true of the thing; "the kitchen table" is the table in the kitchen."""
+        kinds = [word.value.split() for word in words if word.kind in ("noun", "plural")]
+        rooms = (thing.name, self.things.places[thing.name].room) if kinds and thing.name in self.things.places else (thing.name,)
+        truth = {"size": (thing.size,), "colour": (thing.colour,), "room": rooms}
+        named = bool(kinds) or any(word.kind == "room" for word in words)
+        return named and all(thing.kind in kind for kind in kinds) and all(w.value in truth[w.kind] for w in words if w.kind in truth)
+
+    def _pronoun(self, pronoun: str, kinds: tuple[str, ...]) -> list[Group]:
+        wanted = PLACES if pronoun == "there" else kinds
+        named = self.before if pronoun == "them" else [g for g in self.named if self.things[g.members[0]].kind in wanted][-1:]
+        if not named:
+            raise NounError(f"nothing named before can be {pronoun!r}")
+        if wrong := next((e for g in named for e in map(self.things.__getitem__, g.members) if e.kind not in wanted), None):
+            raise NounError(f"{wrong.name} is a {wrong.kind}, expected a {' or a '.join(kinds)}", wrong=wrong)
+        return list(named)
+
+
+def _quantified(words: list[Word]) -> tuple[list[Word], Group | None, int]:
+    """What names the things; how many of them, if that is said; and how many there have to be ("both", "the two")."""
+    content: list[Word] = []
+    low: int | None = None
+    high, bound, definite, the = MANY, "", 0, False
+    partitive = False
+    for k, word in enumerate(words):
+        number = int(word.value) if word.kind == "number" else int(word.text) if word.text.isdigit() else None
+        later = words[k + 1 :]
+        if word.text.lower() == "one" and any(w.kind in ("of", "noun", "plural", "size", "colour") for w in later):
+            number = 1
+        if number is not None:
+            if the and not bound:
+                low, definite = _ALL, number
+            elif bound == "most" or bound == "fewer":
+                low, high = low or 0, number - (bound == "fewer")
+            else:
+                low = number + (bound == "more")
+                high = number if bound == "exactly" else high
+        elif word.kind == "bound":
+            bound = word.value
+        elif word.kind == "quantifier":
+            values = {"all": (_ALL, MANY), "both": (_ALL, MANY), "any": (1, MANY), "none": (0, 0), "not all": (0, _NOT_ALL)}
+            low, high = values[word.value]
+            definite = 2 if word.value == "both" else definite
+        elif word.kind == "of":
+            partitive = low is not None
+        elif word.kind == "article":
+            the = low is None
+        else:
+            content.append(word)
+    group = None if low is None else Group((), low, high, partitive)
+    return content, group, definite

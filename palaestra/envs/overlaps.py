@@ -1,0 +1,90 @@
+"""Whether things overlap at the start of a task, by geometry alone: an independent check of what the generator promises.
+
+NumPy over boxes turned about the vertical; balls and the robot's base are taken as the boxes around them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from palaestra.envs.types import Scene
+from palaestra.sim import bodies
+from palaestra.sim.world import BIN_FLOOR, BIN_INNER, BIN_RIM, BIN_SIDE, WorldSpec
+
+TOLERANCE = 1e-4  # m: things that stand on each other touch
+
+
+class Boxes(NamedTuple):
+    """Boxes of a batch of scenes; those of one group are parts of one thing."""
+
+    centre: np.ndarray  # [N, M, 3] m
+    half: np.ndarray  # [N, M, 3] m
+    yaw: np.ndarray  # [N, M] rad
+    used: np.ndarray  # [N, M] bool
+    group: np.ndarray  # [M] int
+
+
+def overlaps(spec: WorldSpec, scenes: Scene) -> np.ndarray:
+    """How many pairs of things overlap in each scene [N] int; `scenes` has one leading axis."""
+    boxes = solids(spec, scenes)
+    first, second = np.triu_indices(len(boxes.group), 1)
+    apart = boxes.group[first] != boxes.group[second]
+    first, second = first[apart], second[apart]
+    both = boxes.used[:, first] & boxes.used[:, second]
+    return (both & (depth(boxes, first, second) > TOLERANCE)).sum(1)
+
+
+def depth(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How deep boxes `first` [P] reach into boxes `second` [P], along the axis on which they do so least [N, P] m."""
+    offset = boxes.centre[:, second] - boxes.centre[:, first]
+    a, b = boxes.half[:, first], boxes.half[:, second]
+    turn = boxes.yaw[:, second] - boxes.yaw[:, first]
+    cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
+    found = a[..., 2] + b[..., 2] - np.abs(offset[..., 2])
+    for mine, other, index in ((a, b, first), (b, a, second)):
+        x, y = np.cos(boxes.yaw[:, index]), np.sin(boxes.yaw[:, index])
+        along = np.abs(x * offset[..., 0] + y * offset[..., 1]), np.abs(x * offset[..., 1] - y * offset[..., 0])
+        found = np.minimum(found, mine[..., 0] + cos * other[..., 0] + sin * other[..., 1] - along[0])
+        found = np.minimum(found, mine[..., 1] + sin * other[..., 0] + cos * other[..., 1] - along[1])
+    return found
+
+
+def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
+    """Robot, objects, walls, tables and bins of each scene."""
+    lay, w, t = scenes.layout, spec.walls, spec.tables
+    pos, half = (np.asarray(x, float) for x in (lay.fixture_pos, lay.fixture_half))
+    count = len(pos)
+    centres, halves, yaws = [pos[:, : w + t]], [half[:, : w + t]], [np.zeros((count, w + t))]
+    used, groups = [np.asarray(scenes.fixture_used)[:, : w + t]], [0] * w + list(range(1, 1 + t))
+    inner, side, rim = BIN_INNER, BIN_SIDE, BIN_RIM / 2
+    parts = [((0.0, 0.0, BIN_FLOOR / 2), (inner + 2 * side, inner + 2 * side, BIN_FLOOR / 2))]
+    parts += [((s * (inner + side), 0.0, rim), (side, inner + 2 * side, rim)) for s in (-1, 1)]
+    parts += [((0.0, s * (inner + side), rim), (inner + 2 * side, side, rim)) for s in (-1, 1)]
+    for i in range(spec.bins):
+        _add(centres, halves, yaws, pos[:, w + t + i], np.zeros(count), parts)
+        used.append(np.repeat(np.asarray(scenes.fixture_used)[:, w + t + i, None], len(parts), 1))
+        groups += [1 + t + i] * len(parts)
+    centres.append(np.asarray(lay.object_pos, float))
+    halves.append(np.repeat(np.asarray(lay.object_half, float)[..., None], 3, -1))
+    yaws.append(np.asarray(lay.object_yaw, float))
+    used.append(np.asarray(lay.object_used))
+    groups += [1 + t + spec.bins + i for i in range(spec.objects)]
+    body, q = bodies.body(spec.body), np.asarray(lay.robot_q, float)
+    r, low, long = body.base_radius, body.grip_height - 0.027, (body.reach + 0.035) / 2
+    base, arm = ((0, 0, 0.01 + r), (r, r, r)), ((long, 0, 0.042), (long, body.half_gap + 0.02, 0.042))
+    _add(centres, halves, yaws, np.pad(q[:, :2], ((0, 0), (0, 1))), q[:, 2], [base])
+    _add(centres, halves, yaws, np.c_[q[:, :2], low + q[:, 3]], q[:, 2], [arm])
+    used.append(np.ones((count, 2), bool))
+    groups += [-1, -1]
+    centre, half, yaw, there = (np.concatenate(x, 1) for x in (centres, halves, yaws, used))
+    return Boxes(centre, half, yaw, there, np.asarray(groups))
+
+
+def _add(centres: list, halves: list, yaws: list, at: np.ndarray, yaw: np.ndarray, parts: list) -> None:
+    """Add boxes given in the frame of a thing at `at` [N, 3] that is turned by `yaw` [N]."""
+    offset, half = (np.asarray(x, float) for x in zip(*parts, strict=True))  # [parts, 3]
+    cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
+    turned = np.stack([cos * offset[:, 0] - sin * offset[:, 1], sin * offset[:, 0] + cos * offset[:, 1], offset[:, 2] + 0 * cos], -1)
+    centres.append(at[:, None] + turned)
+    halves.append(np.broadcast_to(half, (len(at), *half.shape)))
+    yaws.append(np.repeat(yaw[:, None], len(parts), 1))
