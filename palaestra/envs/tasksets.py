@@ -48,7 +48,7 @@ TASK_SETS = {
         formulas=True,
         held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
     ),
-    "navigate": TaskSet(
+    "navigate-houses": TaskSet(
         "to be near a thing or in another room, in houses of one to four rooms",
         WorldSpec(cubes=1, balls=0, tables=1, bins=1, rooms=4),
         max_goals=1,
