@@ -52,8 +52,19 @@ class Result:
         }
 
 
-def evaluate(env: Env, network: ActorCritic, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500) -> Result:
-    """Run `episodes` episodes of the deterministic policy, each once to its end."""
+def evaluate(
+    env: Env, network: ActorCritic, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500, noise: int | None = None
+) -> Result:
+    """Run `episodes` episodes of the deterministic policy, each once to its end.
+
+    With `noise`, the policy explores as it does in training: trials with other numbers are the same episodes with other actions.
+    """
+
+    def explored(action: jax.Array, keys: jax.Array, step: jax.Array) -> jax.Array:
+        if noise is None:
+            return action
+        draws = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, noise), step), action.shape[1:]))
+        return action + jnp.exp(policy.params["params"]["log_std"]) * draws(keys)
 
     def run(keys: jax.Array) -> dict[str, Any]:
         state, timestep = jax.vmap(env.begin)(keys)
@@ -61,16 +72,16 @@ def evaluate(env: Env, network: ActorCritic, policy: Policy, episodes: int, *, s
         record = {"steps": zero.astype(jnp.int32), "total": zero, "metrics": timestep.metrics}
 
         def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            state, obs, over, record = carry
-            state, timestep = jax.vmap(env.step)(state, policy.act(network, obs))
+            state, obs, over, record, count = carry
+            state, timestep = jax.vmap(env.step)(state, explored(policy.act(network, obs), keys, count))
             record = {
                 "steps": record["steps"] + ~over,
                 "total": record["total"] + jnp.where(over, 0.0, timestep.reward),
                 "metrics": jax.tree.map(lambda new, old: jnp.where(over, old, new), timestep.metrics, record["metrics"]),
             }
-            return state, timestep.observation, over | timestep.done, record
+            return state, timestep.observation, over | timestep.done, record, count + 1
 
-        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record)
+        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record, jnp.zeros((), jnp.int32))
         return jax.lax.while_loop(lambda carry: ~carry[2].all(), one, first)[3]
 
     keys = evaluation_keys(seed, episodes)
