@@ -37,13 +37,14 @@ class Comparison:
     folder: Path = Path("runs/curricula")
 
     def run(self) -> None:
-        results = {(s, seed): self.one(s, seed) for seed in self.seeds for s in self.samplers}
+        env, held_out = TaskSetEnv(self.task_set), TaskSetEnv(self.task_set, "test")
+        results = {(s, seed): self.one(s, seed, env, held_out) for seed in self.seeds for s in self.samplers}
         table = {s: summary([results[s, seed] for seed in self.seeds]) for s in self.samplers}
         (self.folder / "table.json").write_text(json.dumps(table, indent=1) + "\n")
         print(json.dumps(table, indent=1))
         self.draw(results)
 
-    def one(self, sampler: str, seed: int) -> dict:
+    def one(self, sampler: str, seed: int, env: TaskSetEnv, held_out: TaskSetEnv) -> dict:
         """The curve and the CVaR of one run, trained, resumed or read."""
         folder = self.folder / f"{sampler}-seed{seed}"
         done = folder / "result.json"
@@ -53,7 +54,7 @@ class Comparison:
         config = RunConfig(
             env=self.task_set, seed=seed, steps=self.steps, sampler=sampler, log_every=every, checkpoint_every=every, ppo=LEARNER
         )
-        run, held_out = Run(TaskSetEnv(self.task_set), config, folder), TaskSetEnv(self.task_set, "test")
+        run = Run(env, config, folder)
         curve: dict[str, float] = {}
         if run.checkpoints():
             curve = {k: v for k, v in json.loads((folder / "curve.json").read_text()).items() if int(k) <= run.steps_done}

@@ -75,7 +75,7 @@ def test_killed_and_resumed_it_comes_to_the_same_bits(tmp_path):
             assert values.tobytes() == theirs[leaf].tobytes(), (name, leaf)
 
 
-@pytest.mark.parametrize("name", ["plr", "accel", "learnability"])
+@pytest.mark.parametrize("name", ["accel", "learnability"])
 def test_a_samplers_levels_are_part_of_the_checkpoint(tmp_path, monkeypatch, name):
     """Stopped after its first checkpoint and resumed, a run with a level buffer comes to the same bits."""
     small = {"learnability": Learnable(candidates=4, tries=2, keep=2, every=5)}.get(name) or replace(curricula.sampler(name), size=8)
