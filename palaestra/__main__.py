@@ -69,6 +69,7 @@ class Train:
     seed: int = 0
     steps: int = 0  # environment steps; 0 takes the recipe's
     num_envs: int = 1024
+    sampler: str = "randomise"  # what episodes begin from: randomise, plr, robust-plr, accel, learnability
     easy: float = -1.0  # the share of easy starts of a skill; negative takes the recipe's
     folder: Path | None = None  # runs/<id>-seed<seed> when not given
     resume: bool = False
@@ -78,7 +79,7 @@ class Train:
     def run(self) -> int:
         from palaestra.skills.recipes import train
 
-        result = train(self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume, self.engine)
+        result = train(self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume, self.engine, self.sampler)
         finish(result, self.json)
         return 0
 

@@ -4,18 +4,20 @@
 and whatever takes an `Env` (auto-reset, Gymnasium, PPO, evaluation) takes both.
 """
 
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator, goals, language, observation, predicates
+from palaestra.envs import edits, generator, goals, language, observation, predicates
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
     MAX_GOALS,
     MAX_TERMS,
     PREDICATES,
+    Goal,
+    Scene,
     State,
     Task,
     TimeStep,
@@ -48,6 +50,28 @@ class Env(Protocol, Generic[S]):
 
     def step(self, state: S, action: jax.Array) -> tuple[S, TimeStep]:
         """One control step (1/20 s); actions [action_size] are clipped to [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class Levelled(Env[S], Protocol[S]):
+    """An environment whose episodes begin from levels, which are data: a task, or a skill's start. Curricula choose among them."""
+
+    def level(self, key: jax.Array) -> Any:
+        """What `begin(key)` begins from; key is consumed."""
+        ...
+
+    def reset(self, key: jax.Array, level: Any) -> tuple[S, TimeStep]:
+        """The start of an episode from this level; key is consumed."""
+        ...
+
+
+@runtime_checkable
+class Editable(Levelled[S], Protocol[S]):
+    """An environment whose levels can be changed a little."""
+
+    def edit(self, key: jax.Array, level: Any) -> Any:
+        """A level much like this one, and as good; key is consumed."""
         ...
 
 
@@ -108,7 +132,14 @@ class Rearrange:
 
     def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
         """A task drawn from the environment's distribution, and whether it is one that may be used; key is consumed."""
-        return generator.attempt_task(key, self.world, self.ranges, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+        k_scene, k_goal = jax.random.split(key)
+        scene, fits = generator.attempt_scene(k_scene, self.world, self.ranges)
+        goal, good = self.attempt_goal(k_goal, scene)
+        return Task(scene=scene, goal=goal), fits & good
+
+    def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
+        """A goal in this scene from the environment's distribution, and whether it may be used; key is consumed."""
+        return generator.attempt_goal(key, self.world, scene, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
 
     def sample_task(self, key: jax.Array) -> Task:
         """A task; key is consumed."""
@@ -123,8 +154,17 @@ class Rearrange:
         return language.render(self.world.spec, task, seed, self.held_out_words)
 
     def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
-        k_task, k_reset = jax.random.split(key)
-        return self.reset(k_reset, self.sample_task(k_task))
+        _, k_reset = jax.random.split(key)
+        return self.reset(k_reset, self.level(key))
+
+    def level(self, key: jax.Array) -> Task:
+        """The task with which `begin(key)` begins; key is consumed."""
+        k_task, _ = jax.random.split(key)
+        return self.sample_task(k_task)
+
+    def edit(self, key: jax.Array, task: Task) -> Task:
+        """The task with a small change, or itself where the change was none that it may have; key is consumed."""
+        return edits.edit(key, self.world, task, self.attempt_goal)
 
     def reset(self, key: jax.Array, task: Task) -> tuple[State, TimeStep]:
         """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""

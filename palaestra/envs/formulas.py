@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import goals, house
-from palaestra.envs.generator import Literals, SceneRange, attempt_scene, random_order, sample_literals
+from palaestra.envs.generator import Literals, random_order, sample_literals
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import (
     ALWAYS,
@@ -19,10 +19,11 @@ from palaestra.envs.types import (
     INSIDE,
     MANY,
     MAX_TERMS,
+    NEAR,
     ON,
     Goal,
     Scene,
-    Task,
+    entity_used,
     num_entities,
     room_entity,
 )
@@ -48,14 +49,6 @@ class FormulaRange(struct.PyTreeNode, kw_only=True):
         return FormulaRange(weight=weight)
 
 
-def attempt_formula_task(key: jax.Array, world: World, scenes: SceneRange, ranges: FormulaRange) -> tuple[Task, jax.Array]:
-    """A scene with such a goal, and whether it is one that may be used; key is consumed."""
-    k_scene, k_goal = jax.random.split(key)
-    scene, fits = attempt_scene(k_scene, world, scenes)
-    goal, good = attempt_formula(k_goal, world, scene, ranges)
-    return Task(scene=scene, goal=goal), fits & good
-
-
 def attempt_formula(key: jax.Array, world: World, scene: Scene, ranges: FormulaRange) -> tuple[Goal, jax.Array]:
     """A goal, and whether this scene has what it speaks of and does not fulfil it yet; key is consumed."""
     spec = world.spec
@@ -75,8 +68,23 @@ def attempt_formula(key: jax.Array, world: World, scene: Scene, ranges: FormulaR
     oks = jnp.stack([enough, enough, enough & _both_placing(literals), group_ok, group_ok, group_ok, enough & clear_ok])
     goal = jax.tree.map(lambda *rows: jnp.stack(rows)[kind], *choices)
     ruled, rule_ok = _with_rule(k_rule, spec, scene, goal, rule, table)
-    start = goals.advance(ruled, goals.terms(table, ruled), goals.start())
-    return ruled, oks[kind] & rule_ok & (start.stage == 0) & ~start.broken
+    return ruled, oks[kind] & rule_ok & begins(table, ruled)
+
+
+def attempt_drive(key: jax.Array, world: World, scene: Scene) -> tuple[Goal, jax.Array]:
+    """To be near any thing, or in any other room, and whether that is still to be done; key is consumed."""
+    spec = world.spec
+    entity = jnp.arange(num_entities(spec))
+    target = jax.random.categorical(key, jnp.where(entity_used(spec, scene) & (entity > 0), 0.0, -jnp.inf))
+    predicate = jnp.where(target >= room_entity(spec, 0), IN_ROOM, NEAR)
+    goal = _one_term(spec, predicate, entity == 0, entity == target, 1, MANY)
+    return goal, begins(table_at_start(world, scene), goal)
+
+
+def begins(table: jax.Array, goal: Goal) -> jax.Array:
+    """Whether a goal is open by the truth table at the start: no stage is reached, and nothing is broken [] bool."""
+    start = goals.advance(goal, goals.terms(table, goal), goals.start())
+    return (start.stage == 0) & ~start.broken
 
 
 def _in_order(plain: Goal) -> Goal:

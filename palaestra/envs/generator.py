@@ -21,6 +21,7 @@ from palaestra.envs.types import (
     NEAR,
     ON,
     ROOMS,
+    Goal,
     Scene,
     Task,
 )
@@ -33,6 +34,9 @@ _TABLE_HEIGHT = (0.10, 0.20)  # m
 _SMALL, _BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and large objects
 _BETWEEN = 0.50  # m, free way between fixtures
 _ARM = 0.50  # m from the walls, so that the arm fits whichever way it points; raised, it passes over all else
+_ROBOT_GAP = 0.25  # m, from the robot's axis to things
+_OBJECT_GAP = 0.30  # m, from an object's centre to walls and other things
+_OBJECT_DOORWAY = 0.45  # m, from an object's centre to a doorway's
 _NAMES = 6  # of ROOMS, for worlds of up to four rooms: to draw from more would change tasks that policies are measured on
 _OFF_CENTRE = 0.04  # m, how far an object may lie from its table's centre
 
@@ -116,7 +120,7 @@ class _Spots(NamedTuple):
         return _Spots(self.room[index], self.at[index])
 
 
-def _spots(key: jax.Array, plan: floor_plans.Plan, count: int) -> _Spots:
+def _spots(key: jax.Array, plan: floor_plans.Plan | Scene, count: int) -> _Spots:
     """Candidates for `count` things; key is consumed.
 
     Random bits are a large share of the cost: a candidate takes one word, half of it for each coordinate (steps of 0.1 mm), and
@@ -131,7 +135,7 @@ def _spots(key: jax.Array, plan: floor_plans.Plan, count: int) -> _Spots:
 
 
 def _choose(
-    spots: _Spots, plan: floor_plans.Plan, clearance: jax.Array, obstacles: tuple, doorway: jax.Array
+    spots: _Spots, plan: floor_plans.Plan | Scene, clearance: jax.Array, obstacles: tuple, doorway: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The first candidate that keeps its distances: the position [2], and whether there is one [] bool.
 
@@ -168,12 +172,7 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Sce
     words = _words(k_words, spec, ranges)
     obj_pos, objects_fit = _place_objects(k_object, spec, ranges, plan, pos, half, words)
     k_at, k_yaw = jax.random.split(k_robot)
-    obstacles = (
-        jnp.concatenate([pos[:, :2], obj_pos[:, :2]]),
-        jnp.concatenate([half[:, :2], jnp.zeros((spec.objects, 2))]),
-        jnp.asarray(0.25),
-    )
-    robot, robot_fits = _choose(_spots(k_at, plan, 1).row(0), plan, jnp.full(2, _ARM), obstacles, jnp.asarray(0.3))
+    robot, robot_fits = robot_spot(k_at, spec, plan, pos, half, obj_pos)
     yaw = jax.random.uniform(k_yaw, (), minval=-jnp.pi, maxval=jnp.pi)
     wall_used = plan.wall_used
     scene = Scene(
@@ -201,6 +200,33 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Sce
         object_colour=words["colour"],
     )
     return scene, receptacles_fit & objects_fit & robot_fits
+
+
+def fixtures(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array]:
+    """Positions and half sizes [tables + bins, 3] m of what stands in a scene."""
+    return scene.layout.fixture_pos[spec.walls :], scene.layout.fixture_half[spec.walls :]
+
+
+def robot_spot(
+    key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan | Scene, pos: jax.Array, half: jax.Array, obj_pos: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """A place for the robot among receptacles and objects: [2] m, and whether there is one [] bool; key is consumed."""
+    obstacles = (
+        jnp.concatenate([pos[:, :2], obj_pos[:, :2]]),
+        jnp.concatenate([half[:, :2], jnp.zeros((spec.objects, 2))]),
+        jnp.asarray(_ROBOT_GAP),
+    )
+    return _choose(_spots(key, plan, 1).row(0), plan, jnp.full(2, _ARM), obstacles, jnp.asarray(0.3))
+
+
+def object_spot(
+    key: jax.Array, scene: Scene, pos: jax.Array, half: jax.Array, others: jax.Array, robot: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """A place on the floor for one more object among receptacles, other objects [n, 2] and the robot [2]: as `robot_spot`."""
+    gap = jnp.full((len(pos) + len(others) + 1, 1), _OBJECT_GAP).at[-1].set(_ROBOT_GAP)
+    centre = jnp.concatenate([pos[:, :2], others, robot[None]])
+    obstacles = (centre, jnp.concatenate([half[:, :2], jnp.zeros((len(others) + 1, 2))]), gap)
+    return _choose(_spots(key, scene, 1).row(0), scene, jnp.full(2, _OBJECT_GAP), obstacles, jnp.asarray(_OBJECT_DOORWAY))
 
 
 def _place_receptacles(
@@ -262,8 +288,8 @@ def _place_objects(
     parked = jnp.stack([jnp.asarray(parked_object(i)) for i in range(o)])
     at, fits = jnp.zeros((0, 2)), jnp.asarray(True)
     for i in range(o):
-        obstacles = (jnp.concatenate([pos[:, :2], at]), jnp.concatenate([half[:, :2], jnp.zeros((i, 2))]), jnp.asarray(0.30))
-        xy, found = _choose(spots.row(i), plan, jnp.full(2, 0.30), obstacles, jnp.asarray(0.45))
+        obstacles = (jnp.concatenate([pos[:, :2], at]), jnp.concatenate([half[:, :2], jnp.zeros((i, 2))]), jnp.asarray(_OBJECT_GAP))
+        xy, found = _choose(spots.row(i), plan, jnp.full(2, _OBJECT_GAP), obstacles, jnp.asarray(_OBJECT_DOORWAY))
         used = words["used"][i]
         at = jnp.concatenate([at, jnp.where(used, xy, parked[i, :2])[None]])
         fits &= found | ~used
@@ -355,6 +381,12 @@ def attempt_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: ja
     """A scene with a goal of `min_goals` to `max_goals` literals, and whether it is one that may be used; key is consumed."""
     k_scene, k_goal = jax.random.split(key)
     scene, fits = attempt_scene(k_scene, world, ranges)
-    literals = sample_literals(k_goal, world, scene, min_goals, max_goals)
-    task = Task(scene=scene, goal=goals.conjunction(world.spec, *literals))
-    return task, fits & (literals.used.sum() >= min_goals) & literals.used[0]
+    goal, good = attempt_goal(k_goal, world, scene, min_goals, max_goals)
+    return Task(scene=scene, goal=goal), fits & good
+
+
+def attempt_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> tuple[Goal, jax.Array]:
+    """A goal of `min_goals` to `max_goals` literals in this scene, and whether it may be used; key is consumed."""
+    literals = sample_literals(key, world, scene, min_goals, max_goals)
+    good = (literals.used.sum() >= min_goals) & literals.used[0]
+    return goals.conjunction(world.spec, *literals), good

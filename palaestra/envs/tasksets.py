@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs.env import Rearrange
-from palaestra.envs.formulas import FormulaRange, attempt_formula_task
+from palaestra.envs.formulas import FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
-from palaestra.envs.types import COLOURS, State, Task, TimeStep
+from palaestra.envs.types import COLOURS, Goal, Scene, Task
 from palaestra.sim.engine import Engine
 from palaestra.sim.errors import UnknownNameError
 from palaestra.sim.native import NativeEngine
@@ -34,6 +34,7 @@ class TaskSet:
     max_goals: int = 3
     horizon: int = 1200  # control steps
     formulas: bool = False  # goals of all kinds (`envs.formulas`) instead of one to `max_goals` literals
+    drive: bool = False  # one goal about where the robot is instead
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
 
 
@@ -46,6 +47,13 @@ TASK_SETS = {
         horizon=2000,
         formulas=True,
         held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
+    ),
+    "navigate-houses": TaskSet(
+        "to be near a thing or in another room, in houses of one to four rooms",
+        WorldSpec(cubes=1, balls=0, tables=1, bins=1, rooms=4),
+        max_goals=1,
+        horizon=200,
+        drive=True,
     ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
@@ -82,13 +90,15 @@ class TaskSetEnv(Rearrange):
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
 
-    def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
-        if self.formulas is None:
-            return super().attempt_task(key)
-        return attempt_formula_task(key, self.world, self.ranges, self.formulas)
+    def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
+        if task_set(self.task_set).drive:
+            return attempt_drive(key, self.world, scene)
+        if self.formulas is not None:
+            return attempt_formula(key, self.world, scene, self.formulas)
+        return super().attempt_goal(key, scene)
 
-    def begin(self, key: jax.Array) -> tuple[State, TimeStep]:
-        return super().begin(jax.random.fold_in(key, SPLITS.index(self.split)))
+    def level(self, key: jax.Array) -> Task:
+        return super().level(jax.random.fold_in(key, SPLITS.index(self.split)))
 
     def task(self, seed: int) -> Task:
         """Task number `seed` of the split."""

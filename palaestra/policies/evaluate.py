@@ -1,6 +1,8 @@
 """Success rates that can be trusted: every episode has its own key, whatever the batch, and a rate comes with its interval."""
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,31 +54,51 @@ class Result:
         }
 
 
-def evaluate(env: Env, network: ActorCritic, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500) -> Result:
-    """Run `episodes` episodes of the deterministic policy, each once to its end."""
+def evaluate(
+    env: Env, network: ActorCritic, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500, noise: int | None = None
+) -> Result:
+    """Run `episodes` episodes of the deterministic policy, each once to its end.
 
-    def run(keys: jax.Array) -> dict[str, Any]:
+    With `noise`, the policy explores as it does in training: trials with other numbers are the same episodes with other actions.
+    """
+    keys = evaluation_keys(seed, episodes)
+    size = min(batch, episodes)
+    padded = jnp.concatenate([keys, keys[: -episodes % size]])  # whole batches, so that one program serves
+    run = _program(env, network, noise is not None)  # type: ignore[arg-type]  # environments are told apart by identity
+    number = jnp.asarray(noise or 0)
+    parts = [jax.device_get(run(policy, padded[i : i + size], number)) for i in range(0, len(padded), size)]
+    whole = jax.tree.map(lambda *xs: np.concatenate(xs)[:episodes], *parts)
+    return Result(success=whole["metrics"]["success"], steps=whole["steps"], total=whole["total"], metrics=whole["metrics"])
+
+
+@functools.lru_cache(maxsize=4)  # a curve evaluates many policies, and compiles once
+def _program(env: Env, network: ActorCritic, explores: bool) -> Callable[[Policy, jax.Array, jax.Array], dict[str, Any]]:
+    """A batch of episodes by keys, with this number of noise."""
+
+    def run(policy: Policy, keys: jax.Array, noise: jax.Array) -> dict[str, Any]:
         state, timestep = jax.vmap(env.begin)(keys)
         zero = jnp.zeros(len(keys))
         record = {"steps": zero.astype(jnp.int32), "total": zero, "metrics": timestep.metrics}
+        deviation = jnp.exp(policy.params["params"]["log_std"])
+
+        def act(observation: jax.Array, count: jax.Array) -> jax.Array:
+            action = policy.act(network, observation)
+            if not explores:
+                return action
+            draw = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, noise), count), deviation.shape))
+            return action + deviation * draw(keys)
 
         def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            state, obs, over, record = carry
-            state, timestep = jax.vmap(env.step)(state, policy.act(network, obs))
+            state, obs, over, record, count = carry
+            state, timestep = jax.vmap(env.step)(state, act(obs, count))
             record = {
                 "steps": record["steps"] + ~over,
                 "total": record["total"] + jnp.where(over, 0.0, timestep.reward),
                 "metrics": jax.tree.map(lambda new, old: jnp.where(over, old, new), timestep.metrics, record["metrics"]),
             }
-            return state, timestep.observation, over | timestep.done, record
+            return state, timestep.observation, over | timestep.done, record, count + 1
 
-        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record)
+        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record, jnp.zeros((), jnp.int32))
         return jax.lax.while_loop(lambda carry: ~carry[2].all(), one, first)[3]
 
-    keys = evaluation_keys(seed, episodes)
-    size = min(batch, episodes)
-    padded = jnp.concatenate([keys, keys[: -episodes % size]])  # whole batches, so that one program serves
-    step = jax.jit(run)
-    parts = [jax.device_get(step(padded[i : i + size])) for i in range(0, len(padded), size)]
-    whole = jax.tree.map(lambda *xs: np.concatenate(xs)[:episodes], *parts)
-    return Result(success=whole["metrics"]["success"], steps=whole["steps"], total=whole["total"], metrics=whole["metrics"])
+    return jax.jit(run)

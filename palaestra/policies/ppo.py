@@ -14,11 +14,13 @@ import numpy as np
 import optax
 from flax import struct
 
-from palaestra.envs.autoreset import AutoReset, BatchState
+from palaestra.envs.autoreset import AutoReset, BatchState, Sampler
 from palaestra.envs.env import Env
 from palaestra.policies.networks import ActorCritic, Policy, Statistics, entropy, forward, log_prob
 from palaestra.policies.returns import generalised_advantages
 from palaestra.sim.engines import compiler_options
+
+_REFRESH = 0x72656672  # folded into a rollout's key for the sampler's own draws
 
 
 class Hyper(struct.PyTreeNode, kw_only=True):
@@ -71,6 +73,7 @@ class Transition(struct.PyTreeNode, kw_only=True):
     terminated: jax.Array
     done: jax.Array
     metrics: dict[str, jax.Array]
+    learn: jax.Array | None  # bool: of an episode that the policy may learn from; None where it may from all
 
 
 class TrainState(struct.PyTreeNode, kw_only=True):
@@ -88,9 +91,9 @@ class TrainState(struct.PyTreeNode, kw_only=True):
 class Learner:
     """PPO on one environment. `init`, `rollout` and `update` are pure; `collect` and `improve` are the latter two, jitted."""
 
-    def __init__(self, env: Env, config: PPO, total_updates: int):
+    def __init__(self, env: Env, config: PPO, total_updates: int, sampler: Sampler | None = None):
         self.env, self.config, self.total_updates = env, config, max(total_updates, 1)
-        self.envs = AutoReset(env, config.num_envs)
+        self.envs = AutoReset(env, config.num_envs, sampler)
         self.network = ActorCritic(env.action_size, config.hidden)
         self.collect = jax.jit(self.rollout, compiler_options=compiler_options())
         self.improve = jax.jit(self.update, compiler_options=compiler_options())
@@ -140,12 +143,15 @@ class Learner:
         """`num_steps` steps of every environment with the present policy, and what the finished episodes came to."""
         hyper = self.config.hyper
 
+        def act(key: jax.Array, observation: jax.Array) -> tuple[jax.Array, ...]:
+            mean, log_std, value = forward(self.network, state.params, state.statistics.normalise(observation))
+            return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape), mean, log_std, value
+
         def one(carry: tuple[BatchState, jax.Array], key: jax.Array) -> tuple[tuple[BatchState, jax.Array], Any]:
             batch, returns = carry
-            mean, log_std, value = forward(self.network, state.params, state.statistics.normalise(batch.observation))
-            action = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
-            seen = batch.observation
-            batch, timestep = self.envs.step(batch, action)
+            action, mean, log_std, value = act(key, batch.observation)
+            seen, learn = batch.observation, self.envs.sampler.learns(batch.sampler)
+            batch, timestep = self.envs.step(batch, action, value / hyper.reward_scale)
             returns = returns + timestep.reward
             step = Transition(
                 observation=seen,
@@ -157,15 +163,18 @@ class Learner:
                 terminated=timestep.terminated,
                 done=timestep.done,
                 metrics=timestep.metrics,
+                learn=learn,
             )
             done = timestep.done
             ended = {name: (value & done).sum() for name, value in timestep.metrics.items() if value.dtype == bool}
             ended |= {"episodes": done.sum(), "return": jnp.where(done, returns, 0.0).sum()}
             return (batch, jnp.where(done, 0.0, returns)), (step, ended)
 
+        k_refresh = jax.random.fold_in(state.key, _REFRESH)
+        sampler = self.envs.sampler.refresh(self.env, state.batch.sampler, k_refresh, lambda key, seen: act(key, seen)[0])
         key, k_steps = jax.random.split(state.key)
         keys = jax.random.split(k_steps, self.config.num_steps)
-        (batch, returns), (transitions, ended) = jax.lax.scan(one, (state.batch, state.returns), keys)
+        (batch, returns), (transitions, ended) = jax.lax.scan(one, (state.batch.replace(sampler=sampler), state.returns), keys)
         sums = jax.tree.map(lambda x: x.sum(0), ended)
         return state.replace(batch=batch, returns=returns, key=key), transitions, sums
 
@@ -186,23 +195,31 @@ class Learner:
             "advantage": advantage,
             "target": advantage + value,
         }
+        if transitions.learn is not None:
+            batch["learn"] = transitions.learn.astype(jnp.float32)
         flat = jax.tree.map(lambda x: x.reshape(config.batch_size, *x.shape[2:]), batch)
 
         def loss(params: Any, part: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+            def average(x: jax.Array) -> jax.Array:
+                """Over what may be learned from; 0 where that is nothing."""
+                return x.mean() if "learn" not in part else (x * part["learn"]).sum() / jnp.maximum(part["learn"].sum(), 1.0)
+
             mean, log_std, value = forward(self.network, params, part["observation"])
             log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
             ratio = jnp.exp(log_ratio)
             adv = part["advantage"]
-            adv = (adv - adv.mean()) / (adv.std() + 1e-8)
-            surrogate = jnp.minimum(ratio * adv, jnp.clip(ratio, 1 - hyper.clip, 1 + hyper.clip) * adv).mean()
-            error = jnp.square(value - part["target"]).mean()
+            adv = adv - average(adv)
+            adv = adv / (jnp.sqrt(average(jnp.square(adv))) + 1e-8)
+            surrogate = average(jnp.minimum(ratio * adv, jnp.clip(ratio, 1 - hyper.clip, 1 + hyper.clip) * adv))
+            error = average(jnp.square(value - part["target"]))
             info = {
                 "value_loss": error,
                 "entropy": entropy(log_std),
-                "kl": (ratio - 1 - log_ratio).mean(),
-                "clipped": (jnp.abs(ratio - 1) > hyper.clip).mean(),
+                "kl": average(ratio - 1 - log_ratio),
+                "clipped": average((jnp.abs(ratio - 1) > hyper.clip).astype(jnp.float32)),
             }
-            return -surrogate + hyper.value * error - hyper.entropy * entropy(log_std), info
+            bonus = average(jnp.broadcast_to(entropy(log_std), adv.shape)) if "learn" in part else entropy(log_std)
+            return -surrogate + hyper.value * error - hyper.entropy * bonus, info
 
         def minibatch(carry: tuple[Any, Any], ids: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
             params, opt = carry

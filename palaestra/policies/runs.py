@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from palaestra.envs.env import Env
+from palaestra.policies.curricula import sampler
 from palaestra.policies.files import CheckpointError, load_train_state, save_policy, save_train_state
 from palaestra.policies.networks import Policy
 from palaestra.policies.ppo import PPO, Learner, TrainState
@@ -38,6 +39,7 @@ class RunConfig:
     seed: int = 0
     steps: int = 5_000_000  # environment steps, rounded down to whole updates
     easy: float = 0.0  # the share of easy starts, for skills
+    sampler: str = "randomise"  # what episodes begin from, of `curricula.SAMPLERS`
     log_every: int = 10  # updates a row of metrics
     checkpoint_every: int = 50  # updates, a multiple of log_every
     ppo: PPO = PPO()
@@ -50,6 +52,7 @@ class RunConfig:
 
     @property
     def updates(self) -> int:
+        """At most: some samplers spend steps of their own."""
         return self.steps // self.ppo.batch_size
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,6 +60,7 @@ class RunConfig:
 
 
 Report = Callable[[dict[str, float]], None]
+Watch = Callable[[int, Policy], None]
 
 
 class Run:
@@ -64,14 +68,24 @@ class Run:
 
     def __init__(self, env: Env, config: RunConfig, folder: Path):
         self.env, self.config, self.folder = env, config, folder
-        self.learner = Learner(env, config.ppo, config.updates)
+        self._sampler = sampler(config.sampler)
+        self.updates = next(n for n in range(config.updates, -1, -1) if self.steps_at(n) <= config.steps)
+        if not self.updates:
+            raise TrainingError(
+                f"steps: got {config.steps}, expected {self.steps_at(1)} or more: one update by the sampler {config.sampler}"
+            )
+        self.learner = Learner(env, config.ppo, self.updates, self._sampler)
+
+    def steps_at(self, update: int) -> int:
+        """Environment steps, the sampler's own included, that this many updates take."""
+        return update * self.config.ppo.batch_size + self._sampler.cost(self.env, update)
 
     @property
     def policy_path(self) -> Path:
         return self.folder / "policy.safetensors"
 
-    def train(self, *, resume: bool = False, report: Report = lambda row: None) -> Policy:
-        """Train to the end. `report` is called with every row of metrics.
+    def train(self, *, resume: bool = False, report: Report = lambda row: None, watch: Watch = lambda steps, policy: None) -> Policy:
+        """Train to the end. `report` is called with every row of metrics, `watch` with the steps and the policy of every checkpoint.
 
         Raises TrainingError where the folder holds another run, or cannot be written (the last checkpoint stays intact).
         """
@@ -79,7 +93,7 @@ class Run:
             self._open(resume)
             state = self._load() if resume else self.learner.init(jax.random.key(self.config.seed))
             with out_of_memory(self.config.ppo.num_envs):
-                return self._loop(state, report)
+                return self._loop(state, report, watch)
         except OSError as error:
             kept = self.checkpoints()
             last = f"the last checkpoint, {kept[-1].name}, is intact: --resume goes on from it" if kept else "no checkpoint was written yet"
@@ -93,7 +107,7 @@ class Run:
     def steps_done(self) -> int:
         """Environment steps up to the last checkpoint."""
         kept = self.checkpoints()
-        return int(kept[-1].stem.removeprefix("checkpoint-")) * self.config.ppo.batch_size if kept else 0
+        return self.steps_at(int(kept[-1].stem.removeprefix("checkpoint-"))) if kept else 0
 
     def _open(self, resume: bool) -> None:
         """Refuse what would overwrite a run; note the configuration of a fresh one."""
@@ -115,29 +129,30 @@ class Run:
             raise CheckpointError(f"{error}{others}") from None
         return state
 
-    def _loop(self, state: TrainState, report: Report) -> Policy:
+    def _loop(self, state: TrainState, report: Report, watch: Watch) -> Policy:
         from tensorboardX import SummaryWriter
 
         config, start = self.config, int(state.update)
         rows = _Rows(self.folder / "metrics.csv", start)
         # Its thread dies on a full disk; an unbounded queue then cannot block the training.
-        board = SummaryWriter(str(self.folder), purge_step=start * config.ppo.batch_size, max_queue=1_000_000)
+        board = SummaryWriter(str(self.folder), purge_step=self.steps_at(start), max_queue=1_000_000)
         sums: dict[str, float] = {}
         clock, since = time.perf_counter(), start
         try:
-            for update in range(start + 1, config.updates + 1):
+            for update in range(start + 1, self.updates + 1):
                 state, metrics = self.learner.train_step(state)
                 for name, figure in metrics.items():
                     sums[name] = sums.get(name, 0.0) + float(figure)
-                if update % config.log_every == 0 or update == config.updates:
+                if update % config.log_every == 0 or update == self.updates:
                     row = self._row(update, sums, update - since)
-                    speed = (update - since) * config.ppo.batch_size / (time.perf_counter() - clock)
+                    speed = (self.steps_at(update) - self.steps_at(since)) / (time.perf_counter() - clock)
                     rows.write(row)
                     for name, value in row.items():
                         board.add_scalar(name, value, int(row["steps"]))
                     report(row | {"steps_per_second": speed})
                     sums, clock, since = {}, time.perf_counter(), update
-                if update % config.checkpoint_every == 0 or update == config.updates:
+                if update % config.checkpoint_every == 0 or update == self.updates:
+                    watch(self.steps_at(update), self.learner.policy(state))
                     self._checkpoint(state, update)
         finally:
             board.close()
@@ -146,7 +161,7 @@ class Run:
     def _row(self, update: int, sums: dict[str, float], updates: int) -> dict[str, float]:
         """Rates over the episodes that ended, means over the updates."""
         episodes = sums.get("episodes", 0.0)
-        row = {"update": float(update), "steps": float(update * self.config.ppo.batch_size), "episodes": episodes}
+        row = {"update": float(update), "steps": float(self.steps_at(update)), "episodes": episodes}
         for name, value in sums.items():
             if name in ("success", "lost", "diverged", "overflow", "return"):
                 row[name] = value / episodes if episodes else float("nan")
@@ -167,7 +182,8 @@ class Run:
             "observation_size": self.env.observation_size,
             "action_size": self.env.action_size,
             "hidden": list(self.config.ppo.hidden),
-            "steps": update * self.config.ppo.batch_size,
+            "steps": self.steps_at(update),
+            "sampler": self.config.sampler,
             "seed": self.config.seed,
         }
 

@@ -54,7 +54,15 @@ def environment(name: str, easy: float = 0.0, dump: Path | None = None, engine: 
 
 
 def train(
-    name: str, seed: int, steps: int, num_envs: int, easy: float, folder: Path | None, resume: bool, engine: str = "native"
+    name: str,
+    seed: int,
+    steps: int,
+    num_envs: int,
+    easy: float,
+    folder: Path | None,
+    resume: bool,
+    engine: str = "native",
+    sampler: str = "randomise",
 ) -> dict[str, Any]:
     """Train by the recipe, with these changes to it; the figures of the last row."""
     name = full_id(name)
@@ -63,13 +71,15 @@ def train(
     if not 0 <= easy <= 1:
         raise PalaestraError(f"easy: got {easy}, expected a share from 0 to 1")
     try:
-        config = RunConfig(env=name, seed=seed, steps=steps or recipe.steps, easy=easy, ppo=replace(recipe.ppo, num_envs=num_envs))
+        config = RunConfig(
+            env=name, seed=seed, steps=steps or recipe.steps, easy=easy, sampler=sampler, ppo=replace(recipe.ppo, num_envs=num_envs)
+        )
     except ValueError as error:
         raise PalaestraError(str(error)) from error
-    folder = folder or Path("runs") / f"{name.replace('/', '-')}-seed{seed}"
+    folder = folder or Path("runs") / f"{name.replace('/', '-')}{f'-{sampler}' if sampler != 'randomise' else ''}-seed{seed}"
     run = Run(environment(name, easy, folder / "diverged", engine), config, folder)
     last: dict[str, float] = {}
-    with TrainingBar(name, config.updates * config.ppo.batch_size, run.steps_done if resume else 0) as bar:
+    with TrainingBar(name, run.steps_at(run.updates), run.steps_done if resume else 0) as bar:
 
         def report(row: dict[str, float]) -> None:
             last.update(row)

@@ -10,7 +10,7 @@ from palaestra.envs.types import Scene, TimeStep, restart, select, termination, 
 from palaestra.sim.engine import Engine, PhysicsState
 from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import world
-from palaestra.skills.record import Skill, View, view
+from palaestra.skills.record import Skill, Start, View, view
 
 HELD_FOR = 4  # control steps that success has to last
 LOST_FOR = 6  # control steps after which a failure is one
@@ -72,13 +72,28 @@ class SkillEnv:
         self.action_size = skill.action_size
 
     def begin(self, key: jax.Array) -> tuple[SkillState, TimeStep]:
-        def attempt(key: jax.Array) -> tuple[SkillState, jax.Array]:
-            start = self.skill.start(key, self.world, jnp.asarray(self.easy))
-            physics = self.engine.init(start.scene.layout)
-            state = SkillState(physics=physics, ctrl=start.ctrl, scene=start.scene, args=start.args, monitor=Monitor.new())
-            return state, start.valid & self._may_start(self.view(state))
+        return self._begun(draw_until(key, self._attempt))
 
-        state = draw_until(key, attempt)
+    def level(self, key: jax.Array) -> Start:
+        """The start from which `begin(key)` begins; key is consumed."""
+        state = draw_until(key, self._attempt)
+        return Start(scene=state.scene, ctrl=state.ctrl, args=state.args, valid=jnp.asarray(True))
+
+    def reset(self, key: jax.Array, level: Start) -> tuple[SkillState, TimeStep]:
+        """The beginning of an episode from a start that was drawn before."""
+        del key
+        return self._begun(self._at(level))
+
+    def _at(self, start: Start) -> SkillState:
+        physics = self.engine.init(start.scene.layout)
+        return SkillState(physics=physics, ctrl=start.ctrl, scene=start.scene, args=start.args, monitor=Monitor.new())
+
+    def _attempt(self, key: jax.Array) -> tuple[SkillState, jax.Array]:
+        start = self.skill.start(key, self.world, jnp.asarray(self.easy))
+        state = self._at(start)
+        return state, start.valid & self._may_start(self.view(state))
+
+    def _begun(self, state: SkillState) -> tuple[SkillState, TimeStep]:
         return state, restart(self._observe(self.view(state)), self._metrics(state, jnp.asarray(False)))
 
     def _may_start(self, seen: View) -> jax.Array:

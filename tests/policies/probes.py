@@ -41,3 +41,19 @@ class Probe:
         return state, select(
             over & ~cut, cut, termination(obs, reward, metrics), truncation(obs, reward, metrics), transition(obs, reward, metrics)
         )
+
+
+class LevelProbe(Probe):
+    """A `Probe` whose level is its sign; an edit makes it a tenth larger, so that edited levels can be told."""
+
+    def level(self, key: jax.Array) -> jax.Array:
+        return self.begin(key)[0].sign
+
+    def reset(self, key: jax.Array, level: jax.Array) -> tuple[ProbeState, TimeStep]:
+        del key
+        state = ProbeState(step=jnp.zeros((), jnp.int32), sign=level)
+        return state, restart(self._observe(state), {"success": jnp.asarray(False)})
+
+    def edit(self, key: jax.Array, level: jax.Array) -> jax.Array:
+        del key
+        return level * 1.1

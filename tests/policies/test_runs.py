@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from palaestra.policies import files, runs
+from palaestra.policies import curricula, files, runs
+from palaestra.policies.curricula import Learnable
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import CheckpointError, load_policy
 from palaestra.policies.ppo import PPO, Learner
 from palaestra.policies.runs import Run, RunConfig, TrainingError
-from tests.policies.probes import Probe
+from tests.policies.probes import LevelProbe, Probe
 
 SMALL = PPO(num_envs=8, num_steps=4, epochs=2, minibatches=2, hidden=(8,))
 CONFIG = RunConfig(env="probe", steps=32 * 12, log_every=2, checkpoint_every=4, ppo=SMALL)
@@ -71,6 +73,43 @@ def test_killed_and_resumed_it_comes_to_the_same_bits(tmp_path):
         assert ours.keys() == theirs.keys()
         for leaf, values in ours.items():
             assert values.tobytes() == theirs[leaf].tobytes(), (name, leaf)
+
+
+@pytest.mark.parametrize("name", ["accel", "learnability"])
+def test_a_samplers_levels_are_part_of_the_checkpoint(tmp_path, monkeypatch, name):
+    """Stopped after its first checkpoint and resumed, a run with a level buffer comes to the same bits."""
+    small = {"learnability": Learnable(candidates=4, tries=2, keep=2, every=5)}.get(name) or replace(curricula.sampler(name), size=8)
+    monkeypatch.setitem(curricula.SAMPLERS, name, small)
+    config, whole, broken = replace(CONFIG, sampler=name), tmp_path / "whole", tmp_path / "broken"
+
+    def env():
+        return LevelProbe(lambda sign, step, action: -((action - sign) ** 2), length=3)
+
+    class Stop(Exception):
+        pass
+
+    def stop(row):
+        if row["update"] == 6:
+            raise Stop
+
+    Run(env(), config, whole).train()
+    with pytest.raises(Stop):
+        Run(env(), config, broken).train(report=stop)
+    Run(env(), config, broken).train(resume=True)
+    assert (whole / "metrics.csv").read_bytes() == (broken / "metrics.csv").read_bytes()
+    last = Run(env(), config, whole).checkpoints()[-1].name
+    ours, theirs = load_file(whole / last), load_file(broken / last)
+    assert any(leaf.startswith("batch/sampler/") for leaf in ours)
+    for leaf, values in ours.items():
+        assert values.tobytes() == theirs[leaf].tobytes(), leaf
+
+
+def test_the_steps_of_a_run_include_what_its_sampler_spends(tmp_path, monkeypatch):
+    monkeypatch.setitem(curricula.SAMPLERS, "learnability", Learnable(candidates=4, tries=2, keep=2, every=5))
+    env = LevelProbe(lambda sign, step, action: sign, length=3)
+    run = Run(env, replace(CONFIG, sampler="learnability"), tmp_path)
+    assert run.steps_at(1) == 32 + 24
+    assert run.steps_at(run.updates) <= CONFIG.steps < run.steps_at(run.updates + 1)
 
 
 def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(tmp_path):
@@ -163,6 +202,16 @@ def test_evaluation_runs_each_episode_once_whatever_the_batch():
     assert (small.steps == 3).all()
     signs = [float(env.begin(k)[0].sign) for k in evaluation_keys(0, 23)]
     np.testing.assert_array_equal(small.success, np.asarray(signs) > 0)
+
+
+def test_trials_with_noise_differ_by_their_actions_alone():
+    env = Probe(lambda sign, step, action: action, length=3)
+    run = Run(env, CONFIG, Path("unused"))
+    policy = run.learner.policy(run.learner.init(jax.random.key(0)))
+    one, again, other = (evaluate(env, run.learner.network, policy, 9, noise=n, batch=b) for n, b in ((0, 9), (0, 4), (1, 9)))
+    np.testing.assert_allclose(one.total, again.total, rtol=1e-5)
+    np.testing.assert_array_equal(one.success, other.success)
+    assert (one.total != other.total).all()
 
 
 def test_evaluation_never_meets_training():
