@@ -87,12 +87,14 @@ class Comparison:
                 axis.fill_between(x, y.min(0), y.max(0), color=COLOURS[sampler], alpha=0.15, linewidth=0)
                 axis.plot(x, y.mean(0), color=COLOURS[sampler], marker="o", markersize=3, label=sampler)
                 axis.grid(axis="y", alpha=0.3)
-                axis.set_ylim(bottom=0)
+        for axis in (left, right):
+            axis.set_ylim(bottom=0)
         left.set_xlabel("million environment steps, the sampler's own included")
         left.set_ylabel("success on held-out tasks, %")
         left.legend(frameon=False)
         right.set_xscale("log")
-        right.set_xticks([10, 20, 50, 100], ["10", "20", "50", "100"])
+        right.set_xticks([1, 5, 20, 100], ["1", "5", "20", "100"])
+        right.minorticks_off()
         right.set_xlabel("worst tasks, % (CVaR)")
         figure.savefig(self.folder / "curricula.png")
 
