@@ -15,9 +15,10 @@ from tests.envs.worlds import env, one, tasks
 @functools.cache
 def edited(name="rearrange", edits=8):
     """The shared tasks after so many edits, on the host."""
+    e = env(name)  # not made while tracing: it would keep tracers
 
     def several(key, task):
-        return jax.lax.scan(lambda task, key: (env(name).edit(key, task), None), task, jax.random.split(key, edits))[0]
+        return jax.lax.scan(lambda task, key: (e.edit(key, task), None), task, jax.random.split(key, edits))[0]
 
     return jax.device_get(jax.jit(jax.vmap(several))(jax.random.split(jax.random.key(3), 256), tasks(name)))
 

@@ -17,7 +17,10 @@ def run(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["eval", "skill/fly"], "unknown id 'skill/fly'; expected one of: demo, language, rearrange, rearrange-1, rearrange-4"),
+        (
+            ["eval", "skill/fly"],
+            "unknown id 'skill/fly'; expected one of: demo, language, navigate-houses, rearrange, rearrange-1, rearrange-4",
+        ),
         (["eval", "rearange"], "Did you mean 'rearrange'?"),
         (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: test, train, validation"),
         (["eval", "rearrange", "--planner", "gpt"], "unknown planner 'gpt'; expected one of: no-language, nothing, openai, oracle, random"),
