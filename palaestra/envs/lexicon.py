@@ -282,7 +282,7 @@ def split_clauses(text: str) -> list[list[Item]]:
         if before is None or item.negated or item.stop or item.sub:
             continue
         ellipsis = not item.verb and not item.states and not item.opens
-        if item.link not in ("then", "earlier") and (ellipsis or item.gerund):
+        if item.link not in ("then", "earlier") and (ellipsis or (item.gerund and not item.states)):  # "be holding it" is no gerund
             item.sub = before.sub
         again = item.gerund and before.gerund and not item.states  # "without touching a or entering b"
         either = item.verb and item.link == "or" and not before.gerund and not choosing  # "never touch a or enter b"

@@ -664,3 +664,9 @@ def test_describe_agrees_with_the_layout(tasks):
 def test_describe_goal(scene):
     task = Task(scene=scene, goal=goal_of(scene, *list(ONE_OF_EACH.values())[:4]))
     assert describe_goal(SPEC, task) == ["blue_cube on green_table", "purple_ball in red_bin", "robot near blue_table", "robot in study"]
+
+
+def test_be_holding_is_no_gerund_of_the_clause_before(scene):
+    text = "after dropping the blue cube into the red bin, be holding the ball at the end"
+    expected = ["1. blue_cube in red_bin", "2. robot holding purple_ball", "2. blue_cube in red_bin"]
+    assert sorted(phrases(text, scene)) == sorted(expected)
