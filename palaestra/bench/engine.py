@@ -100,13 +100,12 @@ def policy_weights(engine: Engine) -> list[jax.Array]:
 
 def rollout(engine: Engine, state: PhysicsState, weights: list[jax.Array], steps: int) -> tuple[PhysicsState, jax.Array]:
     """A scan of policy and physics; the final state and the set points [steps, B, nu]."""
-    body = engine.world.body
 
     def one(carry: tuple[PhysicsState, jax.Array], _: None) -> tuple[tuple[PhysicsState, jax.Array], jax.Array]:
         state, ctrl = carry
         x = jnp.concatenate([state.qpos, state.qvel], -1)
         x = jnp.tanh(jnp.tanh(x @ weights[0]) @ weights[1]) @ weights[2]
-        ctrl = jax.vmap(body.control)(state.qpos[:, : body.num_joints], ctrl, x)
+        ctrl = jax.vmap(engine.world.control)(state.qpos, ctrl, x)
         state = jax.vmap(engine.step)(state, ctrl)
         return (state, ctrl), ctrl
 

@@ -51,12 +51,12 @@ def _rollout(engine: Engine, num_envs: int, steps: int) -> Any:
 
 def random_rollout(engine: Engine, state: Any, steps: int) -> Any:
     """Control steps of a batch under random actions, a new one for each; the final state."""
-    body, num_envs = engine.world.body, state.qpos.shape[0]
+    num_envs, size = state.qpos.shape[0], len(engine.world.body.action_names)
 
     def one(carry: Any, key: jax.Array) -> tuple[Any, None]:
         state, ctrl = carry
-        action = jax.random.uniform(key, (num_envs, len(body.action_names)), minval=-1.0, maxval=1.0)
-        ctrl = jax.vmap(body.control)(state.qpos[:, : body.num_joints], ctrl, action)
+        action = jax.random.uniform(key, (num_envs, size), minval=-1.0, maxval=1.0)
+        ctrl = jax.vmap(engine.world.control)(state.qpos, ctrl, action)
         return (jax.vmap(engine.step)(state, ctrl), ctrl), None
 
     ctrl = jax.numpy.zeros((num_envs, engine.world.model.nu))

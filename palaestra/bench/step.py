@@ -25,7 +25,7 @@ def bench(settings: Settings) -> dict[str, Any]:
     num_envs, steps = settings.num_envs or 512, settings.steps or 50
     engine = NativeEngine(world(task_set("rearrange").spec), settings.threads)
     env = TaskSetEnv("rearrange", engine=engine)
-    envs, body = AutoReset(env, num_envs), env.world.body
+    envs = AutoReset(env, num_envs)
     start = jax.jit(envs.reset)(jax.random.split(jax.random.key(0), num_envs))[0]
     actions = jax.random.uniform(jax.random.key(1), (steps, num_envs, env.action_size), minval=-1.0, maxval=1.0)
     sizes = (env.observation_size, 256, 256, env.action_size)
@@ -34,7 +34,7 @@ def bench(settings: Settings) -> dict[str, Any]:
 
     def engine_only(carry: Any, action: jax.Array) -> Any:
         physics, ctrl = carry
-        ctrl = jax.vmap(body.control)(physics.qpos[:, : body.num_joints], ctrl, action)
+        ctrl = jax.vmap(env.world.control)(physics.qpos, ctrl, action)
         return (jax.vmap(engine.step)(physics, ctrl), ctrl), ctrl
 
     def environment(state: Any, action: jax.Array) -> Any:

@@ -45,7 +45,7 @@ def _may_begin(world: World, task: Task) -> jax.Array:
 def _robot_elsewhere(key: jax.Array, world: World, scene: Scene) -> tuple[Scene, jax.Array]:
     """The robot at another free place, turned another way, and whether one was found."""
     k_spot, k_yaw = jax.random.split(key)
-    robot, found = generator.robot_spot(k_spot, world.spec, scene, *generator.fixtures(world.spec, scene), scene.layout.object_pos)
+    robot, found = generator.robot_spot(k_spot, world.spec, scene, *generator.standing(world.spec, scene), scene.layout.object_pos)
     yaw = jax.random.uniform(k_yaw, (1,), minval=-jnp.pi, maxval=jnp.pi)
     q = jnp.concatenate([robot, yaw, scene.layout.robot_q[3:]]).astype(jnp.float32)
     return scene.replace(layout=scene.layout.replace(robot_q=q)), found
@@ -56,7 +56,7 @@ def _object_elsewhere(key: jax.Array, world: World, scene: Scene) -> tuple[Scene
     k_which, k_spot = jax.random.split(key)
     lay = scene.layout
     chosen = jnp.arange(world.spec.objects) == generator.random_order(k_which, world.spec.objects, lay.object_used)[0]
-    pos, half = generator.fixtures(world.spec, scene)
+    pos, half = generator.standing(world.spec, scene)
     # The object itself is no obstacle to its new place: it is taken to be where unused ones are.
     others = jnp.where(chosen[:, None], 1e3, lay.object_pos[:, :2])
     xy, found = generator.object_spot(k_spot, scene, pos, half, others, lay.robot_q[:2])

@@ -9,19 +9,24 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import edits, generator, goals, language, observation, predicates
+from palaestra.envs import edits, generator, goals, language, observation, predicates, rules
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
+    KINDS,
     MAX_GOALS,
     MAX_TERMS,
+    OPEN,
     PREDICATES,
+    PRESSED,
     Goal,
     Scene,
     State,
     Task,
     TimeStep,
+    entity_kinds,
     entity_used,
+    leaf_entity,
     num_entities,
     restart,
     select,
@@ -81,9 +86,9 @@ def advance(engine: Engine, state: Any, action: jax.Array) -> tuple[Any, jax.Arr
     Wrong is a state that is not finite, a contact that an engine's buffers had no room for (`physics.overflow`: what follows
     would be another physics), and an action that is not finite; it ends this environment alone.
     """
-    body, finite = engine.world.body, jnp.isfinite(action).all()
+    finite = jnp.isfinite(action).all()
     action = jnp.where(finite, jnp.clip(action, -1.0, 1.0), 0.0)
-    ctrl = body.control(state.physics.qpos[: body.num_joints], state.ctrl, action)
+    ctrl = engine.world.control(state.physics.qpos, state.ctrl, action)
     physics = engine.step(state.physics, ctrl)
     return state.replace(physics=physics, ctrl=ctrl), physics.diverged | physics.overflow | ~finite
 
@@ -92,9 +97,10 @@ class Rearrange:
     """Bring a generated house into a goal state.
 
     Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
-    after the other (used, kind one-hot [4], colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's terms
-    (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [5],
-    subjects [E], targets [E]).
+    after the other (used, kind one-hot [7], open or pressed, colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's terms
+    (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [7],
+    subjects [E], targets [E]), then the rules, where they are shown (used, lasting, of each of two facts needed, predicate one-hot [7],
+    subject [E], target [E] and what vanishes [E], then what appears or opens [E]).
     Action: the body's (see `MobileManipulator`). Reward: the gain in `Progress.share`, so an episode sums to at most 1.
     Terminated when the goal is done, or can no longer be because something that must always hold did not; truncated after
     `horizon` steps, or when the physics diverged.
@@ -111,6 +117,7 @@ class Rearrange:
         min_goals: int = 1,
         max_goals: int = 3,
         horizon: int = 1200,
+        show_rules: bool = True,
         engine: Engine | None = None,
     ):
         if not 1 <= min_goals <= max_goals <= MAX_GOALS:
@@ -121,12 +128,14 @@ class Rearrange:
         self.min_goals, self.max_goals = min_goals, max_goals
         self.horizon = horizon
         e = num_entities(self.world.spec)
-        self._entity_size = 1 + 4 + len(COLOURS) + 3 + 2
+        self.show_rules = show_rules
+        entity_size = 1 + len(KINDS) + 1 + len(COLOURS) + 3 + 2
         self.observation_size = (
             observation.PROPRIOCEPTION
             + observation.SURROUNDINGS
-            + (e - 1) * self._entity_size
+            + (e - 1) * entity_size
             + MAX_TERMS * (6 + MAX_TERMS + len(PREDICATES) + 2 * e)
+            + (self.world.spec.rules * (2 + 2 * (1 + len(PREDICATES) + 3 * e) + e) if show_rules else 0)
         )
         self.action_size = len(self.world.body.action_names)
 
@@ -172,26 +181,30 @@ class Rearrange:
         physics = self.engine.init(task.scene.layout)
         ctrl = predicates.set_points_at_start(task.scene)
         state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), progress=goals.start())
-        state, geo, holds = self._judge(state)
-        return state, restart(self._observe(state, geo, holds), self._metrics(state, jnp.asarray(False)))
+        state, geo, table, holds = self._judge(state)
+        return state, restart(self._observe(state, geo, table, holds), self._metrics(state, jnp.asarray(False)))
 
     def step(self, state: State, action: jax.Array) -> tuple[State, TimeStep]:
         before = state.progress.share
         state, diverged = advance(self.engine, state, action)
-        state, geo, holds = self._judge(state.replace(step=state.step + 1))
+        state, geo, table, holds = self._judge(state.replace(step=state.step + 1))
         reward = state.progress.share - before
-        obs, metrics = self._observe(state, geo, holds), self._metrics(state, diverged)
+        obs, metrics = self._observe(state, geo, table, holds), self._metrics(state, diverged)
         over = (state.progress.done | state.progress.broken) & ~diverged
         cut = (state.step >= self.horizon) | diverged
         return state, select(
             over, cut, termination(obs, reward, metrics), truncation(obs, reward, metrics), transition(obs, reward, metrics)
         )
 
-    def _judge(self, state: State) -> tuple[State, predicates.Geometry, jax.Array]:
-        """The state with its progress brought up to date, its geometry, and which terms of the goal hold [G]."""
+    def _judge(self, state: State) -> tuple[State, predicates.Geometry, jax.Array, jax.Array]:
+        """The state after its rules and with its progress brought up to date, its geometry, its truth table, and which terms of
+        the goal hold [G]."""
         geo, table = self.perceive(state)
+        if self.world.spec.rules:
+            state = rules.apply(self.engine, state, table)
+            geo, table = self.perceive(state)
         holds = goals.terms(table, state.task.goal)
-        return state.replace(progress=goals.advance(state.task.goal, holds, state.progress)), geo, holds
+        return state.replace(progress=goals.advance(state.task.goal, holds, state.progress)), geo, table, holds
 
     def perceive(self, state: State) -> tuple[predicates.Geometry, jax.Array]:
         """Geometry and the truth table [predicates, E, E] of a state."""
@@ -213,16 +226,17 @@ class Rearrange:
             "overflow": state.physics.overflow,
         }
 
-    def _observe(self, state: State, geo: predicates.Geometry, holds: jax.Array) -> jax.Array:
+    def _observe(self, state: State, geo: predicates.Geometry, table: jax.Array, holds: jax.Array) -> jax.Array:
         spec, scene, goal = self.world.spec, state.task.scene, state.task.goal
         e = num_entities(spec)
-        kind = jnp.concatenate([jnp.zeros(spec.objects), jnp.ones(spec.tables), jnp.full(spec.bins, 2), jnp.full(spec.rooms, 3)]).astype(
-            jnp.int32
+        colour = jnp.concatenate(
+            [scene.object_colour, scene.receptacle_colour, scene.leaf_colour, scene.button_colour, jnp.full(spec.rooms, -1)]
         )
-        colour = jnp.concatenate([scene.object_colour, scene.receptacle_colour, jnp.full(spec.rooms, -1)])
         used = entity_used(spec, scene)[1:, None]
         offset = observation.to_base(geo.yaw, geo.position[1:] - jnp.append(geo.robot, 0.0))
-        entities = jnp.concatenate([jax.nn.one_hot(kind, 4), jax.nn.one_hot(colour, len(COLOURS)), offset, geo.half[1:]], -1)
+        active = (jnp.diagonal(table[OPEN]) | jnp.diagonal(table[PRESSED]))[1:, None].astype(jnp.float32)
+        looks = [jax.nn.one_hot(entity_kinds(spec), len(KINDS)), active, jax.nn.one_hot(colour, len(COLOURS))]
+        entities = jnp.concatenate([*looks, offset, geo.half[1:]], -1)
         entities = jnp.concatenate([used.astype(jnp.float32), jnp.where(used, entities, 0.0)], -1)
         flags = jnp.stack([goal.used, holds, goal.stage == ALWAYS, goal.stage == state.progress.stage], -1)
         most = jnp.minimum(goal.at_most, e)  # a count that no goal forbids is as good as "any"
@@ -243,5 +257,30 @@ class Rearrange:
             observation.surroundings(self.world, scene, geo),
             entities.ravel(),
             terms.ravel(),
+            *([self._observed_rules(scene).ravel()] if self.show_rules else []),
         ]
         return jnp.clip(jnp.concatenate(parts), -10.0, 10.0).astype(jnp.float32)
+
+    def _observed_rules(self, scene: Scene) -> jax.Array:
+        """A row a rule [K, ..], zeros where it is not in use."""
+        spec, rules = self.world.spec, scene.rules
+        e = num_entities(spec)
+
+        def thing(index: jax.Array, first: int = 0) -> jax.Array:
+            return jax.nn.one_hot(jnp.where(index >= 0, first + index, -1), e)
+
+        facts = jnp.concatenate(
+            [
+                rules.needed[..., None].astype(jnp.float32),
+                jax.nn.one_hot(rules.predicate, len(PREDICATES)),
+                thing(rules.subject),
+                thing(rules.target),
+                thing(rules.consumes, 1),
+            ],
+            -1,
+        )
+        facts = jnp.where((rules.needed | (rules.consumes >= 0))[..., None], facts, 0.0)
+        flags = jnp.stack([rules.used, rules.lasting], -1).astype(jnp.float32)
+        effect = thing(rules.product, 1) + thing(rules.opens, leaf_entity(spec, 0))
+        rows = jnp.concatenate([flags, facts.reshape(spec.rules, facts.shape[1] * facts.shape[2]), effect], -1)
+        return jnp.where(rules.used[:, None], rows, 0.0)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from palaestra.sim.world import WorldSpec, parked_fixture
+from palaestra.sim.world import LEAF_GAP, LEAF_LENGTH, WorldSpec, parked_fixture
 
 WALL = 0.05  # m, half thickness
 WALL_HEIGHT = 0.25  # m, half height: low, so that one can look in
@@ -40,7 +40,10 @@ class Plan(struct.PyTreeNode, kw_only=True):
 
 
 def floor_plan(key: jax.Array, spec: WorldSpec, rooms: jax.Array) -> Plan:
-    """A house of `rooms` (traced, 1 to spec.rooms) rooms, its middle at the origin; key is consumed."""
+    """A house of `rooms` (traced, 1 to spec.rooms) rooms, its middle at the origin; key is consumed.
+
+    In worlds with hinged doors all doorways are as wide as a leaf, and between two rooms there is one way only.
+    """
     return _two_columns(key, spec, rooms) if spec.rooms <= 4 else _three_columns(key, spec, rooms)
 
 
@@ -54,13 +57,13 @@ def _two_columns(key: jax.Array, spec: WorldSpec, rooms: jax.Array) -> Plan:
     x1 = w1  # the main wall
     jitter = jax.random.uniform(k_mid, (2,), minval=-_JITTER, maxval=_JITTER)
     y1, y2 = h1 + jitter[0], h1 + jitter[1]  # the walls across, left and right
-    door_w = jax.random.uniform(k_width, (spec.doors,), minval=DOOR_WIDTH[0], maxval=DOOR_WIDTH[1])
+    door_w = _door_widths(k_width, spec)
     u = jax.random.uniform(k_door, (4,))
     low = jnp.where(split_left, jnp.minimum(y1, jnp.where(split_right, y2, y1)), height)
     high = jnp.maximum(y1, jnp.where(split_right, y2, y1))
     door_y, door_y2 = _between(u[0], jnp.zeros(()), low), _between(u[1], high, height)
     left_x, right_x = _between(u[2], jnp.zeros(()), x1), _between(u[3], x1, width)
-    second = split_left & jax.random.bernoulli(k_extra, 0.5)
+    second = split_left & jax.random.bernoulli(k_extra, 0.5) & (spec.leaves == 0)
 
     # Rooms: lower left, lower right, upper left, upper right (the last two where a side is split).
     left_top, right_top = jnp.where(split_left, y1, height), jnp.where(split_right, y2, height)
@@ -134,10 +137,10 @@ def _three_columns(key: jax.Array, spec: WorldSpec, rooms: jax.Array) -> Plan:
     number = (jnp.cumsum(used) - 1).reshape(c, rows)  # the rooms in use come first
     order = jnp.argsort(~used, axis=None, stable=True)[: spec.rooms]
     room = jnp.stack(jnp.broadcast_arrays(x[:-1, None], cut[:, :-1], x[1:, None], cut[:, 1:]), -1).reshape(-1, 4)
-    width = jax.random.uniform(k_width, (spec.doors,), minval=DOOR_WIDTH[0], maxval=DOOR_WIDTH[1])
+    width = _door_widths(k_width, spec)
     n = c * (rows - 1)
     across = _walls_across(k_across, x, cut, number, used, width[:n])
-    between = _walls_between(k_between, x, cut, number, length, width[n:])
+    between = _walls_between(k_between, x, cut, number, length, width[n:], spec.leaves == 0)
     outer, outer_used = _outer_walls(x, cut[:, -1], length)
     pos, half = _panels(jnp.concatenate([outer, across.line, between.line]))
     plan = Plan(
@@ -188,13 +191,15 @@ def _walls_across(key: jax.Array, x: jax.Array, cut: jax.Array, number: jax.Arra
     )
 
 
-def _walls_between(key: jax.Array, x: jax.Array, cut: jax.Array, number: jax.Array, length: jax.Array, width: jax.Array) -> _Walls:
+def _walls_between(
+    key: jax.Array, x: jax.Array, cut: jax.Array, number: jax.Array, length: jax.Array, width: jax.Array, may_be_two: bool
+) -> _Walls:
     """Between columns, each with a doorway in one row or in two that both sides have: three panels."""
     k_first, k_other, k_two, k_at = jax.random.split(key, 4)
     common = jnp.minimum(length[:-1], length[1:])  # [C - 1]
     first = jax.random.randint(k_first, common.shape, 0, common)
     other = (first + jax.random.randint(k_other, common.shape, 1, jnp.maximum(common, 2))) % jnp.maximum(common, 1)
-    there, two = common > 0, (common > 1) & jax.random.bernoulli(k_two, shape=common.shape)
+    there, two = common > 0, (common > 1) & jax.random.bernoulli(k_two, shape=common.shape) & may_be_two
     row = jnp.sort(jnp.stack([first, jnp.where(two, other, first)], -1), -1)  # [C - 1, 2 doorways]
     low = jnp.take_along_axis(jnp.maximum(cut[:-1], cut[1:]), row, -1)
     high = jnp.take_along_axis(jnp.minimum(cut[:-1], cut[1:]), row + 1, -1)
@@ -212,6 +217,12 @@ def _walls_between(key: jax.Array, x: jax.Array, cut: jax.Array, number: jax.Arr
         line=line.reshape(-1, 4),
         line_used=jnp.stack([there, there, two], -1).ravel(),
     )
+
+
+def _door_widths(key: jax.Array, spec: WorldSpec) -> jax.Array:
+    """Of all doorways [D] m; key is consumed."""
+    low, high = DOOR_WIDTH if spec.leaves == 0 else (LEAF_LENGTH + 2 * LEAF_GAP,) * 2
+    return jax.random.uniform(key, (spec.doors,), minval=low, maxval=high)
 
 
 def _between(share: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:

@@ -22,10 +22,12 @@ from palaestra.envs.types import (
     ON,
     ROOMS,
     Goal,
+    Rules,
     Scene,
     Task,
+    room_entity,
 )
-from palaestra.sim.world import BIN_INNER, BIN_SIDE, DENSITY, Layout, World, WorldSpec, parked_object
+from palaestra.sim.world import BIN_INNER, BIN_SIDE, BUTTON_HALF, DENSITY, Layout, World, WorldSpec, parked_mechanism, parked_object
 
 T = TypeVar("T")
 _CANDIDATES = 12
@@ -162,7 +164,14 @@ def _square(x: jax.Array) -> jax.Array:
     return x * x
 
 
-def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Scene, jax.Array]:
+class Cast(NamedTuple):
+    """Which objects have to be there at the start, and which may not (they come about later) [O] bool."""
+
+    needed: jax.Array
+    absent: jax.Array
+
+
+def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast | None = None) -> tuple[Scene, jax.Array]:
     """A house, and whether everything found a place in it [] bool; key is consumed."""
     spec = world.spec
     k_rooms, k_plan, k_size, k_fixture, k_object, k_robot, k_words = jax.random.split(key, 7)
@@ -170,9 +179,14 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Sce
     plan = floor_plans.floor_plan(k_plan, spec, count)
     pos, half, receptacles_fit = _place_receptacles(k_fixture, k_size, spec, plan)
     words = _words(k_words, spec, ranges)
-    obj_pos, objects_fit = _place_objects(k_object, spec, ranges, plan, pos, half, words)
+    if cast is not None:
+        words["used"] = (words["used"] | cast.needed) & ~cast.absent
+    # To things that are placed later, buttons are furniture.
+    buttons, buttons_fit = _place_buttons(k_fixture, spec, plan, pos, half)
+    standing = jnp.concatenate([pos[:, :2], buttons]), jnp.concatenate([half[:, :2], jnp.full((spec.buttons, 2), BUTTON_HALF)])
+    obj_pos, objects_fit = _place_objects(k_object, spec, ranges, plan, pos, half, standing, words)
     k_at, k_yaw = jax.random.split(k_robot)
-    robot, robot_fits = robot_spot(k_at, spec, plan, pos, half, obj_pos)
+    robot, robot_fits = robot_spot(k_at, spec, plan, *standing, obj_pos)
     yaw = jax.random.uniform(k_yaw, (), minval=-jnp.pi, maxval=jnp.pi)
     wall_used = plan.wall_used
     scene = Scene(
@@ -186,6 +200,10 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Sce
             object_yaw=words["yaw"],
             object_used=words["used"],
             robot_q=jnp.stack([robot[0], robot[1], yaw, 0.1, 0.0, 0.0]).astype(jnp.float32),
+            leaf_pos=jnp.stack([jnp.asarray(parked_mechanism(i)) for i in range(spec.leaves)]) if spec.leaves else jnp.zeros((0, 2)),
+            leaf_quat=jnp.tile(jnp.array([1.0, 0.0, 0.0, 0.0]), (spec.leaves, 1)),
+            leaf_angle=jnp.zeros(spec.leaves),
+            button_pos=buttons,
         ),
         room=plan.room,
         room_used=plan.room_used,
@@ -198,22 +216,30 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Sce
         fixture_used=jnp.concatenate([wall_used, jnp.ones(spec.receptacles, bool)]),
         receptacle_colour=words["receptacle_colour"],
         object_colour=words["colour"],
+        leaf_doorway=jnp.zeros(spec.leaves, jnp.int32),
+        leaf_used=jnp.zeros(spec.leaves, bool),
+        leaf_colour=words["leaf_colour"],
+        button_used=jnp.ones(spec.buttons, bool),
+        button_colour=words["button_colour"],
+        rules=Rules.none(spec.rules),
     )
-    return scene, receptacles_fit & objects_fit & robot_fits
+    return scene, receptacles_fit & buttons_fit & objects_fit & robot_fits
 
 
-def fixtures(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array]:
-    """Positions and half sizes [tables + bins, 3] m of what stands in a scene."""
-    return scene.layout.fixture_pos[spec.walls :], scene.layout.fixture_half[spec.walls :]
+def standing(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array]:
+    """Positions and half sizes [tables + bins + buttons, 2] m of what stands in a scene."""
+    lay = scene.layout
+    pos = jnp.concatenate([lay.fixture_pos[spec.walls :, :2], lay.button_pos])
+    return pos, jnp.concatenate([lay.fixture_half[spec.walls :, :2], jnp.full((spec.buttons, 2), BUTTON_HALF)])
 
 
 def robot_spot(
     key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan | Scene, pos: jax.Array, half: jax.Array, obj_pos: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """A place for the robot among receptacles and objects: [2] m, and whether there is one [] bool; key is consumed."""
+    """A place for the robot among furniture (pos, half [n, 2] m) and objects: [2] m, and whether there is one [] bool; key is consumed."""
     obstacles = (
-        jnp.concatenate([pos[:, :2], obj_pos[:, :2]]),
-        jnp.concatenate([half[:, :2], jnp.zeros((spec.objects, 2))]),
+        jnp.concatenate([pos, obj_pos[:, :2]]),
+        jnp.concatenate([half, jnp.zeros((spec.objects, 2))]),
         jnp.asarray(_ROBOT_GAP),
     )
     return _choose(_spots(key, plan, 1).row(0), plan, jnp.full(2, _ARM), obstacles, jnp.asarray(0.3))
@@ -222,10 +248,10 @@ def robot_spot(
 def object_spot(
     key: jax.Array, scene: Scene, pos: jax.Array, half: jax.Array, others: jax.Array, robot: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """A place on the floor for one more object among receptacles, other objects [n, 2] and the robot [2]: as `robot_spot`."""
+    """A place on the floor for one more object among furniture, other objects [n, 2] and the robot [2]: as `robot_spot`."""
     gap = jnp.full((len(pos) + len(others) + 1, 1), _OBJECT_GAP).at[-1].set(_ROBOT_GAP)
-    centre = jnp.concatenate([pos[:, :2], others, robot[None]])
-    obstacles = (centre, jnp.concatenate([half[:, :2], jnp.zeros((len(others) + 1, 2))]), gap)
+    centre = jnp.concatenate([pos, others, robot[None]])
+    obstacles = (centre, jnp.concatenate([half, jnp.zeros((len(others) + 1, 2))]), gap)
     return _choose(_spots(key, scene, 1).row(0), scene, jnp.full(2, _OBJECT_GAP), obstacles, jnp.asarray(_OBJECT_DOORWAY))
 
 
@@ -248,6 +274,21 @@ def _place_receptacles(
         at, found = _choose(spots.row(i), plan, half[i, :2] + 0.03, (pos, half[:i, :2], size + _BETWEEN), size + 0.75)
         pos, fits = jnp.concatenate([pos, at[None]]), fits & found
     return jnp.concatenate([pos, z[:, None]], -1), half, fits
+
+
+def _place_buttons(
+    key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan, pos: jax.Array, half: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Buttons among tables and bins: positions [U, 2] m, and whether all fit [] bool."""
+    at, fits = pos[:, :2], jnp.asarray(True)
+    sides = jnp.concatenate([half[:, :2], jnp.full((spec.buttons, 2), BUTTON_HALF)])
+    if spec.buttons:
+        spots = _spots(jax.random.fold_in(key, 1), plan, spec.buttons)
+        for i in range(spec.buttons):
+            near = (at, sides[: len(at)], jnp.asarray(_BETWEEN))
+            xy, found = _choose(spots.row(i), plan, jnp.full(2, BUTTON_HALF + 0.2), near, jnp.asarray(BUTTON_HALF + 0.75))
+            at, fits = jnp.concatenate([at, xy[None]]), fits & found
+    return at[len(pos) :], fits
 
 
 def _words(key: jax.Array, spec: WorldSpec, ranges: SceneRange) -> dict[str, jax.Array]:
@@ -275,20 +316,35 @@ def _words(key: jax.Array, spec: WorldSpec, ranges: SceneRange) -> dict[str, jax
         "yaw": jnp.where(is_ball, 0.0, jax.random.uniform(k_yaw, (o,), minval=-jnp.pi, maxval=jnp.pi)),
         "receptacle_colour": table_colours.astype(jnp.int32),
         "rooms": random_order(k_rooms, names)[: spec.rooms].astype(jnp.int32),
+        "leaf_colour": _colours(jax.random.fold_in(k_recep, 1), spec.leaves),
+        "button_colour": _colours(jax.random.fold_in(k_recep, 2), spec.buttons),
     }
 
 
+def _colours(key: jax.Array, count: int) -> jax.Array:
+    """Different colours for up to as many things as there are colours [count] int32; key is consumed."""
+    order = random_order(key, len(COLOURS)) if count else jnp.zeros(1, jnp.int32)
+    return order[jnp.arange(count) % len(order)].astype(jnp.int32)
+
+
 def _place_objects(
-    key: jax.Array, spec: WorldSpec, ranges: SceneRange, plan: floor_plans.Plan, pos: jax.Array, half: jax.Array, words: dict
+    key: jax.Array,
+    spec: WorldSpec,
+    ranges: SceneRange,
+    plan: floor_plans.Plan,
+    pos: jax.Array,
+    half: jax.Array,
+    standing: tuple[jax.Array, jax.Array],
+    words: dict,
 ) -> tuple[jax.Array, jax.Array]:
-    """Objects on the floor, or one on a table: positions [O, 3], and whether all fit [] bool."""
+    """Objects on the floor among all that stands there, or one on a table: positions [O, 3], and whether all fit [] bool."""
     o = spec.objects
     k_table, k_off, k_spots = jax.random.split(key, 3)
     spots = _spots(k_spots, plan, o)
     parked = jnp.stack([jnp.asarray(parked_object(i)) for i in range(o)])
     at, fits = jnp.zeros((0, 2)), jnp.asarray(True)
     for i in range(o):
-        obstacles = (jnp.concatenate([pos[:, :2], at]), jnp.concatenate([half[:, :2], jnp.zeros((i, 2))]), jnp.asarray(_OBJECT_GAP))
+        obstacles = (jnp.concatenate([standing[0], at]), jnp.concatenate([standing[1], jnp.zeros((i, 2))]), jnp.asarray(_OBJECT_GAP))
         xy, found = _choose(spots.row(i), plan, jnp.full(2, _OBJECT_GAP), obstacles, jnp.asarray(_OBJECT_DOORWAY))
         used = words["used"][i]
         at = jnp.concatenate([at, jnp.where(used, xy, parked[i, :2])[None]])
@@ -298,7 +354,7 @@ def _place_objects(
         # Table j's guest is slot j of a random order, so often that on average the share `on_table` of the objects sits.
         order = random_order(k_table, o)
         offset = jax.random.uniform(k_off, (spec.tables, 3), minval=-1.0, maxval=1.0)
-        for j in range(min(spec.tables, o)):
+        for j in range(min(spec.tables - spec.plates, o)):  # plates begin empty
             often = 0.5 + 0.5 * offset[j, 2] < ranges.on_table * o / spec.tables
             sits = (jnp.arange(o) == order[j]) & words["used"] & often
             at = jnp.where(sits[:, None], pos[j, :2] + _OFF_CENTRE * offset[j, :2], at)
@@ -352,7 +408,7 @@ def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.A
     near_to = 1 + o + jax.random.randint(k_near, (), 0, n)
     start_room = house.room_of(scene, scene.layout.robot_q[:2])
     other = jnp.where(scene.room_used & (jnp.arange(spec.rooms) != start_room), 0.0, -jnp.inf)
-    in_room = 1 + o + n + jax.random.categorical(k_room, jnp.where(jnp.isfinite(other).any(), other, 0.0))
+    in_room = room_entity(spec, 0) + jax.random.categorical(k_room, jnp.where(jnp.isfinite(other).any(), other, 0.0))
     spare = order[jnp.minimum(count - 1, o - 1)]
     can_hold = (count - 1 < used.sum()) & (count - 1 < o)
     ok = jnp.stack([jnp.asarray(False), jnp.asarray(True), jnp.isfinite(other).any(), can_hold])[kind]
@@ -370,11 +426,12 @@ def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.A
 
 
 def _occupied(spec: WorldSpec, scene: Scene) -> jax.Array:
-    """Which tables hold something at the start [tables + bins] bool."""
+    """Which tables hold something at the start, and plates, on which nothing but a weight belongs [tables + bins] bool."""
     lay = scene.layout
     gap = jnp.abs(lay.object_pos[:, None, :2] - lay.fixture_pos[None, spec.walls :, :2])
     over = (gap <= lay.fixture_half[None, spec.walls :, :2]).all(-1) & lay.object_used[:, None]
-    return over.any(0) & (jnp.arange(spec.receptacles) < spec.tables)
+    number = jnp.arange(spec.receptacles)
+    return (over.any(0) & (number < spec.tables)) | ((number >= spec.tables - spec.plates) & (number < spec.tables))
 
 
 def attempt_task(key: jax.Array, world: World, ranges: SceneRange, min_goals: jax.Array, max_goals: jax.Array) -> tuple[Task, jax.Array]:

@@ -19,13 +19,16 @@ def room_of(scene: Scene, xy: jax.Array) -> jax.Array:
     return xp.argmin(xp.where(scene.room_used, outside, _FAR), axis=-1).astype(jnp.int32)
 
 
-def next_way_point(scene: Scene, start: jax.Array, target: jax.Array, target_room: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def next_way_point(
+    scene: Scene, start: jax.Array, target: jax.Array, target_room: jax.Array, passable: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Where to head for, on the shortest way through doorways.
 
     Args:
         scene: the house.
         start: [2] m, world.
         target: [2] m, world, in room `target_room`.
+        passable: [D] bool, doorways through which one can go.
 
     Returns:
         The next way point [2] m (a point before or behind the next doorway, or the target itself), the length of the
@@ -33,15 +36,15 @@ def next_way_point(scene: Scene, start: jax.Array, target: jax.Array, target_roo
     """
     room = room_of(scene, start)
     shares = (scene.door_rooms[:, None, :, None] == scene.door_rooms[None, :, None, :]).any((-1, -2))
-    both = scene.door_used[:, None] & scene.door_used[None, :]
+    both = passable[:, None] & passable[None, :]
     between = jnp.linalg.norm(scene.door[:, None] - scene.door[None], axis=-1)
     cost = jnp.where(shares & both, between, _FAR)
     for via in range(len(scene.door)):  # Floyd and Warshall
         cost = jnp.minimum(cost, cost[:, via, None] + cost[None, via, :])
-    into = (scene.door_rooms == target_room).any(-1) & scene.door_used
+    into = (scene.door_rooms == target_room).any(-1) & passable
     last = jnp.where(into, jnp.linalg.norm(scene.door - target, axis=-1), _FAR)
     to_go = (cost + last[None]).min(-1)
-    out = (scene.door_rooms == room).any(-1) & scene.door_used
+    out = (scene.door_rooms == room).any(-1) & passable
     through = jnp.where(out, jnp.linalg.norm(scene.door - start, axis=-1) + to_go, _FAR)
     door = jnp.argmin(through)
     here = room == target_room

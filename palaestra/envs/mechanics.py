@@ -5,7 +5,12 @@ On device a rule is a row of `types.Rules`; by name, for words, planners and log
 
 from dataclasses import dataclass
 
-from palaestra.envs.names import Fact
+import jax
+import numpy as np
+
+from palaestra.envs.names import Fact, entities
+from palaestra.envs.types import PREDICATES, Scene, leaf_entity, room_entity
+from palaestra.sim.world import WorldSpec
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,29 @@ class Mechanics:
     passages: tuple[tuple[str, str], ...] = ()  # rooms joined by a doorway without a door
     doors: tuple[Door, ...] = ()
     rules: tuple[Rule, ...] = ()
+
+
+def mechanics(spec: WorldSpec, scene: Scene) -> Mechanics:
+    """What a scene has of both, by name; on the host, for one scene."""
+    scene = jax.tree.map(np.asarray, scene)
+    name = {e.index: e.name for e in entities(spec, scene)}
+    hung = {int(scene.leaf_doorway[i]): i for i in np.flatnonzero(scene.leaf_used)}
+    passages, doors, found = [], [], []
+    for doorway in np.flatnonzero(scene.door_used):
+        first, second = (name[room_entity(spec, int(room))] for room in scene.door_rooms[doorway])
+        if int(doorway) in hung:
+            doors.append(Door(name[leaf_entity(spec, hung[int(doorway)])], (first, second)))
+        else:
+            passages.append((first, second))
+    rules = scene.rules
+    for k in np.flatnonzero(rules.used):
+        facts = [
+            (PREDICATES[p], name[int(s)], name[int(t)])
+            for p, s, t, needed in zip(rules.predicate[k], rules.subject[k], rules.target[k], rules.needed[k], strict=True)
+            if needed
+        ]
+        opens = "" if rules.opens[k] < 0 else name[leaf_entity(spec, int(rules.opens[k]))]
+        consumes = tuple(name[1 + int(o)] for o in rules.consumes[k] if o >= 0)
+        product = "" if rules.product[k] < 0 else name[1 + int(rules.product[k])]
+        found.append(Rule(tuple(facts), opens, bool(rules.lasting[k]) if opens else True, consumes, product))
+    return Mechanics(tuple(passages), tuple(sorted(doors, key=lambda door: door.name)), tuple(found))

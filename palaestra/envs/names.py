@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palaestra.envs.types import COLOURS, IN_ROOM, LARGE, PREDICATES, ROOMS, Scene
+from palaestra.envs.types import (
+    COLOURS,
+    IN_ROOM,
+    LARGE,
+    PREDICATES,
+    ROOMS,
+    Scene,
+    button_entity,
+    leaf_entity,
+    room_entity,
+)
 from palaestra.sim.world import WorldSpec
 
 ROBOT = "robot"
@@ -19,7 +29,7 @@ class Entity:
 
     index: int  # its number among the entities
     name: str  # unique in the scene
-    kind: str  # robot, cube, ball, table, bin or room
+    kind: str  # robot, cube, ball, table, plate, bin, door, button or room
     colour: str = ""
     size: str = ""  # small or large, for cubes and balls
 
@@ -30,9 +40,14 @@ class Entity:
 
 
 def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
-    """All entities in use, in the order of their indices; `scene` is one scene, without a batch axis."""
+    """All entities in use, in the order of their indices; `scene` is one scene, without a batch axis.
+
+    Objects that rules make have names before they are there.
+    """
     lay = scene.layout
-    used, half = np.asarray(lay.object_used), np.asarray(lay.object_half)
+    used, half = np.array(lay.object_used), np.asarray(lay.object_half)
+    products = np.asarray(scene.rules.product)
+    used[products[products >= 0]] = True
     colour, receptacle_colour = np.asarray(scene.object_colour), np.asarray(scene.receptacle_colour)
     kinds = ["cube"] * spec.cubes + ["ball"] * spec.balls
     pairs = [(kinds[i], int(colour[i])) for i in range(spec.objects) if used[i]]
@@ -45,11 +60,19 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
         name = f"{size}_{shade}_{kinds[i]}" if twin else f"{shade}_{kinds[i]}"
         found.append(Entity(1 + i, name, kinds[i], shade, size))
     for i in range(spec.receptacles):
-        kind, shade = "table" if i < spec.tables else "bin", COLOURS[receptacle_colour[i]]
+        kind = "table" if i < spec.tables - spec.plates else "plate" if i < spec.tables else "bin"
+        shade = COLOURS[receptacle_colour[i]]
         found.append(Entity(1 + spec.objects + i, f"{shade}_{kind}", kind, shade))
+    for kind, first, there, colours in (
+        ("door", leaf_entity(spec, 0), scene.leaf_used, scene.leaf_colour),
+        ("button", button_entity(spec, 0), scene.button_used, scene.button_colour),
+    ):
+        for i in np.flatnonzero(there):
+            shade = COLOURS[int(np.asarray(colours)[i])]
+            found.append(Entity(int(first + i), f"{shade}_{kind}", kind, shade))
     for i in range(spec.rooms):
         if np.asarray(scene.room_used)[i]:
-            found.append(Entity(1 + spec.objects + spec.receptacles + i, ROOMS[int(np.asarray(scene.room_name)[i])], "room"))
+            found.append(Entity(room_entity(spec, i), ROOMS[int(np.asarray(scene.room_name)[i])], "room"))
     return tuple(found)
 
 

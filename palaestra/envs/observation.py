@@ -48,12 +48,12 @@ def surroundings(world: World, scene: Scene, geo: Geometry) -> jax.Array:
 
 
 def rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
-    """Distances to the nearest wall, receptacle or floor object in 24 directions of the base frame [24], in ray lengths.
+    """Distances to the nearest wall, door, button, receptacle or floor object in 24 directions of the base frame [24], in ray lengths.
 
     Cast from the base's axis in the plane, analytically (slabs of axis-aligned boxes): the same on every engine.
     """
     low_object = scene.layout.object_used & (geo.position[1 : 1 + world.spec.objects, 2] < 0.12)
-    seen = jnp.concatenate([scene.fixture_used, low_object])
+    seen = jnp.concatenate([scene.fixture_used, low_object, geo.barriers.used])
     return _cast(world, scene, geo, geo.robot, NUM_RAYS, RAY_LENGTH, seen)
 
 
@@ -63,19 +63,19 @@ def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
     is_bin = jnp.arange(spec.fixtures) >= spec.walls + spec.tables
     top = jnp.where(is_bin, BIN_RIM, lay.fixture_pos[:, 2] + lay.fixture_half[:, 2])
     objects = geo.position[1 : 1 + spec.objects, 2] + lay.object_half
-    high = jnp.concatenate([top, objects]) > geo.grip[2] - 0.05
-    seen = jnp.concatenate([scene.fixture_used, lay.object_used & ~geo.grasped]) & high
+    high = jnp.concatenate([top, objects, geo.barriers.top]) > geo.grip[2] - 0.05
+    seen = jnp.concatenate([scene.fixture_used, lay.object_used & ~geo.grasped, geo.barriers.used]) & high
     return _cast(world, scene, geo, geo.grip[:2], NUM_HAND_RAYS, HAND_RAY_LENGTH, seen)
 
 
 def _cast(world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: int, length: float, seen: jax.Array) -> jax.Array:
-    """Rays from `origin` [2] to the fixtures and objects that are `seen` [F + O]: [count], in lengths."""
+    """Rays from `origin` [2] to the fixtures, objects and barriers that are `seen` [F + O + L + U]: [count], in lengths."""
     lay = scene.layout
     angle = geo.yaw + jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False)
     direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)  # [rays, 2]
     objects = geo.position[1 : 1 + world.spec.objects, :2]
-    centre = jnp.concatenate([lay.fixture_pos[:, :2], objects])
-    half = jnp.concatenate([lay.fixture_half[:, :2], jnp.repeat(lay.object_half[:, None], 2, -1)])
+    centre = jnp.concatenate([lay.fixture_pos[:, :2], objects, geo.barriers.centre])
+    half = jnp.concatenate([lay.fixture_half[:, :2], jnp.repeat(lay.object_half[:, None], 2, -1), geo.barriers.half])
     inverse = 1.0 / jnp.where(jnp.abs(direction) < 1e-6, 1e-6, direction)
     middle = (centre - origin)[None] * inverse[:, None]  # [rays, boxes, 2]
     extent = half[None] * jnp.abs(inverse)[:, None]

@@ -5,9 +5,21 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import house
-from palaestra.envs.types import Scene, entity_used, num_entities, receptacle_boxes
+from palaestra.envs.types import PREDICATES, Scene, button_entity, entity_used, leaf_entity, num_entities, receptacle_boxes
 from palaestra.sim.engine import PhysicsState
-from palaestra.sim.world import BIN_FLOOR, World
+from palaestra.sim.world import (
+    BIN_FLOOR,
+    BUTTON_HALF,
+    BUTTON_POST,
+    BUTTON_PRESSED,
+    BUTTON_TRAVEL,
+    LEAF_HALF,
+    LEAF_HEIGHT,
+    LEAF_LENGTH,
+    LEAF_OPEN,
+    Layout,
+    World,
+)
 
 NEAR_DISTANCE = 0.75  # m, from the robot's axis to the nearest point of the thing, in the same room
 LIFTED = 0.03  # m, that a held object's underside is above what is under it
@@ -15,6 +27,8 @@ GRASP_FORCE = 1.0  # N, of the weaker finger
 GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be from the grip point: forward, sideways, up
 LOOSE = 0.006  # m, by which the opening must exceed what it has let go of
 AT_REST = 0.1  # m/s
+OPEN_ENOUGH = 1.3  # rad, from where a door counts as open
+BUTTON_TOP = BUTTON_POST + 2 * BUTTON_TRAVEL  # m, of what stands in the way
 RESTS = 0.02  # m, between an object's underside and the table's top
 
 
@@ -24,11 +38,42 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     robot: jax.Array  # [2] m, the base's axis
     yaw: jax.Array  # [] rad
     grip: jax.Array  # [3] m
-    position: jax.Array  # [E, 3] m: robot on the floor, object centres, receptacle tops (of bins, the rim), room centres
-    half: jax.Array  # [E, 2] m: 0 for the robot and balls' and cubes' half size, receptacles' and rooms' half sides
+    position: jax.Array  # [E, 3] m: robot on the floor, object centres, receptacle tops (of bins, the rim), doorways, buttons, rooms
+    half: jax.Array  # [E, 2] m: 0 for the robot and balls' and cubes' half size, the half sides of all else
     support: jax.Array  # [O] m, the height of what is under each object
     grasped: jax.Array  # [O] bool: between the fingers, which both press
+    barriers: "Barriers"
+    open: jax.Array  # [L] bool, leaves
+    pressed: jax.Array  # [U] bool, buttons
+    passable: jax.Array  # [D] bool: doorways in which no leaf is in the way
     released: jax.Array  # [O] bool: at rest, and not between fingers that are about as close as it is wide
+
+
+class Barriers(struct.PyTreeNode, kw_only=True):
+    """The boxes around leaves, then buttons, in the plane."""
+
+    centre: jax.Array  # [L + U, 2] m
+    half: jax.Array  # [L + U, 2] m
+    top: jax.Array  # [L + U] m
+    used: jax.Array  # [L + U] bool
+
+
+def barriers(scene: Scene, angle: jax.Array) -> Barriers:
+    """Leaves that are open by `angle` [L] rad, and buttons."""
+    lay = scene.layout
+    w, x, y, z = jnp.moveaxis(lay.leaf_quat, -1, 0)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    # The body's own x and y axes in the plane, turned by the joint.
+    along_x = (1 - 2 * (y * y + z * z)) * cos + 2 * (x * y - w * z) * sin
+    along_y = 2 * (x * y + w * z) * cos + (1 - 2 * (x * x + z * z)) * sin
+    reach = LEAF_LENGTH / 2 * jnp.stack([along_x, along_y], -1)
+    leaves, buttons = len(angle), len(lay.button_pos)
+    return Barriers(
+        centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos]),
+        half=jnp.concatenate([jnp.abs(reach) + LEAF_HALF, jnp.full((buttons, 2), BUTTON_HALF)]),
+        top=jnp.concatenate([jnp.full(leaves, LEAF_HEIGHT), jnp.full(buttons, BUTTON_TOP)]),
+        used=jnp.concatenate([scene.leaf_used, scene.button_used]),
+    )
 
 
 def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array) -> Geometry:
@@ -39,14 +84,24 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     centre, half, height = receptacle_boxes(spec, scene)
     room_centre = 0.5 * (scene.room[:, :2] + scene.room[:, 2:])
     room_half = 0.5 * (scene.room[:, 2:] - scene.room[:, :2])
+    angle, up = world.mechanism_q(physics.qpos)
+    hung = scene.leaf_doorway
+    doorway = jnp.concatenate([scene.door[hung], jnp.zeros((spec.leaves, 1))], -1)
+    buttons = jnp.concatenate([scene.layout.button_pos, jnp.full((spec.buttons, 1), BUTTON_TOP)], -1)
+    open_ = (angle >= OPEN_ENOUGH) & scene.leaf_used
+    shut = ((jnp.arange(spec.doors)[:, None] == hung) & (scene.leaf_used & ~open_)).any(-1)
     position = jnp.concatenate(
         [
             jnp.append(q[:2], 0.0)[None],
             objects,
             jnp.concatenate([centre, height[:, None]], -1),
+            doorway,
+            buttons,
             jnp.concatenate([room_centre, jnp.zeros((spec.rooms, 1))], -1),
         ]
     )
+    across = jnp.where(scene.door_along_x[hung, None], jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0]))
+    mechanism_half = jnp.concatenate([LEAF_LENGTH / 2 * across, jnp.full((spec.buttons, 2), BUTTON_HALF)])
     object_half = jnp.repeat(scene.layout.object_half[:, None], 2, -1)
     over = (jnp.abs(objects[:, None, :2] - centre) <= half).all(-1)  # [O, tables + bins]
     is_bin = jnp.arange(spec.receptacles) >= spec.tables
@@ -65,8 +120,12 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         yaw=q[2],
         grip=grip,
         position=position,
-        half=jnp.concatenate([jnp.zeros((1, 2)), object_half, half, room_half]),
+        half=jnp.concatenate([jnp.zeros((1, 2)), object_half, half, mechanism_half, room_half]),
         support=jnp.max(jnp.where(over & above, floor, 0.0), axis=-1, initial=0.0),
+        barriers=barriers(scene, angle),
+        open=open_,
+        pressed=(up < -BUTTON_PRESSED) & scene.button_used,
+        passable=scene.door_used & ~shut,
         grasped=between & presses & scene.layout.object_used,
         released=(world.object_speed(physics.qvel) < AT_REST) & ~(between & (opening < 2 * scene.layout.object_half + LOOSE)),
     )
@@ -81,16 +140,19 @@ def distances(geo: Geometry) -> jax.Array:
 def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> jax.Array:
     """Which literals hold: [predicates, E subject, E target] bool, in the order of PREDICATES.
 
-    near(robot, x), holding(robot, object), on(object, table), inside(object, bin), in_room(x, room). `used` [E].
+    near(robot, x), holding(robot, object), on(object, table), inside(object, bin), in_room(x, room); of one thing: open(door),
+    pressed(button) and, while something lies on it, pressed(plate). A door is in neither room. `used` [E].
     """
     spec = world.spec
     n, o, t = num_entities(spec), spec.objects, spec.tables
-    rooms = n - spec.rooms
-    objects, receptacles = slice(1, 1 + o), slice(1 + o, rooms)
+    rooms, leaves = n - spec.rooms, slice(leaf_entity(spec, 0), button_entity(spec, 0))
+    objects, receptacles = slice(1, 1 + o), slice(1 + o, leaves.start)
     room = house.room_of(scene, geo.position[:, :2])  # [E]
     underside = geo.position[objects, 2] - geo.half[objects, 0]
     held = geo.grasped & (underside - geo.support >= LIFTED)
-    near = (distances(geo) <= NEAR_DISTANCE) & (room == room[0]) & (jnp.arange(n) > 0) & (jnp.arange(n) < rooms)
+    beside = (scene.door_rooms[scene.leaf_doorway] == room[0]).any(-1)  # one is by a door from either room
+    near = (distances(geo) <= NEAR_DISTANCE) & (room == room[0]).at[leaves].set(beside)
+    near &= (jnp.arange(n) > 0) & (jnp.arange(n) < rooms)
 
     gap = jnp.abs(geo.position[objects, None, :2] - geo.position[None, receptacles, :2])
     over = (gap <= geo.half[None, receptacles]).all(-1)  # [O, tables + bins]
@@ -99,12 +161,18 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     on = over & (jnp.abs(underside[:, None] - top) <= RESTS) & released
     inside = over & (underside[:, None] < top - 0.01) & released
 
-    table = jnp.zeros((5, n, n), bool)
+    table = jnp.zeros((len(PREDICATES), n, n), bool)
     table = table.at[0, 0].set(near)
     table = table.at[1, 0, objects].set(held)
     table = table.at[2, objects, 1 + o : 1 + o + t].set(on[:, :t])
-    table = table.at[3, objects, 1 + o + t : rooms].set(inside[:, t:])
-    table = table.at[4, :rooms, rooms:].set(room[:rooms, None] == jnp.arange(spec.rooms))
+    table = table.at[3, objects, 1 + o + t : leaves.start].set(inside[:, t:])
+    table = table.at[4, :rooms, rooms:].set((room[:rooms, None] == jnp.arange(spec.rooms)).at[leaves].set(False))
+    if spec.mechanisms or spec.plates:
+        plates = 1 + o + t - spec.plates + jnp.arange(spec.plates)
+        door, button = leaf_entity(spec, jnp.arange(spec.leaves)), button_entity(spec, jnp.arange(spec.buttons))
+        table = table.at[5, door, door].set(geo.open)
+        table = table.at[6, button, button].set(geo.pressed)
+        table = table.at[6, plates, plates].set((on[:, t - spec.plates : t] & used[objects, None]).any(0))
     return table & used[:, None] & used[None, :]
 
 
@@ -125,6 +193,11 @@ def table_at_start(world: World, scene: Scene) -> jax.Array:
 
 
 def set_points_at_start(scene: Scene) -> jax.Array:
-    """The set points [nu] that keep the robot as the layout says."""
+    """The set points [nu] that keep robot, leaves and buttons as the layout says."""
     q = scene.layout.robot_q
-    return jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6]]).astype(jnp.float32)
+    return jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6], mechanism_set_points(scene.layout)]).astype(jnp.float32)
+
+
+def mechanism_set_points(layout: Layout) -> jax.Array:
+    """The set points [L + U] that keep leaves as the layout says, and buttons up."""
+    return jnp.concatenate([jnp.where(layout.leaf_angle > 0, LEAF_OPEN, 0.0), jnp.zeros(len(layout.button_pos))])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from palaestra.envs.env import Rearrange
 from palaestra.envs.formulas import FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
+from palaestra.envs.productions import RuleRange, attempt_rules
 from palaestra.envs.types import COLOURS, Goal, Scene, Task
 from palaestra.sim.engine import Engine
 from palaestra.sim.errors import UnknownNameError
@@ -35,6 +36,7 @@ class TaskSet:
     horizon: int = 1200  # control steps
     formulas: bool = False  # goals of all kinds (`envs.formulas`) instead of one to `max_goals` literals
     drive: bool = False  # one goal about where the robot is instead
+    rules: RuleRange | None = None  # doors and rules, with goals that take them
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
 
 
@@ -55,6 +57,33 @@ TASK_SETS = {
         horizon=200,
         drive=True,
     ),
+    "doors": TaskSet(
+        "one or two shut doors, opened by a button, a key or a weight on a plate, in houses of two to four rooms; one or two goals",
+        WorldSpec(cubes=3, balls=1, tables=3, plates=1, bins=1, rooms=4, leaves=2, buttons=2, rules=2),
+        min_rooms=2,
+        max_goals=2,
+        horizon=2400,
+        rules=RuleRange(doors=(1, 2)),
+    ),
+    **{
+        f"rules-{name}": TaskSet(
+            f"{doc}; objects turn into others on the right tables, and what is wanted is made so",
+            WorldSpec(
+                cubes=cubes, balls=balls, tables=3 + plates, plates=plates, bins=1, rooms=4, leaves=r.doors[1], buttons=r.doors[1], rules=r.rules
+            ),
+            min_rooms=rooms,
+            max_rooms=most,
+            max_goals=1,
+            horizon=horizon,
+            rules=r,
+        )
+        for name, doc, cubes, balls, plates, rooms, most, horizon, r in (
+            ("trivial", "one production", 3, 1, 0, 1, 2, 1200, RuleRange(productions=(1, 1))),
+            ("small", "one or two productions, up to one door and one dead end", 4, 1, 0, 2, 3, 2400, RuleRange((1, 2), (0, 1), 1)),
+            ("medium", "two productions, a door, up to two dead ends", 5, 2, 1, 2, 4, 3600, RuleRange((2, 2), (1, 1), 2)),
+            ("high", "two or three productions, one or two doors, up to three dead ends", 6, 2, 1, 3, 4, 4800, RuleRange((2, 3), (1, 2), 3)),
+        )
+    },
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -75,7 +104,10 @@ class TaskSetEnv(Rearrange):
             raise UnknownNameError("split", split, SPLITS)
         self.name = self.task_set = name
         self.split = split
-        ranges = SceneRange.make(tasks.spec, min_rooms=tasks.min_rooms, max_rooms=tasks.max_rooms)
+        self.rules = tasks.rules
+        # What productions need lies on the floor: their tables are empty.
+        on_table = 0.0 if tasks.rules and tasks.rules.productions[1] else 0.35
+        ranges = SceneRange.make(tasks.spec, min_rooms=tasks.min_rooms, max_rooms=tasks.max_rooms, on_table=on_table)
         held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in (0, 1)])
         if split != "test":
             ranges = ranges.replace(colours=~held_out)
@@ -89,6 +121,11 @@ class TaskSetEnv(Rearrange):
         self.held_out_words = tasks.formulas and split == "test"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
+
+    def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
+        if self.rules is not None:
+            return attempt_rules(key, self.world, self.ranges, self.rules)
+        return super().attempt_task(key)
 
     def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
         if task_set(self.task_set).drive:

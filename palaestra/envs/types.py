@@ -1,13 +1,14 @@
 """A task is data: fixed-shape arrays, made by a generator `key -> Task`, given to `reset` from outside.
 
 Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls),
-tables, bins, rooms. Axes as in `palaestra.sim.world`: F, O, E, R, D, G.
+tables (the last of them pressure plates), bins, doors, buttons, rooms. Axes as in `palaestra.sim.world`: F, O, E, R, D, L, U, K, G.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from palaestra.sim.engine import PhysicsState
@@ -15,13 +16,46 @@ from palaestra.sim.world import BIN_INNER, BIN_RIM, Layout, WorldSpec
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroom", "library", "nursery")
-PREDICATES = ("near", "holding", "on", "inside", "in_room")
-NEAR, HOLDING, ON, INSIDE, IN_ROOM = range(len(PREDICATES))
+PREDICATES = ("near", "holding", "on", "inside", "in_room", "open", "pressed")
+NEAR, HOLDING, ON, INSIDE, IN_ROOM, OPEN, PRESSED = range(len(PREDICATES))
+KINDS = ("object", "table", "bin", "room", "plate", "door", "button")  # of entities but the robot
+UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
 MAX_GOALS = 4  # literals of a conjunction
 MAX_TERMS = 8
 ALWAYS = -1  # the stage of terms that must hold at every step
 MANY = 1_000  # no upper bound: more pairs than any world has in use
+
+
+class Rules(struct.PyTreeNode, kw_only=True):
+    """Conditions that turn into effects whenever they hold. A condition is one fact or two; an effect opens a door, or turns
+    objects into another one, which takes the place of the second of them (of the only one)."""
+
+    predicate: jax.Array  # [K, 2] int32, into PREDICATES
+    subject: jax.Array  # [K, 2] int32, an entity
+    target: jax.Array  # [K, 2] int32, an entity
+    needed: jax.Array  # [K, 2] bool: whether the fact is part of the condition
+    opens: jax.Array  # [K] int32, a leaf, or -1
+    lasting: jax.Array  # [K] bool: opens for good; else only as long as the condition holds
+    consumes: jax.Array  # [K, 2] int32, objects that vanish, or -1
+    product: jax.Array  # [K] int32, the object that appears, or -1
+    used: jax.Array  # [K] bool
+
+    @staticmethod
+    def none(count: int = 0) -> "Rules":
+        """`count` rules that are not in use."""
+        pair, one, no = jnp.zeros((count, 2), jnp.int32), jnp.full(count, -1), jnp.zeros((count, 2), bool)
+        return Rules(
+            predicate=pair,
+            subject=pair,
+            target=pair,
+            needed=no,
+            opens=one,
+            lasting=no[:, 0],
+            consumes=pair - 1,
+            product=one,
+            used=no[:, 0],
+        )
 
 
 class Scene(struct.PyTreeNode, kw_only=True):
@@ -39,6 +73,12 @@ class Scene(struct.PyTreeNode, kw_only=True):
     fixture_used: jax.Array  # [F] bool
     receptacle_colour: jax.Array  # [tables + bins] int32, into COLOURS
     object_colour: jax.Array  # [O] int32, into COLOURS
+    leaf_doorway: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, jnp.int32))  # [L] in which doorway it hangs
+    leaf_used: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, bool))  # [L]
+    leaf_colour: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, jnp.int32))  # [L], into COLOURS
+    button_used: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, bool))  # [U]
+    button_colour: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, jnp.int32))  # [U], into COLOURS
+    rules: Rules = struct.field(default_factory=Rules.none)
 
 
 class Goal(struct.PyTreeNode, kw_only=True):
@@ -141,16 +181,32 @@ def row(tree: Any, index: Any) -> Any:
 
 
 def num_entities(spec: WorldSpec) -> int:
-    return 1 + spec.objects + spec.receptacles + spec.rooms
+    return room_entity(spec, spec.rooms)
+
+
+def leaf_entity(spec: WorldSpec, index: Any) -> Any:
+    return 1 + spec.objects + spec.receptacles + index
+
+
+def button_entity(spec: WorldSpec, index: Any) -> Any:
+    return leaf_entity(spec, spec.leaves) + index
 
 
 def room_entity(spec: WorldSpec, index: Any) -> Any:
-    return 1 + spec.objects + spec.receptacles + index
+    return button_entity(spec, spec.buttons) + index
+
+
+def entity_kinds(spec: WorldSpec) -> np.ndarray:
+    """Of all entities but the robot: what they are [E - 1] int32, into KINDS."""
+    counts = (spec.objects, spec.tables - spec.plates, spec.plates, spec.bins, spec.leaves, spec.buttons, spec.rooms)
+    kinds = ("object", "table", "plate", "bin", "door", "button", "room")
+    return np.repeat([KINDS.index(kind) for kind in kinds], counts).astype(np.int32)
 
 
 def entity_used(spec: WorldSpec, scene: Scene) -> jax.Array:
     """Which entities exist in this scene [E] bool."""
-    return jnp.concatenate([jnp.ones(1, bool), scene.layout.object_used, scene.fixture_used[spec.walls :], scene.room_used])
+    mechanisms = [scene.leaf_used, scene.button_used]
+    return jnp.concatenate([jnp.ones(1, bool), scene.layout.object_used, scene.fixture_used[spec.walls :], *mechanisms, scene.room_used])
 
 
 def receptacle_boxes(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -1,7 +1,7 @@
 """The world: one compiled MuJoCo model with a fixed number of slots. What differs from task to task is data.
 
 Axis alphabet of the package: F fixtures (walls, tables, bins, in that order), O objects (cubes, then balls), E entities,
-R rooms, D doorways, P predicates, G goal literals, B a batch, T time.
+R rooms, D doorways, L leaves of hinged doors, U buttons, K rules, P predicates, G goal terms, B a batch, T time.
 """
 
 import functools
@@ -23,6 +23,17 @@ BIN_FLOOR = 0.01  # m, thickness of a bin's floor
 BIN_SIDE = 0.01  # m, half of the thickness of a bin's sides
 DENSITY = 460.0  # kg/m³, of cubes and balls: 100 g for a 60 mm cube
 MAX_CONTACTS = "max_contact_points"  # the name under which mjx looks for its bound in a model
+LEAF_LENGTH = 0.94  # m, of a door's leaf; with leaves, doorways are LEAF_LENGTH + 2 * LEAF_GAP wide
+LEAF_GAP = 0.01  # m, between leaf and frame
+LEAF_HALF = 0.02  # m, half thickness of a leaf
+LEAF_HEIGHT = 0.44  # m
+LEAF_OPEN = 1.5708  # rad, the set point of an open leaf; 0 when shut
+LEAF_RATE = 0.06  # rad a control step, by which a leaf's set point moves
+BUTTON_HALF = 0.05  # m, half side of a button's post
+BUTTON_POST = 0.16  # m, height of the post; the cap stands on it
+BUTTON_CAP = (0.035, 0.012)  # m, half side and half height of a cap
+BUTTON_TRAVEL = 0.016  # m
+BUTTON_PRESSED = 0.008  # m, down from where it is a button counts as pressed, and stays down
 _PARKED = 60.0  # m, where unused slots wait, out of everything's way
 
 
@@ -35,6 +46,10 @@ class WorldSpec:
     tables: int = 2
     bins: int = 2
     rooms: int = 4
+    plates: int = 0  # of the tables, the last so many are pressure plates
+    leaves: int = 0  # hinged doors; which doorways they hang in is data
+    buttons: int = 0
+    rules: int = 0  # that turn a condition into an effect
     body: str = "mobile_manipulator"
     timestep: float = 0.01  # s
     substeps: int = 5  # physics steps a control step: 20 Hz
@@ -42,13 +57,16 @@ class WorldSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.rooms <= 9:
             raise ValueError(f"rooms: got {self.rooms}, expected 1 to 9")
-        for kind in ("cubes", "balls", "tables", "bins"):
+        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules"):
             if getattr(self, kind) < 0:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected 0 or more")
         if self.objects == 0:
             raise ValueError("cubes + balls: got 0, expected at least one object slot")
         if self.tables + self.bins == 0:
             raise ValueError("tables + bins: got 0, expected at least one receptacle slot")
+        for kind, most, what in (("plates", self.tables, "tables"), ("leaves", max(self.rooms - 1, 0), "rooms - 1")):
+            if getattr(self, kind) > most:
+                raise ValueError(f"{kind}: got {getattr(self, kind)}, expected at most {most}, as {what}")
 
     @property
     def objects(self) -> int:
@@ -73,13 +91,18 @@ class WorldSpec:
         return self.walls + self.tables + self.bins
 
     @property
+    def mechanisms(self) -> int:
+        """Leaves and buttons: one joint and one actuator each, after those of the body."""
+        return self.leaves + self.buttons
+
+    @property
     def max_contacts(self) -> int:
         """How many contact points an engine with fixed buffers makes room for.
 
         Over 100 control steps of each shipped skill and of random actions, 19 were the most with two or four objects (12 to 16
         of one contact dimension): a cube on the floor has 4, and about as many where it leans on something.
         """
-        return 16 + 8 * self.objects
+        return 16 + 8 * self.objects + 4 * self.mechanisms
 
     @property
     def control_dt(self) -> float:
@@ -107,12 +130,17 @@ class Layout(struct.PyTreeNode, kw_only=True):
     object_yaw: jax.Array  # [O] rad, at the start
     object_used: jax.Array  # [O] bool; unused objects float far away and touch nothing
     robot_q: jax.Array  # [nq_body], the body's joints at the start
+    leaf_pos: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 2)))  # [L, 2] m, the hinge
+    leaf_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [L, 4]: x along the shut leaf, away from the hinge
+    leaf_angle: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [L] rad, at the start: 0 or LEAF_OPEN
+    button_pos: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 2)))  # [U, 2] m
 
     def parameters(self) -> jax.Array:
-        """All that stays fixed during an episode, one float32 row [F*6 + O*4]."""
+        """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2]."""
         fixtures = [self.fixture_pos.ravel(), self.fixture_half.ravel()]
         objects = [self.object_half, self.object_density, self.object_friction, self.object_used.astype(jnp.float32)]
-        return jnp.concatenate(fixtures + objects).astype(jnp.float32)
+        mechanisms = [self.leaf_pos.ravel(), self.leaf_quat.ravel(), self.button_pos.ravel()]
+        return jnp.concatenate(fixtures + objects + mechanisms).astype(jnp.float32)
 
 
 def parked_fixture(index: int) -> np.ndarray:
@@ -123,6 +151,11 @@ def parked_fixture(index: int) -> np.ndarray:
 def parked_object(index: int) -> np.ndarray:
     """Where an unused object waits, [3] m."""
     return np.array([_PARKED + 2.0 * index, -_PARKED, 5.0], np.float32)
+
+
+def parked_mechanism(index: int) -> np.ndarray:
+    """Where an unused leaf or button waits, [2] m."""
+    return np.array([-_PARKED - 3.0 * index, _PARKED], np.float32)
 
 
 class ModelWorld:
@@ -157,7 +190,7 @@ class World:
         self.spec = spec
         self.substeps = spec.substeps
         self.max_contacts: int | None = spec.max_contacts
-        self.num_parameters = spec.fixtures * 6 + spec.objects * 4
+        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + spec.leaves * 6 + spec.buttons * 2
         self.body = bodies.body(spec.body)
         self.model = build_spec(spec).compile()
         m = self.model
@@ -170,6 +203,8 @@ class World:
         self.object_body = np.array([m.body(n).id for n in self.object_names])
         self.object_q = np.array([m.joint(n).qposadr[0] for n in self.object_names])
         self.object_v = np.array([m.joint(n).dofadr[0] for n in self.object_names])
+        self.leaf_body = np.array([m.body(f"leaf{i}").id for i in range(spec.leaves)], int)
+        self.post_body = np.array([m.body(f"button{i}").id for i in range(spec.buttons)], int)
         nq = self.body.num_joints
         if not all(int(m.jnt_qposadr[i]) == i for i in range(nq)):
             raise ValueError(f"body {spec.body!r}: its {nq} joints must come first in qpos, one coordinate each")
@@ -184,8 +219,8 @@ class World:
         spec, m = self.spec, self.model
         xp: Any = np if isinstance(parameters, np.ndarray) else jnp
         lead, f, o = parameters.shape[:-1], spec.fixtures, spec.objects
-        at = np.cumsum([f * 3, f * 3, o, o, o])
-        pos, half, size, density, friction, used = xp.split(parameters, at, axis=-1)
+        at = np.cumsum([f * 3, f * 3, o, o, o, o, 2 * spec.leaves, 4 * spec.leaves])
+        pos, half, size, density, friction, used, hinge, turn, posts = xp.split(parameters, at, axis=-1)
         boxes = half.reshape(*lead, f, 3)[..., : len(self.box_geom), :]
         cube = np.arange(o) < spec.cubes
         cubes = xp.repeat(size[..., None], 3, axis=-1)
@@ -201,7 +236,7 @@ class World:
         light = xp.stack([1 / mass, 1 / inertia], axis=-1)  # translation, rotation
         subtree = _put(m.body_subtreemass, bodies_, mass)
         total = subtree[..., :1] + (mass - m.body_mass[bodies_].astype(size.dtype)).sum(-1, keepdims=True)
-        return {
+        fields = {
             "mocap_pos": _put(np.zeros((m.nmocap, 3)), self.fixture_mocap, pos.reshape(*lead, f, 3)),
             "geom_size": _put(m.geom_size, geoms, sizes),
             "geom_aabb": _put(m.geom_aabb, geoms, aabb),
@@ -219,6 +254,14 @@ class World:
             "dof_length": _put(m.dof_length, dofs[:, 3:].ravel(), xp.repeat(radius[..., len(self.box_geom) :], 3, axis=-1)),
             "dof_invweight0": _put(m.dof_invweight0, dofs.ravel(), xp.repeat(light, 3, axis=-1).reshape(*lead, 6 * o)),
         }
+        if spec.mechanisms:
+            # Leaves and buttons have one size: where their bodies stand changes no derived constant.
+            ids = np.append(self.leaf_body, self.post_body)
+            plane = xp.concatenate([hinge.reshape(*lead, spec.leaves, 2), posts.reshape(*lead, spec.buttons, 2)], axis=-2)
+            height = xp.broadcast_to(xp.asarray(m.body_pos[ids, 2:], plane.dtype), (*plane.shape[:-1], 1))
+            fields["body_pos"] = _put(m.body_pos, ids, xp.concatenate([plane, height], axis=-1))
+            fields["body_quat"] = _put(m.body_quat, self.leaf_body, turn.reshape(*lead, spec.leaves, 4))
+        return fields
 
     def initial_qpos(self, layout: Layout) -> jax.Array:
         """qpos [nq] at the start of an episode. Raises PalaestraError where the layout has not this world's slots."""
@@ -229,7 +272,7 @@ class World:
         parked = jnp.asarray(np.stack([parked_object(i) for i in range(self.spec.objects)]))
         pos = jnp.where(layout.object_used[:, None], layout.object_pos, parked)
         free = jnp.concatenate([pos, quat], -1).ravel()
-        return jnp.concatenate([layout.robot_q, free]).astype(jnp.float32)
+        return jnp.concatenate([layout.robot_q, free, layout.leaf_angle, jnp.zeros(self.spec.buttons)]).astype(jnp.float32)
 
     def _check(self, layout: Layout) -> None:
         """Refuse a layout of another world: shapes are all that can be seen of it while tracing."""
@@ -237,6 +280,8 @@ class World:
         for what, got, slots in (
             ("objects", layout.object_half.shape[-1], spec.objects),
             ("fixtures", layout.fixture_half.shape[-2], spec.fixtures),
+            ("leaves", layout.leaf_pos.shape[-2], spec.leaves),
+            ("buttons", layout.button_pos.shape[-2], spec.buttons),
         ):
             if got != slots:
                 fits = [name for name, other in WORLDS.items() if getattr(other, what) >= got]
@@ -249,12 +294,24 @@ class World:
 
     def object_pose(self, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Positions [O, 3] m and quaternions [O, 4] of all objects, world frame."""
-        free = qpos[self.body.num_joints :].reshape(self.spec.objects, 7)
+        free = qpos[self.body.num_joints :][: 7 * self.spec.objects].reshape(self.spec.objects, 7)
         return free[:, :3], free[:, 3:]
 
     def object_speed(self, qvel: jax.Array) -> jax.Array:
         """Speed of each object's centre [O] m/s."""
-        return jnp.linalg.norm(qvel[self.body.num_joints :].reshape(self.spec.objects, 6)[:, :3], axis=-1)
+        free = qvel[self.body.num_joints :][: 6 * self.spec.objects].reshape(self.spec.objects, 6)
+        return jnp.linalg.norm(free[:, :3], axis=-1)
+
+    def mechanism_q(self, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """How far each leaf is open [L] rad, and how far each button is up [U] m (0; pressed it is negative)."""
+        q = qpos[len(qpos) - self.spec.mechanisms :]
+        return q[: self.spec.leaves], q[self.spec.leaves :]
+
+    def control(self, q: jax.Array, ctrl: jax.Array, action: jax.Array) -> jax.Array:
+        """Next set points [nu]: the body's by its action, leaves and buttons as they are. `q`: qpos [nq]."""
+        body = self.body
+        moved = body.control(q[: body.num_joints], ctrl, action)
+        return jnp.concatenate([moved, ctrl[len(moved) :]])
 
     def __hash__(self) -> int:
         return hash(self.spec)
@@ -313,6 +370,10 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
             condim=condim,
             **bodies.MOVING,
         )
+    for i in range(spec.leaves):
+        _add_leaf(s, i)
+    for i in range(spec.buttons):
+        _add_button(s, i, spec.leaves + i)
     index = 0
     for kind, count, rgba in (("wall", spec.walls, [0.95, 0.94, 0.90, 1]), ("table", spec.tables, [0.6, 0.5, 0.4, 1])):
         for i in range(count):
@@ -328,3 +389,47 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
             size = [BIN_SIDE if dx else outer, BIN_SIDE if dy else outer, BIN_RIM / 2]
             fixture.add_geom(name=f"bin{i}_side{j}", type=box, pos=[dx * mid, dy * mid, BIN_RIM / 2], size=size, **bodies.FIXED)
     return s
+
+
+def _add_leaf(s: mujoco.MjSpec, index: int) -> None:
+    """A hinged door's leaf, moved by a servo that a robot cannot overcome. As a fixed thing, it never meets walls or tables."""
+    leaf = s.worldbody.add_body(name=f"leaf{index}", pos=[*parked_mechanism(index), LEAF_HEIGHT / 2 + 0.01])
+    degrees = [-3, 3 + np.rad2deg(LEAF_OPEN)]
+    leaf.add_joint(name=f"leaf{index}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], range=degrees, damping=2)
+    half = LEAF_LENGTH / 2
+    leaf.add_geom(
+        name=f"leaf{index}",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[half, 0, 0],  # the same whichever way up the body is
+        size=[half, LEAF_HALF, LEAF_HEIGHT / 2],
+        mass=6,
+        rgba=[0.7, 0.6, 0.5, 1],
+        **bodies.FIXED,
+    )
+    _servo(s, f"leaf{index}", kp=600, kv=60, force=60)
+
+
+def _add_button(s: mujoco.MjSpec, index: int, number: int) -> None:
+    """A button's cap on a post, held up by a servo, and down once it was pressed."""
+    post = s.worldbody.add_body(name=f"button{index}", pos=[*parked_mechanism(number), 0])
+    box, (half, thick) = mujoco.mjtGeom.mjGEOM_BOX, BUTTON_CAP
+    post.add_geom(
+        name=f"post{index}",
+        type=box,
+        pos=[0, 0, BUTTON_POST / 2],
+        size=[BUTTON_HALF, BUTTON_HALF, BUTTON_POST / 2],
+        rgba=[0.35, 0.37, 0.4, 1],
+        **bodies.FIXED,
+    )
+    cap = post.add_body(name=f"cap{index}", pos=[0, 0, BUTTON_POST + BUTTON_TRAVEL], gravcomp=1)
+    cap.add_joint(
+        name=f"button{index}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 0, 1], range=[-BUTTON_TRAVEL, 0.002], damping=8, armature=0.2
+    )
+    cap.add_geom(name=f"cap{index}", type=box, size=[half, half, thick], mass=0.1, rgba=[0.9, 0.2, 0.2, 1], **bodies.FIXED)
+    _servo(s, f"button{index}", kp=400, kv=10, force=20)
+
+
+def _servo(s: mujoco.MjSpec, joint: str, kp: float, kv: float, force: float) -> None:
+    act = s.add_actuator(name=joint, target=joint, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+    act.set_to_position(kp=kp, kv=kv)
+    act.forcerange, act.forcelimited = (-force, force), True

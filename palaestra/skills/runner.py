@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import goals
+from palaestra.envs import goals, rules
 from palaestra.envs.env import Rearrange, advance
 from palaestra.envs.types import Progress, State
 from palaestra.skills.record import view
@@ -111,6 +111,9 @@ class Runner:
         action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)
         state, diverged = advance(self.env.engine, state, action)
         seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
+        if world.spec.rules:
+            state = rules.apply(self.env.engine, state, seen.table)
+            seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
         progress = goals.advance(state.task.goal, goals.terms(seen.table, state.task.goal), state.progress)
         state = state.replace(step=state.step + 1, progress=progress)
         done = jnp.stack([s.skill.holds(s.skill.effect, seen) & s.skill.finished(world, seen) for s in self._skills])

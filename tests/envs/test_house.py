@@ -44,7 +44,7 @@ def test_ways_are_as_short_as_dijkstras_and_lead_through_the_right_room(make):
         for _ in range(4):
             a, b = rng.choice(rooms, 2)
             start, target = (rng.uniform(scene.room[r, :2] + 0.3, scene.room[r, 2:] - 0.3).astype(np.float32) for r in (a, b))
-            point, length, final = way(scene, jnp.asarray(start), jnp.asarray(target), jnp.asarray(b))
+            point, length, final = way(scene, jnp.asarray(start), jnp.asarray(target), jnp.asarray(b), jnp.asarray(scene.door_used))
             np.testing.assert_allclose(float(length), dijkstra(scene, start, target, a, b), rtol=1e-4)
             assert bool(final) == (a == b)
             if a == b:
@@ -62,7 +62,7 @@ def follow(scene, start, target, target_room):
     """Where a dot comes [T, 2] that always heads for the way point, 5 cm a step."""
 
     def step(at, _):
-        point, _, _ = house.next_way_point(scene, at, target, target_room)
+        point, _, _ = house.next_way_point(scene, at, target, target_room, scene.door_used)
         way = point - at
         at = at + way * jnp.minimum(1.0, 0.05 / (jnp.linalg.norm(way) + 1e-9))
         return at, at

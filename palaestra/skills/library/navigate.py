@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from palaestra.envs import house, observation
 from palaestra.envs.generator import SceneRange, sample_scene
 from palaestra.envs.predicates import distances
-from palaestra.envs.types import entity_used, room_entity
+from palaestra.envs.types import entity_used, leaf_entity, num_entities, room_entity
 from palaestra.sim.world import World, WorldSpec
 from palaestra.skills.library import starts
 from palaestra.skills.record import KINDS, ROBOT, Literal, Param, Skill, Start, View, tolerance
@@ -24,7 +24,13 @@ def _way(world: World, view: View) -> tuple[jax.Array, jax.Array, jax.Array, jax
     centre = view.geo.position[target, :2]
     is_room = target >= room_entity(world.spec, 0)
     room = jnp.where(is_room, target - room_entity(world.spec, 0), house.room_of(view.scene, centre))
-    point, length, final = house.next_way_point(view.scene, view.geo.robot, centre, room)
+    if world.spec.leaves:
+        leaf = target - leaf_entity(world.spec, 0)
+        joins = view.scene.door_rooms[view.scene.leaf_doorway[jnp.clip(leaf, 0, world.spec.leaves - 1)]]
+        ways = [house.next_way_point(view.scene, view.geo.robot, centre, joins[k], view.geo.passable)[1] for k in range(2)]
+        is_door = (leaf >= 0) & (leaf < world.spec.leaves)
+        room = jnp.where(is_door, jnp.where(ways[0] <= ways[1], joins[0], joins[1]), room)  # from the nearer side
+    point, length, final = house.next_way_point(view.scene, view.geo.robot, centre, room, view.geo.passable)
     inner = jnp.maximum(view.geo.half[target] - _INSIDE, 0.05)
     into = jnp.linalg.norm(jnp.maximum(jnp.abs(centre - view.geo.robot) - inner, 0.0))
     surface = jnp.where(is_room, into, distances(view.geo)[target])
@@ -85,7 +91,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     q, found = jnp.where(reaches, reaching, anywhere), jnp.where(reaches, fits, free)
     scene = starts.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
-    candidates = entity_used(spec, scene) & (jnp.arange(1 + spec.objects + spec.receptacles + spec.rooms) > 0)
+    candidates = entity_used(spec, scene) & (jnp.arange(num_entities(spec)) > 0)
     rooms = jnp.arange(len(candidates)) >= room_entity(spec, 0)
     here = room_entity(spec, house.room_of(scene, q[:2]))
     candidates &= (jnp.arange(len(candidates)) != 1 + held) | (held < 0)
@@ -93,7 +99,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     target = starts.choose(k_target, candidates)
     return Start(
         scene=scene,
-        ctrl=starts.set_points(world, q, held),
+        ctrl=starts.set_points(scene, q, held),
         args=jnp.stack([target, jnp.zeros((), jnp.int32)]),
         valid=found & candidates[target],
     )

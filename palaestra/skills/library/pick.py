@@ -94,7 +94,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     q = jnp.where(use_simple, simple, q)
     scene = scene.replace(layout=lay.replace(robot_q=q))
     args = jnp.stack([1 + index, jnp.zeros((), jnp.int32)])
-    return Start(scene=scene, ctrl=starts.set_points(world, q, none), args=args, valid=found | use_simple)
+    return Start(scene=scene, ctrl=starts.set_points(scene, q, none), args=args, valid=found | use_simple)
 
 
 PICK = Skill(

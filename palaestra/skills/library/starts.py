@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import house
-from palaestra.envs.predicates import NEAR_DISTANCE
+from palaestra.envs.predicates import NEAR_DISTANCE, barriers, mechanism_set_points
 from palaestra.envs.types import Scene
 from palaestra.sim.world import BIN_RIM, World
 
@@ -32,8 +32,15 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
     def to_objects(xy: jax.Array) -> jax.Array:
         return jnp.where(solid, jnp.linalg.norm(xy - obj[:, :2], axis=-1) - 1.42 * half, jnp.inf)
 
+    solid_boxes = barriers(scene, lay.leaf_angle)
+
+    def to_barriers(xy: jax.Array) -> jax.Array:
+        gap = jnp.maximum(jnp.abs(xy - solid_boxes.centre) - solid_boxes.half, 0.0)
+        return jnp.where(solid_boxes.used, jnp.linalg.norm(gap, axis=-1), jnp.inf)
+
     indoors = ((q[:2] > scene.room[:, :2]) & (q[:2] < scene.room[:, 2:])).all(-1) & scene.room_used
     hit = ~indoors.any() | (to_fixtures(q[:2]) < body.base_radius + 0.02).any()
+    hit |= (to_barriers(q[:2]) < body.base_radius + 0.02).any()
     hit |= ((to_objects(q[:2]) < body.base_radius + 0.02) & (obj[:, 2] < 0.30)).any()
     forward, left = jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), jnp.stack([-jnp.sin(q[2]), jnp.cos(q[2])])
     under = body.grip_height + q[3] - jnp.where(held >= 0, 0.05, 0.035)
@@ -47,6 +54,7 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
         at = q[:2] + ahead * forward + aside * left
         hit |= ((to_fixtures(at) < room) & (under < top) & (jnp.arange(spec.fixtures) != reaching)).any()
         hit |= ((to_objects(at) < room) & (under < obj[:, 2] + half)).any()
+        hit |= ((to_barriers(at) < room) & (under < solid_boxes.top)).any()
     return hit
 
 
@@ -121,10 +129,11 @@ def held_finger(world: World, scene: Scene, held: jax.Array) -> jax.Array:
     return world.body.half_gap - scene.layout.object_half[held]
 
 
-def set_points(world: World, q: jax.Array, held: jax.Array) -> jax.Array:
-    """ctrl [nu] that keeps the joints q [6], and squeezes when something is held."""
+def set_points(scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
+    """ctrl [nu] that keeps the joints q [6] and the scene's doors, and squeezes when something is held."""
     grip = jnp.where(held >= 0, _CLOSED, q[4])
-    return jnp.stack([jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), q[3], grip, grip]).astype(jnp.float32)
+    body = jnp.stack([jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), q[3], grip, grip])
+    return jnp.concatenate([body, mechanism_set_points(scene.layout)]).astype(jnp.float32)
 
 
 def in_hand(key: jax.Array, world: World, scene: Scene, q: jax.Array, held: jax.Array) -> Scene:

@@ -1,0 +1,320 @@
+"""Houses with shut doors and rules, drawn backwards from the goal: what is wanted last is made of things that are made of others.
+
+A chain of productions leads from objects that are there to the one that the goal speaks of: each takes one object on a table, or two on
+two tables, and puts its product where the last of them lay. Doors stand shut between the robot and what it needs; what opens
+a door (a button, a key carried to it, a weight on a plate) is on the robot's side of it. Other rules destroy what is needed when it
+is put on the wrong table. Placing comes first and roles after it, from what the places allow; a draw that allows none is drawn again.
+So every task can be solved by construction: first the doors, the nearest first, then the productions.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs import goals, house
+from palaestra.envs.formulas import begins
+from palaestra.envs.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals
+from palaestra.envs.predicates import table_at_start
+from palaestra.envs.rules import conditions
+from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, PRESSED, Goal, Rules, Scene, Task, button_entity, leaf_entity, room_entity
+from palaestra.sim.world import BUTTON_HALF, LEAF_LENGTH, World, WorldSpec, parked_mechanism
+
+_SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
+
+
+@dataclass(frozen=True)
+class RuleRange:
+    """How many rules of which kind a set draws. Static: it fixes how many rows of `Rules` are in use."""
+
+    productions: tuple[int, int] = (0, 0)  # at least and at most, one after the other
+    doors: tuple[int, int] = (0, 0)  # shut
+    dead_ends: int = 0  # at most, rules that destroy what is needed
+
+    @property
+    def rules(self) -> int:
+        """How many rules a world needs room for."""
+        return self.productions[1] + self.doors[1] + self.dead_ends
+
+
+class _Chain(NamedTuple):
+    """Which objects the productions take and make; -1: none."""
+
+    depth: jax.Array  # [] int32, productions
+    product: jax.Array  # [P] int32
+    inputs: jax.Array  # [P, 2] int32: an object that is there, or the product before; a second object that is there, or -1
+
+    def members(self, objects: int) -> jax.Array:
+        """Which objects have a part in it [O] bool."""
+        number = jnp.arange(objects)
+        return (self.product[:, None] == number).any(0) | (self.inputs[:, :, None] == number).any((0, 1))
+
+    def products(self, objects: int) -> jax.Array:
+        """Which objects come about by it [O] bool."""
+        return (self.product[:, None] == jnp.arange(objects)).any(0)
+
+    @property
+    def last(self) -> jax.Array:
+        """The object that the last production makes [] int32; -1 without any."""
+        return self.product.max(initial=-1, where=jnp.arange(len(self.product)) == self.depth - 1)
+
+
+class _Doors(NamedTuple):
+    """What the shut doors part."""
+
+    shut: jax.Array  # [L] bool
+    behind: jax.Array  # [L, R] bool: the rooms that a door parts from the robot
+    near: jax.Array  # [L] int32, the room before it
+
+
+def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: RuleRange) -> tuple[Task, jax.Array]:
+    """A task with doors and rules, and whether it is one that may be used; key is consumed."""
+    spec = world.spec
+    k_chain, k_scene, k_doors, k_open, k_make, k_goal, k_ruin = jax.random.split(key, 7)
+    chain = _chain(k_chain, spec, ranges)
+    members, products = chain.members(spec.objects), chain.products(spec.objects)
+    scene, fits = attempt_scene(k_scene, world, scenes, Cast(needed=members & ~products, absent=products))
+    scene, doors, doors_fit = _hang_doors(k_doors, spec, scene, ranges)
+    opening, weights, can_open = _opening(k_open, spec, scene, doors, ~members, ranges)
+    making, places = _making(k_make, spec, chain)
+    goal, sensible = _goal(k_goal, world, scene, chain, places, weights)
+    ruining = _ruining(k_ruin, spec, chain, making, places, goal, ranges)
+    rules: Rules = jax.tree.map(lambda *parts: jnp.concatenate(parts), opening, making, ruining)
+    scene = scene.replace(rules=rules)
+    table = table_at_start(world, scene)
+    concerned = jnp.concatenate([making.target.ravel(), making.subject.ravel()])
+    concerned = (concerned[:, None] == jnp.arange(table.shape[-1])).any(0) | (goal.subjects | goal.targets).any(0)
+    rooms = room_entity(spec, jnp.arange(spec.rooms))
+    where = (table[IN_ROOM][:, rooms] & concerned[:, None]).any(0) | concerned[rooms]
+    parted = ~doors.shut.any() | (doors.behind & where & doors.shut[:, None]).any()  # some door is in the way of something
+    good = fits & doors_fit & can_open & sensible & parted & ~conditions(rules, table).any() & begins(table, goal)
+    return Task(scene=scene, goal=goal), good
+
+
+# --- doors --------------------------------------------------------------------------------------------------------
+
+
+def _hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, ranges: RuleRange) -> tuple[Scene, _Doors, jax.Array]:
+    """Shut doors in some doorways, which swing away from the robot's side, and whether all have the room for it; key is consumed."""
+    nothing = _Doors(jnp.zeros(0, bool), jnp.zeros((0, spec.rooms), bool), jnp.zeros(0, jnp.int32))
+    if not spec.leaves:
+        return scene, nothing, jnp.asarray(True)
+    k_count, k_which, k_side = jax.random.split(key, 3)
+    count = jax.random.randint(k_count, (), ranges.doors[0], ranges.doors[1] + 1)
+    doorway = random_order(k_which, spec.doors, scene.door_used)[: spec.leaves]
+    shut = jnp.arange(spec.leaves) < count
+    behind = ~jax.vmap(lambda d: _reached(scene, d))(doorway) & scene.room_used
+    joins = scene.door_rooms[doorway]  # [L, 2]
+    near_first = ~jnp.take_along_axis(behind, joins, -1)[:, 0]
+    near, far = jnp.where(near_first, joins[:, 0], joins[:, 1]), jnp.where(near_first, joins[:, 1], joins[:, 0])
+
+    along_x, centre = scene.door_along_x[doorway, None], scene.door[doorway]
+    through = jnp.where(along_x, jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+    middle = 0.5 * (scene.room[far, :2] + scene.room[far, 2:])
+    swing = through * jnp.sign(((middle - centre) * through).sum(-1, keepdims=True))  # [L, 2], into the far room
+    wall = through[:, ::-1]
+    first = jnp.where(jax.random.bernoulli(k_side, shape=(spec.leaves, 1)), 1.0, -1.0) * wall
+    free = _swings(spec, scene, centre - first * LEAF_LENGTH / 2, first + swing)
+    other_free = _swings(spec, scene, centre + first * LEAF_LENGTH / 2, swing - first)
+    along = jnp.where(free[:, None], first, -first)  # from the hinge to the other edge
+    mirrored = along[:, 0] * swing[:, 1] - along[:, 1] * swing[:, 0] < 0
+    yaw = 0.5 * jnp.arctan2(along[:, 1], along[:, 0])
+    cos, sin, zero = jnp.cos(yaw), jnp.sin(yaw), jnp.zeros(spec.leaves)
+    upright = jnp.stack([cos, zero, zero, sin], -1)
+    upside_down = jnp.stack([zero, cos, sin, zero], -1)  # opens the other way round
+    parked = jnp.stack([jnp.asarray(parked_mechanism(i)) for i in range(spec.leaves)])
+    layout = scene.layout.replace(
+        leaf_pos=jnp.where(shut[:, None], centre - along * LEAF_LENGTH / 2, parked),
+        leaf_quat=jnp.where(mirrored[:, None], upside_down, upright),
+    )
+    fits = ((free | other_free) & scene.door_used[doorway]) | ~shut
+    scene = scene.replace(layout=layout, leaf_doorway=doorway.astype(jnp.int32), leaf_used=shut)
+    return scene, _Doors(shut, behind & shut[:, None], near), fits.all() & (count <= spec.leaves)
+
+
+def _reached(scene: Scene, without: jax.Array) -> jax.Array:
+    """The rooms that the robot can come to if one doorway is shut [R] bool."""
+    rooms = len(scene.room)
+    there = scene.door_used & (jnp.arange(len(scene.door)) != without)
+    ends = (scene.door_rooms[:, :, None] == jnp.arange(rooms)) & there[:, None, None]  # [D, 2, R]
+    joined = (ends[:, 0, :, None] & ends[:, 1, None, :]).any(0)
+    joined |= joined.T
+    reached = house.room_of(scene, scene.layout.robot_q[:2]) == jnp.arange(rooms)
+    for _ in range(rooms - 1):
+        reached |= (joined & reached[:, None]).any(0)
+    return reached
+
+
+def _swings(spec: WorldSpec, scene: Scene, hinge: jax.Array, towards: jax.Array) -> jax.Array:
+    """Whether nothing stands in the square from `hinge` [L, 2] m in the direction of `towards` [L, 2], +-1 each: [L] bool."""
+    lay = scene.layout
+    corner = hinge + towards * _SWING
+    low, high = jnp.minimum(hinge, corner)[:, None], jnp.maximum(hinge, corner)[:, None]
+    centre = jnp.concatenate([lay.fixture_pos[spec.walls :, :2], lay.button_pos, lay.object_pos[:, :2]])
+    half = jnp.concatenate(
+        [
+            lay.fixture_half[spec.walls :, :2],
+            jnp.full((spec.buttons, 2), BUTTON_HALF),
+            jnp.repeat(1.42 * lay.object_half[:, None], 2, -1),
+        ]
+    )
+    return ~((centre + half > low) & (centre - half < high)).all(-1).any(-1)
+
+
+def _opening(
+    key: jax.Array, spec: WorldSpec, scene: Scene, doors: _Doors, spare: jax.Array, ranges: RuleRange
+) -> tuple[Rules, jax.Array, jax.Array]:
+    """A rule for each shut door, the objects that are to be weights [O] bool, and whether each door can be opened [] bool.
+
+    What opens a door is in rooms that can be reached before it, by doors that come before it.
+    """
+    del ranges
+    rules = Rules.none(spec.leaves)
+    lay, number = scene.layout, jnp.arange(spec.objects)
+    weights, good = jnp.zeros(spec.objects, bool), jnp.asarray(True)
+    if not spec.leaves:
+        return rules, weights, good
+    room_of_object = house.room_of(scene, lay.object_pos[:, :2])
+    room_of_plate = house.room_of(scene, lay.fixture_pos[spec.walls + spec.tables - spec.plates : spec.walls + spec.tables, :2])
+    room_of_button = house.room_of(scene, lay.button_pos)
+    helpers = jnp.zeros(spec.objects, bool)
+    buttons, plates = jnp.ones(spec.buttons, bool), jnp.ones(spec.plates, bool)
+    rows = []
+    for leaf in range(spec.leaves):
+        k_kind, k_button, k_key, k_plate, k_weight = jax.random.split(jax.random.fold_in(key, leaf), 5)
+        allowed = scene.room_used & ~(doors.behind & ~doors.behind[:, doors.near[leaf], None]).any(0)  # [R]
+        button, has_button = _pick(k_button, buttons & allowed[room_of_button])
+        here = lay.object_used & allowed[room_of_object] & ~helpers
+        unlocks, has_key = _pick(k_key, here)
+        plate, has_plate = _pick(k_plate, plates & allowed[room_of_plate])
+        weight, has_weight = _pick(k_weight, here & spare)
+        kind, can = _pick(k_kind, jnp.stack([has_button, has_key, has_plate & has_weight]))
+        entity = jnp.stack([button_entity(spec, button), 1 + unlocks, 1 + spec.objects + spec.tables - spec.plates + plate])[kind]
+        by_key, shut = kind == 1, doors.shut[leaf]
+        row = Rules(
+            predicate=jnp.stack([jnp.where(by_key, HOLDING, PRESSED), jnp.asarray(NEAR)]),
+            subject=jnp.stack([jnp.where(by_key, 0, entity), jnp.asarray(0)]),
+            target=jnp.stack([entity, jnp.where(by_key, leaf_entity(spec, leaf), 0)]),
+            needed=jnp.stack([shut, shut & by_key]),
+            opens=jnp.where(shut, leaf, -1),
+            lasting=shut & (kind != 2),
+            consumes=jnp.full(2, -1),
+            product=jnp.asarray(-1),
+            used=shut,
+        )
+        rows.append(jax.tree.map(lambda new, like: jnp.where(shut, new, like).astype(like.dtype), row, jax.tree.map(lambda x: x[leaf], rules)))
+        good &= can | ~shut
+        buttons &= ~(shut & (kind == 0) & (jnp.arange(spec.buttons) == button))
+        plates &= ~(shut & (kind == 2) & (jnp.arange(spec.plates) == plate))
+        key_taken, weight_taken = shut & by_key & (number == unlocks), shut & (kind == 2) & (number == weight)
+        helpers |= key_taken | weight_taken
+        weights |= weight_taken
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *rows), weights, good
+
+
+def _pick(key: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The number of one that is allowed [n], and whether any is; key is consumed."""
+    if not len(allowed):
+        return jnp.zeros((), jnp.int32), jnp.asarray(False)
+    return jnp.argmax(jnp.where(allowed, jax.random.uniform(key, allowed.shape), -1.0)), allowed.any()
+
+
+# --- productions --------------------------------------------------------------------------------------------------
+
+
+def _chain(key: jax.Array, spec: WorldSpec, ranges: RuleRange) -> _Chain:
+    """Which slots of objects play which part; key is consumed."""
+    k_order, k_depth, k_second = jax.random.split(key, 3)
+    count, step = ranges.productions[1], jnp.arange(ranges.productions[1])
+    slot = random_order(k_order, spec.objects)
+    depth = jax.random.randint(k_depth, (), ranges.productions[0], count + 1)
+    there = step < depth
+    product = jnp.where(there, slot[1 + 2 * step], -1)
+    first = jnp.where(there, slot[jnp.maximum(2 * step - 1, 0)], -1)  # slot 0, then the product before
+    second = jnp.where(there & jax.random.bernoulli(k_second, 0.5, (count,)), slot[2 + 2 * step], -1)
+    return _Chain(depth, product.astype(jnp.int32), jnp.stack([first, second], -1).astype(jnp.int32))
+
+
+def _making(key: jax.Array, spec: WorldSpec, chain: _Chain) -> tuple[Rules, jax.Array]:
+    """A rule for each production, and the table on which its product appears [P] int32; key is consumed.
+
+    The next production takes nothing from that table: the product has to be moved, and no table has to hold two things.
+    """
+    tables, last, at = jnp.arange(spec.tables - spec.plates), jnp.asarray(-1), []
+    for step in range(len(chain.product)):
+        two = random_order(jax.random.fold_in(key, step), len(tables), tables != last)[:2]
+        last = two[jnp.where(chain.inputs[step, 1] >= 0, 1, 0)]
+        at.append((two, last))
+    if not at:
+        return Rules.none(), jnp.zeros(0, jnp.int32)
+    target = 1 + spec.objects + jnp.stack([two for two, _ in at])
+    takes = chain.inputs >= 0
+    rules = Rules(
+        predicate=jnp.full(takes.shape, ON),
+        subject=jnp.where(takes, 1 + chain.inputs, 0),
+        target=jnp.where(takes, target, 0),
+        needed=takes,
+        opens=jnp.full(len(takes), -1),
+        lasting=jnp.zeros(len(takes), bool),
+        consumes=chain.inputs,
+        product=chain.product,
+        used=chain.product >= 0,
+    )
+    return jax.tree.map(lambda x, like: x.astype(like.dtype), rules, Rules.none(len(takes))), jnp.stack([last for _, last in at])
+
+
+def _ruining(
+    key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, places: jax.Array, goal: Goal, ranges: RuleRange
+) -> Rules:
+    """Rules by which an object that is needed vanishes where it is put on a table on which nothing wants it; key is consumed."""
+    rules = Rules.none(ranges.dead_ends)
+    if not ranges.dead_ends:
+        return rules
+    k_count, k_which = jax.random.split(key)
+    o, t = spec.objects, spec.tables - spec.plates
+    objects, tables = jnp.arange(o), jnp.arange(t)
+    on_table = making.target - 1 - o  # [P, 2]
+    wanted = (making.needed[..., None, None] & (making.subject[..., None, None] == 1 + objects[:, None]) & (on_table[..., None, None] == tables)).any((0, 1))
+    appears = ((chain.product[:, None, None] == objects[:, None]) & (places[:, None, None] == tables)).any(0)
+    asked = (goal.subjects[:, 1 : 1 + o, None] & goal.targets[:, None, 1 + o : 1 + o + t]).any(0)
+    allowed = (chain.members(o)[:, None] & ~wanted & ~appears & ~asked).ravel()
+    which = random_order(k_which, o * t, allowed)[: ranges.dead_ends]
+    count = jax.random.randint(k_count, (), 0, ranges.dead_ends + 1)
+    used = (jnp.arange(ranges.dead_ends) < count) & allowed[which]
+    none = jnp.zeros_like(which)
+    return rules.replace(
+        predicate=jnp.stack([jnp.where(used, ON, 0), none], -1).astype(jnp.int32),
+        subject=jnp.stack([jnp.where(used, 1 + which // t, 0), none], -1).astype(jnp.int32),
+        target=jnp.stack([jnp.where(used, 1 + o + which % t, 0), none], -1).astype(jnp.int32),
+        needed=jnp.stack([used, jnp.zeros_like(used)], -1),
+        consumes=jnp.stack([jnp.where(used, which // t, -1), none - 1], -1).astype(jnp.int32),
+        used=used,
+    )
+
+
+def _goal(
+    key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax.Array, weights: jax.Array
+) -> tuple[Goal, jax.Array]:
+    """Where the last product is to be; without productions one or two literals; and whether the scene has it; key is consumed."""
+    spec = world.spec
+    k_plain, k_kind, k_table, k_bin = jax.random.split(key, 4)
+    one = jnp.asarray(1)
+    plain = sample_literals(k_plain, world, scene, one, one + 1)
+    subject, o = 1 + chain.last, spec.objects
+    last_place = places[chain.depth - 1] if len(places) else jnp.asarray(-1)
+    table = random_order(k_table, spec.tables - spec.plates, jnp.arange(spec.tables - spec.plates) != last_place)[0]
+    receptacle = jnp.stack([1 + o + table, 1 + o + spec.tables + jax.random.randint(k_bin, (), 0, max(spec.bins, 1)), subject])
+    kind = jax.random.categorical(k_kind, jnp.log(jnp.array([0.4, 0.4 if spec.bins else 0.0, 0.2])))
+    first = jnp.arange(len(plain.used)) == 0
+    made = Literals(
+        predicate=jnp.where(first, jnp.asarray([ON, INSIDE, HOLDING])[kind], 0).astype(jnp.int32),
+        subject=jnp.where(first & (kind < 2), subject, 0).astype(jnp.int32),
+        target=jnp.where(first, receptacle[kind], 0).astype(jnp.int32),
+        used=first,
+    )
+    literals = jax.tree.map(lambda new, old: jnp.where(chain.depth > 0, new, old), made, plain)
+    # A weight has to stay on its plate while the robot is behind the door.
+    moved = (literals.subject[:, None] == 1 + jnp.arange(o)) | ((literals.predicate == HOLDING)[:, None] & (literals.target[:, None] == 1 + jnp.arange(o)))
+    free = ~(moved & weights & literals.used[:, None]).any()
+    return goals.conjunction(spec, *literals), literals.used[0] & free
