@@ -276,9 +276,7 @@ def _place_receptacles(
     return jnp.concatenate([pos, z[:, None]], -1), half, fits
 
 
-def _place_buttons(
-    key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan, pos: jax.Array, half: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _place_buttons(key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan, pos: jax.Array, half: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Buttons among tables and bins: positions [U, 2] m, and whether all fit [] bool."""
     at, fits = pos[:, :2], jnp.asarray(True)
     sides = jnp.concatenate([half[:, :2], jnp.full((spec.buttons, 2), BUTTON_HALF)])

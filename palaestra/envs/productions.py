@@ -18,7 +18,21 @@ from palaestra.envs.formulas import begins
 from palaestra.envs.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.rules import conditions
-from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, PRESSED, Goal, Rules, Scene, Task, button_entity, leaf_entity, room_entity
+from palaestra.envs.types import (
+    HOLDING,
+    IN_ROOM,
+    INSIDE,
+    NEAR,
+    ON,
+    PRESSED,
+    Goal,
+    Rules,
+    Scene,
+    Task,
+    button_entity,
+    leaf_entity,
+    room_entity,
+)
 from palaestra.sim.world import BUTTON_HALF, LEAF_LENGTH, World, WorldSpec, parked_mechanism
 
 _SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
@@ -203,7 +217,9 @@ def _opening(
             product=jnp.asarray(-1),
             used=shut,
         )
-        rows.append(jax.tree.map(lambda new, like: jnp.where(shut, new, like).astype(like.dtype), row, jax.tree.map(lambda x: x[leaf], rules)))
+        rows.append(
+            jax.tree.map(lambda new, like: jnp.where(shut, new, like).astype(like.dtype), row, jax.tree.map(lambda x: x[leaf], rules))
+        )
         good &= can | ~shut
         buttons &= ~(shut & (kind == 0) & (jnp.arange(spec.buttons) == button))
         plates &= ~(shut & (kind == 2) & (jnp.arange(spec.plates) == plate))
@@ -264,9 +280,7 @@ def _making(key: jax.Array, spec: WorldSpec, chain: _Chain) -> tuple[Rules, jax.
     return jax.tree.map(lambda x, like: x.astype(like.dtype), rules, Rules.none(len(takes))), jnp.stack([last for _, last in at])
 
 
-def _ruining(
-    key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, places: jax.Array, goal: Goal, ranges: RuleRange
-) -> Rules:
+def _ruining(key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, places: jax.Array, goal: Goal, ranges: RuleRange) -> Rules:
     """Rules by which an object that is needed vanishes where it is put on a table on which nothing wants it; key is consumed."""
     rules = Rules.none(ranges.dead_ends)
     if not ranges.dead_ends:
@@ -275,7 +289,9 @@ def _ruining(
     o, t = spec.objects, spec.tables - spec.plates
     objects, tables = jnp.arange(o), jnp.arange(t)
     on_table = making.target - 1 - o  # [P, 2]
-    wanted = (making.needed[..., None, None] & (making.subject[..., None, None] == 1 + objects[:, None]) & (on_table[..., None, None] == tables)).any((0, 1))
+    wanted = (
+        making.needed[..., None, None] & (making.subject[..., None, None] == 1 + objects[:, None]) & (on_table[..., None, None] == tables)
+    ).any((0, 1))
     appears = ((chain.product[:, None, None] == objects[:, None]) & (places[:, None, None] == tables)).any(0)
     asked = (goal.subjects[:, 1 : 1 + o, None] & goal.targets[:, None, 1 + o : 1 + o + t]).any(0)
     allowed = (chain.members(o)[:, None] & ~wanted & ~appears & ~asked).ravel()
@@ -293,9 +309,7 @@ def _ruining(
     )
 
 
-def _goal(
-    key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax.Array, weights: jax.Array
-) -> tuple[Goal, jax.Array]:
+def _goal(key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax.Array, weights: jax.Array) -> tuple[Goal, jax.Array]:
     """Where the last product is to be; without productions one or two literals; and whether the scene has it; key is consumed."""
     spec = world.spec
     k_plain, k_kind, k_table, k_bin = jax.random.split(key, 4)
@@ -315,6 +329,8 @@ def _goal(
     )
     literals = jax.tree.map(lambda new, old: jnp.where(chain.depth > 0, new, old), made, plain)
     # A weight has to stay on its plate while the robot is behind the door.
-    moved = (literals.subject[:, None] == 1 + jnp.arange(o)) | ((literals.predicate == HOLDING)[:, None] & (literals.target[:, None] == 1 + jnp.arange(o)))
+    moved = (literals.subject[:, None] == 1 + jnp.arange(o)) | (
+        (literals.predicate == HOLDING)[:, None] & (literals.target[:, None] == 1 + jnp.arange(o))
+    )
     free = ~(moved & weights & literals.used[:, None]).any()
     return goals.conjunction(spec, *literals), literals.used[0] & free

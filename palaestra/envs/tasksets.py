@@ -69,7 +69,15 @@ TASK_SETS = {
         f"rules-{name}": TaskSet(
             f"{doc}; objects turn into others on the right tables, and what is wanted is made so",
             WorldSpec(
-                cubes=cubes, balls=balls, tables=3 + plates, plates=plates, bins=1, rooms=4, leaves=r.doors[1], buttons=r.doors[1], rules=r.rules
+                cubes=cubes,
+                balls=balls,
+                tables=3 + plates,
+                plates=plates,
+                bins=1,
+                rooms=4,
+                leaves=r.doors[1],
+                buttons=r.doors[1],
+                rules=r.rules,
             ),
             min_rooms=rooms,
             max_rooms=most,
@@ -81,7 +89,17 @@ TASK_SETS = {
             ("trivial", "one production", 3, 1, 0, 1, 2, 1200, RuleRange(productions=(1, 1))),
             ("small", "one or two productions, up to one door and one dead end", 4, 1, 0, 2, 3, 2400, RuleRange((1, 2), (0, 1), 1)),
             ("medium", "two productions, a door, up to two dead ends", 5, 2, 1, 2, 4, 3600, RuleRange((2, 2), (1, 1), 2)),
-            ("high", "two or three productions, one or two doors, up to three dead ends", 6, 2, 1, 3, 4, 4800, RuleRange((2, 3), (1, 2), 3)),
+            (
+                "high",
+                "two or three productions, one or two doors, up to three dead ends",
+                6,
+                2,
+                1,
+                3,
+                4,
+                4800,
+                RuleRange((2, 3), (1, 2), 3),
+            ),
         )
     },
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
