@@ -200,7 +200,7 @@ class Rearrange:
         """The state after its rules and with its progress brought up to date, its geometry, its truth table, and which terms of
         the goal hold [G]."""
         geo, table = self.perceive(state)
-        if self.world.spec.rules:
+        if self.world.spec.changes:
             state = rules.apply(self.engine, state, table)
             geo, table = self.perceive(state)
         holds = goals.terms(table, state.task.goal)

@@ -67,9 +67,9 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
         ("door", leaf_entity(spec, 0), scene.leaf_used, scene.leaf_colour),
         ("button", button_entity(spec, 0), scene.button_used, scene.button_colour),
     ):
-        for i in np.flatnonzero(there):
+        for i in map(int, np.flatnonzero(there)):
             shade = COLOURS[int(np.asarray(colours)[i])]
-            found.append(Entity(int(first + i), f"{shade}_{kind}", kind, shade))
+            found.append(Entity(first + i, f"{shade}_{kind}", kind, shade))
     for i in range(spec.rooms):
         if np.asarray(scene.room_used)[i]:
             found.append(Entity(room_entity(spec, i), ROOMS[int(np.asarray(scene.room_name)[i])], "room"))

@@ -184,11 +184,10 @@ def _opening(
     What opens a door is in rooms that can be reached before it, by doors that come before it.
     """
     del ranges
-    rules = Rules.none(spec.leaves)
     lay, number = scene.layout, jnp.arange(spec.objects)
     weights, good = jnp.zeros(spec.objects, bool), jnp.asarray(True)
     if not spec.leaves:
-        return rules, weights, good
+        return Rules.none(), weights, good
     room_of_object = house.room_of(scene, lay.object_pos[:, :2])
     room_of_plate = house.room_of(scene, lay.fixture_pos[spec.walls + spec.tables - spec.plates : spec.walls + spec.tables, :2])
     room_of_button = house.room_of(scene, lay.button_pos)
@@ -206,19 +205,18 @@ def _opening(
         kind, can = _pick(k_kind, jnp.stack([has_button, has_key, has_plate & has_weight]))
         entity = jnp.stack([button_entity(spec, button), 1 + unlocks, 1 + spec.objects + spec.tables - spec.plates + plate])[kind]
         by_key, shut = kind == 1, doors.shut[leaf]
-        row = Rules(
-            predicate=jnp.stack([jnp.where(by_key, HOLDING, PRESSED), jnp.asarray(NEAR)]),
-            subject=jnp.stack([jnp.where(by_key, 0, entity), jnp.asarray(0)]),
-            target=jnp.stack([entity, jnp.where(by_key, leaf_entity(spec, leaf), 0)]),
-            needed=jnp.stack([shut, shut & by_key]),
-            opens=jnp.where(shut, leaf, -1),
-            lasting=shut & (kind != 2),
-            consumes=jnp.full(2, -1),
-            product=jnp.asarray(-1),
-            used=shut,
-        )
         rows.append(
-            jax.tree.map(lambda new, like: jnp.where(shut, new, like).astype(like.dtype), row, jax.tree.map(lambda x: x[leaf], rules))
+            Rules(
+                predicate=jnp.stack([jnp.where(by_key, HOLDING, PRESSED), jnp.asarray(NEAR)]),
+                subject=jnp.stack([jnp.where(by_key, 0, entity), jnp.asarray(0)]),
+                target=jnp.stack([entity, jnp.asarray(leaf_entity(spec, leaf))]),
+                needed=jnp.stack([shut, by_key]),
+                opens=jnp.asarray(leaf),
+                lasting=kind != 2,
+                consumes=jnp.full(2, -1),
+                product=jnp.asarray(-1),
+                used=shut,
+            )
         )
         good &= can | ~shut
         buttons &= ~(shut & (kind == 0) & (jnp.arange(spec.buttons) == button))
@@ -226,7 +224,18 @@ def _opening(
         key_taken, weight_taken = shut & by_key & (number == unlocks), shut & (kind == 2) & (number == weight)
         helpers |= key_taken | weight_taken
         weights |= weight_taken
-    return jax.tree.map(lambda *parts: jnp.stack(parts), *rows), weights, good
+    rules: Rules = jax.tree.map(lambda *parts: jnp.stack(parts), *rows)
+    return _only(doors.shut, rules), weights, good
+
+
+def _only(used: jax.Array, rules: Rules) -> Rules:
+    """The rules that are used [K] bool, and blank rows instead of the others."""
+    blank = Rules.none(len(used))
+
+    def put(new: jax.Array, none: jax.Array) -> jax.Array:
+        return jnp.where(used.reshape(-1, *[1] * (none.ndim - 1)), new, none).astype(none.dtype)
+
+    return jax.tree.map(put, rules, blank)
 
 
 def _pick(key: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -275,16 +284,15 @@ def _making(key: jax.Array, spec: WorldSpec, chain: _Chain) -> tuple[Rules, jax.
         lasting=jnp.zeros(len(takes), bool),
         consumes=chain.inputs,
         product=chain.product,
-        used=chain.product >= 0,
+        used=takes[:, 0],
     )
-    return jax.tree.map(lambda x, like: x.astype(like.dtype), rules, Rules.none(len(takes))), jnp.stack([last for _, last in at])
+    return _only(takes[:, 0], rules), jnp.stack([last for _, last in at])
 
 
 def _ruining(key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, places: jax.Array, goal: Goal, ranges: RuleRange) -> Rules:
     """Rules by which an object that is needed vanishes where it is put on a table on which nothing wants it; key is consumed."""
-    rules = Rules.none(ranges.dead_ends)
     if not ranges.dead_ends:
-        return rules
+        return Rules.none()
     k_count, k_which = jax.random.split(key)
     o, t = spec.objects, spec.tables - spec.plates
     objects, tables = jnp.arange(o), jnp.arange(t)
@@ -298,14 +306,20 @@ def _ruining(key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, plac
     which = random_order(k_which, o * t, allowed)[: ranges.dead_ends]
     count = jax.random.randint(k_count, (), 0, ranges.dead_ends + 1)
     used = (jnp.arange(ranges.dead_ends) < count) & allowed[which]
-    none = jnp.zeros_like(which)
-    return rules.replace(
-        predicate=jnp.stack([jnp.where(used, ON, 0), none], -1).astype(jnp.int32),
-        subject=jnp.stack([jnp.where(used, 1 + which // t, 0), none], -1).astype(jnp.int32),
-        target=jnp.stack([jnp.where(used, 1 + o + which % t, 0), none], -1).astype(jnp.int32),
-        needed=jnp.stack([used, jnp.zeros_like(used)], -1),
-        consumes=jnp.stack([jnp.where(used, which // t, -1), none - 1], -1).astype(jnp.int32),
-        used=used,
+    none, no = jnp.zeros_like(which), jnp.zeros_like(used)
+    return _only(
+        used,
+        Rules(
+            predicate=jnp.stack([none + ON, none], -1),
+            subject=jnp.stack([1 + which // t, none], -1),
+            target=jnp.stack([1 + o + which % t, none], -1),
+            needed=jnp.stack([used, no], -1),
+            opens=none - 1,
+            lasting=no,
+            consumes=jnp.stack([which // t, none - 1], -1),
+            product=none - 1,
+            used=used,
+        ),
     )
 
 

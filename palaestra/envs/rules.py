@@ -23,8 +23,6 @@ def conditions(rules: Rules, table: jax.Array) -> jax.Array:
 def apply(engine: Engine, state: Any, table: jax.Array) -> Any:
     """The state (with `physics`, `ctrl`, `task`) after all rules whose conditions hold by `table` had their effects."""
     world: World = engine.world
-    if not world.spec.mechanisms and not world.spec.rules:
-        return state
     scene = state.task.scene
     holds = conditions(scene.rules, table)
     state = state.replace(ctrl=_set_points(world, scene.rules, holds, table, state.ctrl))

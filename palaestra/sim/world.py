@@ -96,6 +96,11 @@ class WorldSpec:
         return self.leaves + self.buttons
 
     @property
+    def changes(self) -> bool:
+        """Whether things happen by themselves in this world (`palaestra.envs.rules`)."""
+        return bool(self.mechanisms or self.rules)
+
+    @property
     def max_contacts(self) -> int:
         """How many contact points an engine with fixed buffers makes room for.
 
@@ -297,10 +302,13 @@ class World:
         free = qpos[self.body.num_joints :][: 7 * self.spec.objects].reshape(self.spec.objects, 7)
         return free[:, :3], free[:, 3:]
 
+    def object_velocity(self, qvel: jax.Array) -> jax.Array:
+        """Velocity of each object's centre [O, 3] m/s, world frame."""
+        return qvel[self.body.num_joints :][: 6 * self.spec.objects].reshape(self.spec.objects, 6)[:, :3]
+
     def object_speed(self, qvel: jax.Array) -> jax.Array:
         """Speed of each object's centre [O] m/s."""
-        free = qvel[self.body.num_joints :][: 6 * self.spec.objects].reshape(self.spec.objects, 6)
-        return jnp.linalg.norm(free[:, :3], axis=-1)
+        return jnp.linalg.norm(self.object_velocity(qvel), axis=-1)
 
     def mechanism_q(self, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
         """How far each leaf is open [L] rad, and how far each button is up [U] m (0; pressed it is negative)."""

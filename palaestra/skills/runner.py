@@ -111,7 +111,7 @@ class Runner:
         action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)
         state, diverged = advance(self.env.engine, state, action)
         seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
-        if world.spec.rules:
+        if world.spec.changes:
             state = rules.apply(self.env.engine, state, seen.table)
             seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
         progress = goals.advance(state.task.goal, goals.terms(seen.table, state.task.goal), state.progress)

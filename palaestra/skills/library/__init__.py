@@ -4,9 +4,10 @@ from palaestra.sim.errors import UnknownNameError
 from palaestra.skills.library.navigate import NAVIGATE
 from palaestra.skills.library.pick import PICK
 from palaestra.skills.library.place import PLACE
+from palaestra.skills.library.press import PRESS
 from palaestra.skills.record import Skill
 
-SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE)}
+SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS)}
 
 
 def skill(name: str) -> Skill:

@@ -31,7 +31,7 @@ def observe(world: World, view: View) -> jax.Array:
     rel = _relative(view)
     ball = (index >= world.spec.cubes).astype(jnp.float32)
     turn = observation.quarter_turn(world, view.physics, view.geo)[index] * (1 - ball)
-    velocity = view.physics.qvel[world.body.num_joints :].reshape(-1, 6)[index, :3]
+    velocity = world.object_velocity(view.physics.qvel)[index]
     return jnp.concatenate(
         [
             observation.proprioception(world, view.physics, view.ctrl),

@@ -1,0 +1,99 @@
+"""press(button): push a button down from above, with an empty hand."""
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs import observation
+from palaestra.envs.generator import SceneRange, sample_scene
+from palaestra.envs.types import PRESSED, button_entity
+from palaestra.sim.world import BUTTON_HALF, World, WorldSpec
+from palaestra.skills.library import starts
+from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
+
+_OVER = 0.025  # m, nearer than this in the plane the hand is over the cap
+_HOVER = 0.06  # m above the cap, while not yet over it
+_FINGER = 0.027  # m, from the grip point to the fingers' undersides
+
+
+def _relative(view: View) -> jax.Array:
+    """The cap's top relative to the fingers' undersides, base frame [3] m."""
+    under = view.geo.grip - jnp.array([0.0, 0.0, _FINGER])
+    return observation.to_base(view.geo.yaw, view.geo.position[view.args[0]] - under)
+
+
+def _pressed(view: View) -> jax.Array:
+    return view.table[PRESSED, view.args[0], view.args[0]]
+
+
+def observe(world: World, view: View) -> jax.Array:
+    rel = _relative(view)
+    turn = 4 * view.geo.yaw
+    _, up = world.mechanism_q(view.physics.qpos)
+    sunk = -up[view.args[0] - button_entity(world.spec, 0)]
+    return jnp.concatenate(
+        [
+            observation.proprioception(world, view.physics, view.ctrl),
+            jnp.clip(2 * rel, -3, 3),
+            jnp.tanh(12 * rel),
+            jnp.stack([jnp.cos(turn), jnp.sin(turn), 100 * sunk, _pressed(view).astype(jnp.float32)]),
+            observation.surroundings(world, view.scene, view.geo),
+        ]
+    )
+
+
+def reward(world: World, view: View) -> jax.Array:
+    del world
+    rel = _relative(view)
+    aside = jnp.linalg.norm(rel[:2])
+    height = jnp.where(aside > _OVER, 0.5 * jnp.abs(rel[2] + _HOVER) + 0.06, jnp.maximum(-rel[2], 0.0))
+    come = 0.5 * tolerance(aside, 0.5) + 0.5 * tolerance(aside + height, 0.125)
+    closed = jnp.clip(view.ctrl[4] / 0.05, 0.0, 1.0)
+    return jnp.where(_pressed(view), 1.0, come * (0.5 + 0.2 * closed))
+
+
+def finished(world: World, view: View) -> jax.Array:
+    del world, view
+    return jnp.asarray(True)
+
+
+def failed(world: World, view: View) -> jax.Array:
+    del world
+    return jnp.linalg.norm(view.geo.position[view.args[0], :2] - view.geo.robot) > 1.6
+
+
+def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
+    """The robot anywhere near a button, hand empty. Easy ones: the closed hand above the cap."""
+    k_scene, k_which, k_pose, k_easy, k_jitter = jax.random.split(key, 5)
+    scene = sample_scene(k_scene, world, SceneRange.make(world.spec))
+    lay, none = scene.layout, jnp.asarray(-1)
+    index = starts.choose(k_which, scene.button_used)
+    centre = lay.button_pos[index]
+    q, found = starts.pose_near(k_pose, world, scene, centre, jnp.full(2, BUTTON_HALF), none)
+    jitter = jax.random.uniform(k_jitter, (4,), minval=-1.0, maxval=1.0)
+    yaw = jnp.pi * jitter[2]
+    over = centre - world.body.reach * jnp.stack([jnp.cos(yaw), jnp.sin(yaw)]) + 0.03 * jitter[:2]
+    simple = jnp.stack([over[0], over[1], yaw, 0.0 + 0.03 * jitter[3], jnp.asarray(0.05), jnp.asarray(0.05)])
+    use_simple = jax.random.bernoulli(k_easy, easy) & ~starts.collides(world, scene, simple, none)
+    q = jnp.where(use_simple, simple, q)
+    scene = scene.replace(layout=lay.replace(robot_q=q))
+    args = jnp.stack([button_entity(world.spec, index), jnp.zeros((), jnp.int32)])
+    return Start(scene=scene, ctrl=starts.set_points(scene, q, none), args=args, valid=found | use_simple)
+
+
+PRESS = Skill(
+    name="press",
+    version=1,
+    doc="Push a button down with the empty hand. It stays down. Needs the robot near the button.",
+    params=(Param("button", ("button",)),),
+    precondition=(Literal(("near",), ROBOT, "button"), Literal(("holding",), ROBOT, "_", negated=True)),
+    effect=(Literal(("pressed",), "button", "button"),),
+    horizon=200,
+    commands=(0, 1, 2, 3, 4),
+    observation_size=observation.PROPRIOCEPTION + 10 + observation.SURROUNDINGS,
+    observe=observe,
+    reward=reward,
+    finished=finished,
+    failed=failed,
+    start=start,
+    train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1, buttons=1),
+)
