@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator
+from palaestra.envs import generator, goals
 from palaestra.envs.formulas import begins
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import ALWAYS, IN_ROOM, Goal, Scene, Task, room_entity
@@ -36,10 +36,9 @@ def _may_begin(world: World, task: Task) -> jax.Array:
     """Whether the goal is still open, and nothing that it speaks of is where it forbids the robot to go [] bool."""
     goal, table = task.goal, table_at_start(world, task.scene)
     rooms = room_entity(world.spec, jnp.arange(world.spec.rooms))
-    rule = goal.used & (goal.stage == ALWAYS)
-    touched = ((goal.subjects | goal.targets) & (goal.used & ~rule)[:, None]).any(0)
-    forbidden = (goal.targets & (rule & (goal.predicate == IN_ROOM) & (goal.at_most == 0))[:, None]).any(0)[rooms]
-    return begins(table, goal) & ~(table[IN_ROOM][:, rooms] & touched[:, None] & forbidden).any()
+    kept_out = goal.used & (goal.stage == ALWAYS) & (goal.predicate == IN_ROOM) & (goal.at_most == 0)
+    forbidden = (goal.targets & kept_out[:, None]).any(0)[rooms]
+    return begins(table, goal) & ~(table[IN_ROOM][:, rooms] & goals.touched(table, goal)[:, None] & forbidden).any()
 
 
 def _robot_elsewhere(key: jax.Array, world: World, scene: Scene) -> tuple[Scene, jax.Array]:

@@ -26,6 +26,13 @@ def terms(table: jax.Array, goal: Goal) -> jax.Array:
     return ((count >= goal.at_least) & (count <= goal.at_most)) | ~goal.used
 
 
+def touched(table: jax.Array, goal: Goal) -> jax.Array:
+    """Which entities the stages are about [E] bool: of a denial's subjects those alone of which the contrary is true in the table."""
+    true_now = (table[goal.predicate] & goal.targets[:, None]).any(2)
+    about = (goal.subjects & (true_now | (goal.at_most > 0)[:, None])) | goal.targets
+    return (about & (goal.used & (goal.stage != ALWAYS))[:, None]).any(0)
+
+
 def start() -> Progress:
     """No stage reached, nothing broken."""
     no = jnp.asarray(False)

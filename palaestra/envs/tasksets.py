@@ -4,6 +4,7 @@ Splits never share a key: each folds its own number in. The test split differs b
 (colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -33,8 +34,7 @@ class TaskSet:
     min_goals: int = 1
     max_goals: int = 3
     horizon: int = 1200  # control steps
-    formulas: bool = False  # goals of all kinds (`envs.formulas`) instead of one to `max_goals` literals
-    drive: bool = False  # one goal about where the robot is instead
+    goals: str = "literals"  # a key of GOALS
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
 
 
@@ -45,7 +45,7 @@ TASK_SETS = {
     "language": TaskSet(
         "goals of every kind: orders, choices, all, counts, a table to clear; with and without a rule; houses of one to four rooms",
         horizon=2000,
-        formulas=True,
+        goals="formulas",
         held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
     ),
     "navigate-houses": TaskSet(
@@ -53,7 +53,7 @@ TASK_SETS = {
         WorldSpec(cubes=1, balls=0, tables=1, bins=1, rooms=4),
         max_goals=1,
         horizon=200,
-        drive=True,
+        goals="drive",
     ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
@@ -86,16 +86,12 @@ class TaskSetEnv(Rearrange):
             horizon=tasks.horizon,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
-        self.held_out_words = tasks.formulas and split == "test"
-        without = () if split == "test" else tasks.held_out
-        self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
+        self.held_out_words = tasks.goals == "formulas" and split == "test"
+        self.formulas = FormulaRange.make(without=() if split == "test" else tasks.held_out)
+        self._attempt_goal = GOALS[tasks.goals]
 
     def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
-        if task_set(self.task_set).drive:
-            return attempt_drive(key, self.world, scene)
-        if self.formulas is not None:
-            return attempt_formula(key, self.world, scene, self.formulas)
-        return super().attempt_goal(key, scene)
+        return self._attempt_goal(self, key, scene)
 
     def level(self, key: jax.Array) -> Task:
         return super().level(jax.random.fold_in(key, SPLITS.index(self.split)))
@@ -110,3 +106,11 @@ class TaskSetEnv(Rearrange):
 
     def _key(self, seed: jax.Array) -> jax.Array:
         return jax.random.fold_in(jax.random.key(seed), SPLITS.index(self.split))
+
+
+AttemptGoal = Callable[[TaskSetEnv, jax.Array, Scene], tuple[Goal, jax.Array]]
+GOALS: dict[str, AttemptGoal] = {
+    "literals": Rearrange.attempt_goal,  # `min_goals` to `max_goals` of them at once
+    "formulas": lambda env, key, scene: attempt_formula(key, env.world, scene, env.formulas),  # of all kinds
+    "drive": lambda env, key, scene: attempt_drive(key, env.world, scene),  # where the robot is
+}

@@ -80,7 +80,7 @@ class State(struct.PyTreeNode, kw_only=True):
     ctrl: jax.Array  # [nu] set points now in force
     task: Task
     step: jax.Array  # [] int32, control steps since reset
-    progress: "Progress"
+    progress: Progress
 
 
 class TimeStep(struct.PyTreeNode, kw_only=True):

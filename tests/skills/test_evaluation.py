@@ -49,7 +49,7 @@ def shared():
 
     def arena(config: Config) -> Arena:
         found = made.setdefault("arena", Arena(config))
-        found.config, found.executor.noise, found.executor._watch = config, config.noise, None
+        found.config, found.executor.noise, found.executor.watch = config, config.noise, None
         return found
 
     with pytest.MonkeyPatch.context() as patch:
