@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import goals, house
-from palaestra.envs.generator import Literals, random_order, sample_literals
+from palaestra.envs.generator import Literals, one_of, random_order, sample_literals
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import (
     ALWAYS,
@@ -89,8 +89,9 @@ def begins(table: jax.Array, goal: Goal) -> jax.Array:
 
 def _in_order(plain: Goal) -> Goal:
     """Up to three literals one after the other: stage k asks for the first k + 1, so that what was placed stays (`goals.carried`)."""
-    row = jnp.asarray([0, 0, 1, 0, 1, 2, 3, 3])  # the fourth literal is none
-    stage = jnp.asarray([0, 1, 1, 2, 2, 2, 2, 2])
+    pad = (0, MAX_TERMS - 6)
+    row = jnp.pad(jnp.asarray([0, 0, 1, 0, 1, 2]), pad, constant_values=3)  # the fourth literal is none
+    stage = jnp.pad(jnp.asarray([0, 1, 1, 2, 2, 2]), pad)
     goal: Goal = jax.tree.map(lambda x: x[row], plain)
     first = jnp.argmax(~plain.used)  # how many literals there are
     return goal.replace(stage=stage, used=goal.used & (stage < first))
@@ -129,11 +130,6 @@ def _one_term(
     )
 
 
-def _one_of(key: jax.Array, allowed: jax.Array) -> jax.Array:
-    """The number of one that is allowed; any, where none is; key is consumed."""
-    return jnp.argmax(jnp.where(allowed, jax.random.uniform(key, allowed.shape), -1.0))
-
-
 def _objects(spec: WorldSpec, mask: jax.Array) -> jax.Array:
     """A mask over objects [O] as one over entities [E]."""
     return jnp.zeros(num_entities(spec), bool).at[1 : 1 + spec.objects].set(mask)
@@ -160,7 +156,7 @@ def _group(key: jax.Array, spec: WorldSpec, scene: Scene, kind: jax.Array) -> tu
 def _clear(key: jax.Array, spec: WorldSpec, scene: Scene, table: jax.Array, plain: Goal) -> tuple[Goal, jax.Array]:
     """A plain goal of one literal, and nothing on a table on which something lies."""
     taken = table[ON].any(0)  # [E]
-    target = jnp.arange(num_entities(spec)) == _one_of(key, taken)
+    target = jnp.arange(num_entities(spec)) == one_of(key, taken)
     nothing_on_it = _one_term(spec, ON, _objects(spec, scene.layout.object_used), target, 0, 0)
     second = jnp.arange(MAX_TERMS) == 1
 
@@ -179,7 +175,7 @@ def _with_rule(key: jax.Array, spec: WorldSpec, scene: Scene, goal: Goal, rule: 
     free = _objects(spec, scene.layout.object_used) & ~touched
 
     def pick(k: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return entity == _one_of(k, allowed), allowed.any()
+        return entity == one_of(k, allowed), allowed.any()
 
     hands_off, hands_ok = pick(k_object, free)
     # A room that is no way to anywhere else, in which nothing is that matters and the robot is not.

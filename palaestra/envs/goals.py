@@ -367,9 +367,12 @@ def describe(said: Formula) -> list[str]:
 
 
 def family(said: Formula) -> str:
-    """What kind of goal it is: plain, order, either, clear, exactly, at least or all (of several to one place); "+ rule" with one."""
+    """What kind of goal it is: plain, order, chain (each stage a literal for itself), either, clear, exactly, at least or all (of
+    several to one place); "+ rule" with one."""
     terms = said.stages[0][0]
-    if len(said.stages) > 1:
+    if len(said.stages) > 1 and all(Formula((stage,)).literals and len(stage[0]) == 1 for stage in said.stages):
+        kind = "chain"
+    elif len(said.stages) > 1:
         kind = "order"
     elif len(said.stages[0]) > 1:
         kind = "either"

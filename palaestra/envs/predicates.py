@@ -11,6 +11,7 @@ from palaestra.sim.world import BIN_FLOOR, World
 
 NEAR_DISTANCE = 0.75  # m, from the robot's axis to the nearest point of the thing, in the same room
 LIFTED = 0.03  # m, that a held object's underside is above what is under it
+CLOSED = 0.053  # m, a finger's set point when it holds
 GRASP_FORCE = 1.0  # N, of the weaker finger
 GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be from the grip point: forward, sideways, up
 LOOSE = 0.006  # m, by which the opening must exceed what it has let go of
@@ -125,6 +126,6 @@ def table_at_start(world: World, scene: Scene) -> jax.Array:
 
 
 def set_points_at_start(scene: Scene) -> jax.Array:
-    """The set points [nu] that keep the robot as the layout says."""
+    """The set points [nu] that keep the robot as the layout says; fingers that are not open squeeze what is between them."""
     q = scene.layout.robot_q
-    return jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6]]).astype(jnp.float32)
+    return jnp.concatenate([jnp.zeros(3), q[3:4], jnp.where(q[4:6] > 0.0, CLOSED, 0.0)]).astype(jnp.float32)

@@ -6,10 +6,12 @@ Splits never share a key: each folds its own number in. The test split differs b
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from palaestra.envs import chains, primitives
 from palaestra.envs.env import Rearrange
 from palaestra.envs.formulas import FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
@@ -34,7 +36,8 @@ class TaskSet:
     min_goals: int = 1
     max_goals: int = 3
     horizon: int = 1200  # control steps
-    goals: str = "literals"  # a key of GOALS
+    goals: str = "literals"  # a key of KINDS
+    subtasks: int = 5  # of a chain
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
 
 
@@ -54,6 +57,26 @@ TASK_SETS = {
         max_goals=1,
         horizon=200,
         goals="drive",
+    ),
+    "primitive": TaskSet(
+        "one skill call: go to a thing, enter a room, pick up what is near, or put down what is held; houses of one to four rooms",
+        max_goals=1,
+        horizon=400,
+        goals="primitive",
+    ),
+    "long-5": TaskSet(
+        "chains of five subtasks, of which no two are of a category, in houses of two to four rooms",
+        min_rooms=2,
+        horizon=2500,
+        goals="chain",
+        subtasks=5,
+    ),
+    "long-10": TaskSet(
+        "chains of ten subtasks, of which no two within five are of a category, in houses of two to four rooms",
+        min_rooms=2,
+        horizon=5000,
+        goals="chain",
+        subtasks=10,
     ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
@@ -86,12 +109,19 @@ class TaskSetEnv(Rearrange):
             horizon=tasks.horizon,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
-        self.held_out_words = tasks.goals == "formulas" and split == "test"
+        self.held_out_words = tasks.goals in ("formulas", "chain") and split == "test"
         self.formulas = FormulaRange.make(without=() if split == "test" else tasks.held_out)
-        self._attempt_goal = GOALS[tasks.goals]
+        self.subtasks = tasks.subtasks
+        self._kind = KINDS[tasks.goals]
+
+    def attempt_scene(self, key: jax.Array) -> tuple[Scene, jax.Array]:
+        return self._kind.scene(self, key)
 
     def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
-        return self._attempt_goal(self, key, scene)
+        return self._kind.goal(self, key, scene)
+
+    def admits(self, task: Task) -> jax.Array:
+        return self._kind.admits(self, task)
 
     def level(self, key: jax.Array) -> Task:
         return super().level(jax.random.fold_in(key, SPLITS.index(self.split)))
@@ -108,9 +138,25 @@ class TaskSetEnv(Rearrange):
         return jax.random.fold_in(jax.random.key(seed), SPLITS.index(self.split))
 
 
-AttemptGoal = Callable[[TaskSetEnv, jax.Array, Scene], tuple[Goal, jax.Array]]
-GOALS: dict[str, AttemptGoal] = {
-    "literals": Rearrange.attempt_goal,  # `min_goals` to `max_goals` of them at once
-    "formulas": lambda env, key, scene: attempt_formula(key, env.world, scene, env.formulas),  # of all kinds
-    "drive": lambda env, key, scene: attempt_drive(key, env.world, scene),  # where the robot is
+class Kind(NamedTuple):
+    """How the tasks of one kind are made. All take the environment first."""
+
+    goal: Callable[[TaskSetEnv, jax.Array, Scene], tuple[Goal, jax.Array]]  # by a key, in a scene
+    scene: Callable[[TaskSetEnv, jax.Array], tuple[Scene, jax.Array]] = Rearrange.attempt_scene
+    admits: Callable[[TaskSetEnv, Task], jax.Array] = Rearrange.admits
+
+
+KINDS = {
+    "literals": Kind(Rearrange.attempt_goal),  # `min_goals` to `max_goals` of them at once
+    "formulas": Kind(lambda env, key, scene: attempt_formula(key, env.world, scene, env.formulas)),  # of all kinds
+    "drive": Kind(lambda env, key, scene: attempt_drive(key, env.world, scene)),  # where the robot is
+    "primitive": Kind(  # what one skill call does
+        lambda env, key, scene: primitives.attempt_goal(key, env.world, scene),
+        lambda env, key: primitives.attempt_scene(key, env.world, env.ranges),
+        lambda env, task: primitives.admits(env.world, task),
+    ),
+    "chain": Kind(  # `subtasks` stages of one literal
+        lambda env, key, scene: chains.attempt_chain(key, env.world, scene, env.subtasks),
+        admits=lambda env, task: chains.admits(env.world, task),
+    ),
 }

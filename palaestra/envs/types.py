@@ -19,7 +19,7 @@ PREDICATES = ("near", "holding", "on", "inside", "in_room")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM = range(len(PREDICATES))
 LARGE = 0.030  # m: an object whose half size is larger is called large
 MAX_GOALS = 4  # literals of a conjunction
-MAX_TERMS = 8
+MAX_TERMS = 10
 ALWAYS = -1  # the stage of terms that must hold at every step
 MANY = 1_000  # no upper bound: more pairs than any world has in use
 
