@@ -213,7 +213,8 @@ class Writer:
             for stage, way in zip(stages, said, strict=True)
             for option, (terms, _) in zip(stage, way, strict=True)
         )
-        if told and any(free for way in said for _, free in way) and (len(stages) > 2 or self.taste.chance(0.5)):
+        freed = any(free for way in said for _, free in way)
+        if told and ((len(stages) > 2 and self.moved) or (freed and self.taste.chance(0.5))):
             return self.steps(stages)
         if len(stages) == 2 and self.taste.chance(_PAIRED):
             single = [self.merged(option) for stage in said for option, free in stage if not free]
