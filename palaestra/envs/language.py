@@ -54,6 +54,7 @@ def say(formula: Formula, things: Things, taste: Taste) -> str:
     body = writer.stages(formula.stages)
     before, behind, sentences = writer.rules(formula.always, loose=is_loose(body))
     address = w.ADDRESSES[1 + taste.number(len(w.ADDRESSES) - 1)] if taste.chance(0.3) else ""
+    address = "please, " if writer.stepwise and address == "please " else address
     return _sentences(". ".join([address + before + body + behind, *sentences]))
 
 

@@ -214,7 +214,7 @@ class Writer:
             for option, (terms, _) in zip(stage, way, strict=True)
         )
         freed = any(free for way in said for _, free in way)
-        if told and ((len(stages) > 2 and self.moved) or (freed and self.taste.chance(0.5))):
+        if told and (len(stages) > 2 or (freed and self.taste.chance(0.5))):
             return self.steps(stages)
         if len(stages) == 2 and self.taste.chance(_PAIRED):
             single = [self.merged(option) for stage in said for option, free in stage if not free]
@@ -223,12 +223,13 @@ class Writer:
         return join([self.choice(options) for options in said], self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
 
     def steps(self, stages: tuple[goals.Stage, ...]) -> str:
-        """Stages in their order, each for itself."""
+        """Stages in their order, each for itself; that has to be said only where something is put down that might stay."""
+        opening = self.taste.row(w.STEPWISE) if self.moved else ""
         self.stepwise, parts = True, []
         for stage in stages:
             self.moved = _placed((stage,))
             parts.append(self.choice([(option, ()) for option in stage]))
-        return self.taste.row(w.STEPWISE) + join(parts, self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
+        return opening + join(parts, self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
 
     def pair(self, a: Term, b: Term) -> str:
         """Two clauses in one sentence: "after putting ..., go to ..."."""
