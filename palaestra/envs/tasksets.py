@@ -67,14 +67,14 @@ TASK_SETS = {
     "long-5": TaskSet(
         "chains of five subtasks, of which no two are of a category, in houses of two to four rooms",
         min_rooms=2,
-        horizon=1500,
+        horizon=2000,
         goals="chain",
         subtasks=5,
     ),
     "long-10": TaskSet(
         "chains of ten subtasks, of which no two within five are of a category, in houses of two to four rooms",
         min_rooms=2,
-        horizon=3000,
+        horizon=4000,
         goals="chain",
         subtasks=10,
     ),
