@@ -9,12 +9,11 @@ import jax
 import numpy as np
 
 from palaestra.bench.protocol import Settings, rates, spread, take_turns
-from palaestra.envs import goals
-from palaestra.envs.names import entities, facts
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task, row
-from palaestra.skills.planners import Problem, planner
+from palaestra.skills.planners import planner
+from palaestra.skills.tasks import problem
 
 SETS = ("rearrange", "language")
 _COUNT = 32768  # tasks a turn
@@ -56,11 +55,9 @@ def _proofs(env: TaskSetEnv, tasks: Task) -> dict[str, Any]:
     tables = np.asarray(jax.jit(jax.vmap(lambda scene: table_at_start(env.world, scene)))(some.scene))
     host, oracle, seconds, lengths = jax.device_get(some), planner("oracle"), [], []
     for i in range(_PROOFS):
-        task = row(host, i)
-        things = entities(env.world.spec, task.scene)
-        problem = Problem("", things, facts(things, tables[i]), goals.formula(env.world.spec, task))
+        asked = problem(env.world.spec, row(host, i), tables[i])
         clock = time.perf_counter()
-        lengths.append(len(oracle.plan(problem).steps))
+        lengths.append(len(oracle.plan(asked).steps))
         seconds.append(time.perf_counter() - clock)
     return {
         "plans_per_second": 1 / float(np.mean(seconds)),

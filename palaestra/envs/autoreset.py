@@ -81,7 +81,8 @@ class AutoReset:
     """`num_envs` copies of an environment. Environment i's n-th episode depends on its key, n and the sampler's state alone.
 
     Ended episodes are replaced in the same step, a few at a time, until none is left: the cost of making tasks is paid for
-    those that ended, not for the whole batch, and no episode ever starts from a cached state.
+    those that ended, not for the whole batch. With the default sampler no episode ever starts from a cached state; curricula begin
+    some from levels that they remember.
     """
 
     def __init__(self, env: Env, num_envs: int, sampler: Sampler | None = None):

@@ -5,25 +5,28 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator
+from palaestra.envs import generator, goals
 from palaestra.envs.formulas import begins
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import ALWAYS, IN_ROOM, Goal, Scene, Task, room_entity
 from palaestra.sim.world import World
 
 AttemptGoal = Callable[[jax.Array, Scene], tuple[Goal, jax.Array]]
+Admits = Callable[[Task], jax.Array]
 
 
-def edit(key: jax.Array, world: World, task: Task, attempt_goal: AttemptGoal) -> Task:
+def edit(key: jax.Array, world: World, task: Task, attempt_goal: AttemptGoal, admits: Admits) -> Task:
     """One random change: the robot or an object elsewhere, two objects with their looks exchanged, or another goal.
 
-    A change that breaks a rule of scenes or makes the goal void is not made; key is consumed.
+    A change that breaks a rule of scenes, or of goals as `admits` tells, is not made, nor one of the scene while an object is in the
+    hand; key is consumed.
     """
     k_which, k_robot, k_object, k_looks, k_goal = jax.random.split(key, 5)
     goal, good = attempt_goal(k_goal, task.scene)
     scenes = [_robot_elsewhere(k_robot, world, task.scene), _object_elsewhere(k_object, world, task.scene)]
     scenes.append(_looks_exchanged(k_looks, world, task.scene))
-    changed = [(task.replace(scene=scene), fits & _may_begin(world, task.replace(scene=scene))) for scene, fits in scenes]
+    open_hand = task.scene.layout.robot_q[4] == 0.0
+    changed = [(task.replace(scene=scene), fits & open_hand & admits(task.replace(scene=scene))) for scene, fits in scenes]
     changed.append((task.replace(goal=goal), good))
     which = jax.random.randint(k_which, (), 0, len(changed))
     fits = jnp.stack([fits for _, fits in changed])[which]
@@ -32,14 +35,13 @@ def edit(key: jax.Array, world: World, task: Task, attempt_goal: AttemptGoal) ->
     return edited
 
 
-def _may_begin(world: World, task: Task) -> jax.Array:
+def may_begin(world: World, task: Task) -> jax.Array:
     """Whether the goal is still open, and nothing that it speaks of is where it forbids the robot to go [] bool."""
     goal, table = task.goal, table_at_start(world, task.scene)
     rooms = room_entity(world.spec, jnp.arange(world.spec.rooms))
-    rule = goal.used & (goal.stage == ALWAYS)
-    touched = ((goal.subjects | goal.targets) & (goal.used & ~rule)[:, None]).any(0)
-    forbidden = (goal.targets & (rule & (goal.predicate == IN_ROOM) & (goal.at_most == 0))[:, None]).any(0)[rooms]
-    return begins(table, goal) & ~(table[IN_ROOM][:, rooms] & touched[:, None] & forbidden).any()
+    kept_out = goal.used & (goal.stage == ALWAYS) & (goal.predicate == IN_ROOM) & (goal.at_most == 0)
+    forbidden = (goal.targets & kept_out[:, None]).any(0)[rooms]
+    return begins(table, goal) & ~(table[IN_ROOM][:, rooms] & goals.touched(table, goal)[:, None] & forbidden).any()
 
 
 def _robot_elsewhere(key: jax.Array, world: World, scene: Scene) -> tuple[Scene, jax.Array]:

@@ -142,13 +142,21 @@ class Rearrange:
     def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
         """A task drawn from the environment's distribution, and whether it is one that may be used; key is consumed."""
         k_scene, k_goal = jax.random.split(key)
-        scene, fits = generator.attempt_scene(k_scene, self.world, self.ranges)
+        scene, fits = self.attempt_scene(k_scene)
         goal, good = self.attempt_goal(k_goal, scene)
         return Task(scene=scene, goal=goal), fits & good
+
+    def attempt_scene(self, key: jax.Array) -> tuple[Scene, jax.Array]:
+        """A house from the environment's distribution, and whether it may be used; key is consumed."""
+        return generator.attempt_scene(key, self.world, self.ranges)
 
     def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
         """A goal in this scene from the environment's distribution, and whether it may be used; key is consumed."""
         return generator.attempt_goal(key, self.world, scene, jnp.asarray(self.min_goals), jnp.asarray(self.max_goals))
+
+    def admits(self, task: Task) -> jax.Array:
+        """Whether a task in a house that was changed is still one of the environment's kind [] bool."""
+        return edits.may_begin(self.world, task)
 
     def sample_task(self, key: jax.Array) -> Task:
         """A task; key is consumed."""
@@ -173,7 +181,7 @@ class Rearrange:
 
     def edit(self, key: jax.Array, task: Task) -> Task:
         """The task with a small change, or itself where the change was none that it may have; key is consumed."""
-        return edits.edit(key, self.world, task, self.attempt_goal)
+        return edits.edit(key, self.world, task, self.attempt_goal, self.admits)
 
     def reset(self, key: jax.Array, task: Task) -> tuple[State, TimeStep]:
         """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import goals, house
-from palaestra.envs.generator import Literals, random_order, sample_literals
+from palaestra.envs.generator import Literals, one_of, random_order, sample_literals
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import (
     ALWAYS,
@@ -31,7 +31,6 @@ from palaestra.sim.world import World, WorldSpec
 
 KINDS = ("plain", "order", "either", "all", "exactly", "at least", "clear")
 RULES = ("none", "hands off", "keep out", "keep on")
-PLAIN, ORDER, EITHER, ALL, EXACTLY, AT_LEAST, CLEAR = range(len(KINDS))
 _RULE_ROW = MAX_TERMS - 1  # where the rule stands: other terms take no more than the rows before
 
 
@@ -63,12 +62,13 @@ def attempt_formula(key: jax.Array, world: World, scene: Scene, ranges: FormulaR
     plain = goals.conjunction(spec, *literals)
     group, group_ok = _group(k_group, spec, scene, kind)
     clear, clear_ok = _clear(k_group, spec, scene, table, plain)
-    choices = [plain, _in_order(plain), plain.replace(option=jnp.arange(MAX_TERMS)), group, group, group, clear]
+    choices = [plain, _in_order(plain), plain.replace(option=jnp.arange(MAX_TERMS)), group, clear]
     enough = literals.used.sum() == count
-    oks = jnp.stack([enough, enough, enough & _both_placing(literals), group_ok, group_ok, group_ok, enough & clear_ok])
-    goal = jax.tree.map(lambda *rows: jnp.stack(rows)[kind], *choices)
+    oks = jnp.stack([enough, enough, enough & _both_placing(literals), group_ok, enough & clear_ok])
+    form = jnp.asarray([0, 1, 2, 3, 3, 3, 4])[kind]  # counts of a group are of one form
+    goal = jax.tree.map(lambda *rows: jnp.stack(rows)[form], *choices)
     ruled, rule_ok = _with_rule(k_rule, spec, scene, goal, rule, table)
-    return ruled, oks[kind] & rule_ok & begins(table, ruled)
+    return ruled, oks[form] & rule_ok & begins(table, ruled)
 
 
 def attempt_drive(key: jax.Array, world: World, scene: Scene) -> tuple[Goal, jax.Array]:
@@ -89,11 +89,12 @@ def begins(table: jax.Array, goal: Goal) -> jax.Array:
 
 def _in_order(plain: Goal) -> Goal:
     """Up to three literals one after the other: stage k asks for the first k + 1, so that what was placed stays (`goals.carried`)."""
-    row = jnp.asarray([0, 0, 1, 0, 1, 2, 3, 3])
-    stage = jnp.asarray([0, 1, 1, 2, 2, 2, 2, 2])
+    pad = (0, MAX_TERMS - 6)
+    row = jnp.pad(jnp.asarray([0, 0, 1, 0, 1, 2]), pad, constant_values=3)  # the fourth literal is none
+    stage = jnp.pad(jnp.asarray([0, 1, 1, 2, 2, 2]), pad)
     goal: Goal = jax.tree.map(lambda x: x[row], plain)
     first = jnp.argmax(~plain.used)  # how many literals there are
-    return goal.replace(stage=stage, used=goal.used & (stage < first) & (jnp.arange(MAX_TERMS) < 6))
+    return goal.replace(stage=stage, used=goal.used & (stage < first))
 
 
 def _both_placing(literals: Literals) -> jax.Array:
@@ -129,11 +130,6 @@ def _one_term(
     )
 
 
-def _one_of(key: jax.Array, allowed: jax.Array) -> jax.Array:
-    """The number of one that is allowed; any, where none is; key is consumed."""
-    return jnp.argmax(jnp.where(allowed, jax.random.uniform(key, allowed.shape), -1.0))
-
-
 def _objects(spec: WorldSpec, mask: jax.Array) -> jax.Array:
     """A mask over objects [O] as one over entities [E]."""
     return jnp.zeros(num_entities(spec), bool).at[1 : 1 + spec.objects].set(mask)
@@ -150,9 +146,9 @@ def _group(key: jax.Array, spec: WorldSpec, scene: Scene, kind: jax.Array) -> tu
     group = groups[order[0]]
     size = group.sum()
     # Two of three rather than one: a single one of a group gets there by chance too often.
-    number = jnp.where(kind == ALL, size, jax.random.randint(k_number, (), jnp.minimum(2, size - 1), jnp.maximum(size, 2)))
+    number = jnp.where(kind == KINDS.index("all"), size, jax.random.randint(k_number, (), jnp.minimum(2, size - 1), jnp.maximum(size, 2)))
     bin_entity = 1 + spec.objects + spec.tables + jax.random.randint(k_bin, (), 0, max(spec.bins, 1))
-    most = jnp.where(kind == EXACTLY, number, MANY)
+    most = jnp.where(kind == KINDS.index("exactly"), number, MANY)
     goal = _one_term(spec, INSIDE, _objects(spec, group), jnp.arange(num_entities(spec)) == bin_entity, number, most)
     return goal, (size >= 2) & (spec.bins > 0)
 
@@ -160,7 +156,7 @@ def _group(key: jax.Array, spec: WorldSpec, scene: Scene, kind: jax.Array) -> tu
 def _clear(key: jax.Array, spec: WorldSpec, scene: Scene, table: jax.Array, plain: Goal) -> tuple[Goal, jax.Array]:
     """A plain goal of one literal, and nothing on a table on which something lies."""
     taken = table[ON].any(0)  # [E]
-    target = jnp.arange(num_entities(spec)) == _one_of(key, taken)
+    target = jnp.arange(num_entities(spec)) == one_of(key, taken)
     nothing_on_it = _one_term(spec, ON, _objects(spec, scene.layout.object_used), target, 0, 0)
     second = jnp.arange(MAX_TERMS) == 1
 
@@ -175,13 +171,11 @@ def _with_rule(key: jax.Array, spec: WorldSpec, scene: Scene, goal: Goal, rule: 
     k_object, k_room, k_keep = jax.random.split(key, 3)
     n = num_entities(spec)
     entity = jnp.arange(n)
-    # A denial matters to those alone of which the contrary is true now.
-    true_now = (table[goal.predicate] & goal.targets[:, None]).any(2)
-    touched = (((goal.subjects & (true_now | (goal.at_most > 0)[:, None])) | goal.targets) & goal.used[:, None]).any(0)
+    touched = goals.touched(table, goal)
     free = _objects(spec, scene.layout.object_used) & ~touched
 
     def pick(k: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return entity == _one_of(k, allowed), allowed.any()
+        return entity == one_of(k, allowed), allowed.any()
 
     hands_off, hands_ok = pick(k_object, free)
     # A room that is no way to anywhere else, in which nothing is that matters and the robot is not.

@@ -37,6 +37,7 @@ _SMALL, _BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and larg
 _BETWEEN = 0.50  # m, free way between fixtures
 _ARM = 0.50  # m from the walls, so that the arm fits whichever way it points; raised, it passes over all else
 _ROBOT_GAP = 0.25  # m, from the robot's axis to things
+_ROBOT_DOORWAY = 0.30  # m, from the robot's axis to a doorway's centre
 _OBJECT_GAP = 0.30  # m, from an object's centre to walls and other things
 _OBJECT_DOORWAY = 0.45  # m, from an object's centre to a doorway's
 _NAMES = 6  # of ROOMS, for worlds of up to four rooms: to draw from more would change tasks that policies are measured on
@@ -105,6 +106,11 @@ def random_order(key: jax.Array, size: int, first: jax.Array | None = None) -> j
     score = score if first is None else jnp.where(first, score, score | jnp.uint32(1 << 31))
     before = (score[None] < score[:, None]) | ((score[None] == score[:, None]) & (number[None] < number[:, None]))
     return jnp.argmax(before.sum(-1)[None] == number[:, None], axis=-1)
+
+
+def one_of(key: jax.Array, allowed: jax.Array) -> jax.Array:
+    """The number of one that is allowed; 0, where none is; key is consumed."""
+    return jnp.argmax(jnp.where(allowed, jax.random.uniform(key, allowed.shape), -1.0))
 
 
 def sample_scene(key: jax.Array, world: World, ranges: SceneRange) -> Scene:
@@ -242,7 +248,16 @@ def robot_spot(
         jnp.concatenate([half, jnp.zeros((spec.objects, 2))]),
         jnp.asarray(_ROBOT_GAP),
     )
-    return _choose(_spots(key, plan, 1).row(0), plan, jnp.full(2, _ARM), obstacles, jnp.asarray(0.3))
+    return _choose(_spots(key, plan, 1).row(0), plan, jnp.full(2, _ARM), obstacles, jnp.asarray(_ROBOT_DOORWAY))
+
+
+def robot_fits(xy: jax.Array, scene: Scene, pos: jax.Array, half: jax.Array, others: jax.Array) -> jax.Array:
+    """Whether the robot may begin at xy [2] m, among receptacles and objects [n, 2]: as far from all as `robot_spot` is [] bool."""
+    room = scene.room[house.room_of(scene, xy)]
+    indoors = ((xy >= room[:2] + floor_plans.WALL + _ARM) & (xy <= room[2:] - floor_plans.WALL - _ARM)).all()
+    gap = jnp.linalg.norm(jnp.maximum(jnp.abs(xy - pos[:, :2]) - half[:, :2], 0.0), axis=-1)
+    clear = (gap >= _ROBOT_GAP).all() & (jnp.linalg.norm(xy - others, axis=-1) >= _ROBOT_GAP).all()
+    return indoors & clear & ((jnp.linalg.norm(xy - scene.door, axis=-1) >= _ROBOT_DOORWAY) | ~scene.door_used).all()
 
 
 def object_spot(

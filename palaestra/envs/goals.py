@@ -26,6 +26,13 @@ def terms(table: jax.Array, goal: Goal) -> jax.Array:
     return ((count >= goal.at_least) & (count <= goal.at_most)) | ~goal.used
 
 
+def touched(table: jax.Array, goal: Goal) -> jax.Array:
+    """Which entities the stages are about [E] bool: of a denial's subjects those alone of which the contrary is true in the table."""
+    true_now = (table[goal.predicate] & goal.targets[:, None]).any(2)
+    about = (goal.subjects & (true_now | (goal.at_most > 0)[:, None])) | goal.targets
+    return (about & (goal.used & (goal.stage != ALWAYS))[:, None]).any(0)
+
+
 def start() -> Progress:
     """No stage reached, nothing broken."""
     no = jnp.asarray(False)
@@ -360,9 +367,12 @@ def describe(said: Formula) -> list[str]:
 
 
 def family(said: Formula) -> str:
-    """What kind of goal it is: plain, order, either, clear, exactly, at least or all (of several to one place); "+ rule" with one."""
+    """What kind of goal it is: plain, order, chain (each stage a literal for itself), either, clear, exactly, at least or all (of
+    several to one place); "+ rule" with one."""
     terms = said.stages[0][0]
-    if len(said.stages) > 1:
+    if len(said.stages) > 1 and all(Formula((stage,)).literals and len(stage[0]) == 1 for stage in said.stages):
+        kind = "chain"
+    elif len(said.stages) > 1:
         kind = "order"
     elif len(said.stages[0]) > 1:
         kind = "either"

@@ -54,6 +54,7 @@ def say(formula: Formula, things: Things, taste: Taste) -> str:
     body = writer.stages(formula.stages)
     before, behind, sentences = writer.rules(formula.always, loose=is_loose(body))
     address = w.ADDRESSES[1 + taste.number(len(w.ADDRESSES) - 1)] if taste.chance(0.3) else ""
+    address = "please, " if writer.stepwise and address == "please " else address
     return _sentences(". ".join([address + before + body + behind, *sentences]))
 
 
@@ -93,8 +94,10 @@ def describe(spec: WorldSpec, scene: Scene) -> str:
     resting = {name: place.receptacle for name, place in places.items() if place.receptacle}
     for name, receptacle in resting.items():
         lines.append(f"{noun_phrase(name).capitalize()} is {_relation(receptacle)} {noun_phrase(receptacle)}.")
-    objects = [e.name for e in entities(spec, scene) if e.type == "object"]
-    if len(resting) < len(objects):
-        rest = "The other objects are" if resting else "All objects are" if len(objects) > 1 else "The object is"
+    held = [name for name, place in places.items() if place.held]
+    lines += [f"The robot is holding {noun_phrase(name)}." for name in held]
+    objects, lifted = [e.name for e in entities(spec, scene) if e.type == "object"], len(resting) + len(held)
+    if lifted < len(objects):
+        rest = "The other objects are" if lifted else "All objects are" if len(objects) > 1 else "The object is"
         lines.append(f"{rest} on the floor.")
     return " ".join(lines)

@@ -11,6 +11,7 @@ from palaestra.envs.types import Scene
 from palaestra.sim import bodies
 from palaestra.sim.world import BIN_FLOOR, BIN_INNER, BIN_RIM, BIN_SIDE, WorldSpec
 
+_ROBOT = -1  # the robot's group
 TOLERANCE = 1e-4  # m: things that stand on each other touch
 
 
@@ -31,7 +32,18 @@ def overlaps(spec: WorldSpec, scenes: Scene) -> np.ndarray:
     apart = boxes.group[first] != boxes.group[second]
     first, second = first[apart], second[apart]
     both = boxes.used[:, first] & boxes.used[:, second]
-    return (both & (depth(boxes, first, second) > TOLERANCE)).sum(1)
+    held = _held(spec, scenes)
+    in_hand = (boxes.group[first] == held[:, None]) & (boxes.group[second] == _ROBOT)
+    return (both & ~in_hand & (depth(boxes, first, second) > TOLERANCE)).sum(1)
+
+
+def _held(spec: WorldSpec, scenes: Scene) -> np.ndarray:
+    """The group of the object between fingers that are not open, in each scene [N] int; no group's number where there is none."""
+    lay, body = scenes.layout, bodies.body(spec.body)
+    q, at = np.asarray(lay.robot_q, float), np.asarray(lay.object_pos, float)
+    grip = np.stack([q[:, 0] + body.reach * np.cos(q[:, 2]), q[:, 1] + body.reach * np.sin(q[:, 2]), body.grip_height + q[:, 3]], -1)
+    between = (np.linalg.norm(at - grip[:, None], axis=-1) < body.half_gap) & np.asarray(lay.object_used) & (q[:, 4:5] > 0)
+    return np.where(between.any(1), 1 + spec.tables + spec.bins + between.argmax(1), _ROBOT - 1)
 
 
 def depth(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -75,7 +87,7 @@ def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
     _add(centres, halves, yaws, np.pad(q[:, :2], ((0, 0), (0, 1))), q[:, 2], [base])
     _add(centres, halves, yaws, np.c_[q[:, :2], low + q[:, 3]], q[:, 2], [arm])
     used.append(np.ones((count, 2), bool))
-    groups += [-1, -1]
+    groups += [_ROBOT, _ROBOT]
     centre, half, yaw, there = (np.concatenate(x, 1) for x in (centres, halves, yaws, used))
     return Boxes(centre, half, yaw, there, np.asarray(groups))
 

@@ -5,7 +5,8 @@ the scene (`palaestra.envs.nouns`). Nothing is guessed: what cannot be understoo
 what was not, and what could be said here instead.
 
 What words mean, where English leaves it open:
-- "then", "after that", "next", "finally", "before" and "once" make stages. What was put down stays there (`goals.carried`).
+- "then", "after that", "next", "finally", "before" and "once" make stages. What was put down stays there (`goals.carried`), unless
+  the instruction says "step by step": then each stage asks for what it says and no more.
 - To pick something up in order to put it somewhere is no stage and no goal of its own.
 - "or" between things makes one term of which one pair is enough; between clauses it makes options, and "and" binds closer.
 - "a cube" and "any cube" are any of them, "two cubes" at least two: a third does no harm. "The cube" has to be the only one.
@@ -30,6 +31,7 @@ from palaestra.envs.nouns import PLACES, Group, NounError, Nouns
 from palaestra.envs.parts import Part, assemble, passed
 from palaestra.envs.references import OBJECTS, RECEPTACLES, Things, noun_phrase
 from palaestra.envs.types import MANY, Goal, Scene
+from palaestra.envs.wordings import STEPWISE
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -67,6 +69,7 @@ def read(text: str, things: Things) -> Formula:
 # --- clauses to parts ---------------------------------------------------------------------------------------------
 
 _GOES = {"table": "on", "bin": "in"}
+_STEPWISE = re.compile("|".join(rf"\b{row.removesuffix(': ')}\b\s*[:,]?" for row in STEPWISE.all), re.IGNORECASE)
 _ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go")
 
 
@@ -104,8 +107,9 @@ class _Reader:
     """Reads one instruction in one scene, clause by clause."""
 
     def __init__(self, text: str, things: Things):
-        self.text, self.things = text, things
-        self.nouns = Nouns(text, things)
+        self.stepwise = bool(_STEPWISE.search(text))
+        self.text = text = _STEPWISE.sub(lambda match: " " * len(match.group()), text)
+        self.things, self.nouns = things, Nouns(text, things)
         self.parts: list[Part] = []
         self.means: dict[frozenset[str], Part] = {}  # objects only picked up so far: to place them later takes `holding` back
         self.waiting: list[Group] = []  # objects that have no place yet
@@ -120,21 +124,24 @@ class _Reader:
             self._fail("it says nothing to do", self.text)
         for items in groups:
             self._clause(items)
-        said = assemble(self.parts)
+        said = self._said(self.parts)
         if contradiction(said, self.things):
             for k, part in enumerate(self.parts):
-                if reason := contradiction(assemble(self.parts[: k + 1]), self.things):
+                if reason := contradiction(self._said(self.parts[: k + 1]), self.things):
                     self.parts = self.parts[:k]
                     self._fail(reason, part.text, extend=False)
         if not said.stages:
             self._fail("it only says what must always hold, and nothing to bring about", self.text)
         return said
 
+    def _said(self, parts: list[Part]) -> Formula:
+        return assemble(parts, carry=not self.stepwise)
+
     def _clause(self, items: list[Item]) -> None:
         verb = self.verb = items[0].verb
         self.nouns.begin()
         self.waiting, self.last = [], None
-        if items[0].link == "or":
+        if items[0].link == "or" or (self.stepwise and items[0].link == "then"):
             self.means.clear()
         for item in items:
             text = self.text[item.start : item.end]
@@ -364,11 +371,11 @@ class _Reader:
 
     def _fail(self, reason: str, text: str, likely: Sequence[Fact] = (), extend: bool = True) -> NoReturn:
         """Raise, and suggest what works: what was said, and (`extend`) of the `likely`, or else of all, the fact most like `text`."""
-        understood = goals.describe(assemble(self.parts))
+        understood = goals.describe(self._said(self.parts))
         kept: list[Part] = []
         for part in self.parts:
-            kept += [] if contradiction(assemble([*kept, part]), self.things) else [part]
-        said = assemble(kept)
+            kept += [] if contradiction(self._said([*kept, part]), self.things) else [part]
+        said = self._said(kept)
         if extend or not said.stages:
             objects = [self.things[name] for group in self.nouns.named for name in group.members if self.things[name].kind in OBJECTS]
             wanted = re.sub(r"\b(it|them)\b", noun_phrase(objects[-1].name) if objects else "it", text.lower().replace("_", " "))

@@ -112,8 +112,8 @@ def passed(gone: Part, part: Part, links: tuple[str, ...] = ("then", "earlier"))
     return replace(part, link=link, stop=gone.stop or part.stop, either=gone.either or part.either)
 
 
-def assemble(parts: list[Part]) -> Formula:
-    """What these parts say, with what stages carry over."""
+def assemble(parts: list[Part], carry: bool = True) -> Formula:
+    """What these parts say, with what stages carry over unless they do not."""
     stages: list[Stage] = []
     for block in _in_order(_without(parts, always=True)):
         cuts = [k for k, part in enumerate(block) if k == 0 or (part.stop and part.link != "or")]
@@ -123,7 +123,7 @@ def assemble(parts: list[Part]) -> Formula:
         before, stage = stages[-1] if stages else (), []
         for option in options:
             (terms,) = Formula(((option.terms,),)).stages[0]
-            stage.append(terms + goals.carried(before, terms, option.free))
+            stage.append(terms + (goals.carried(before, terms, option.free) if carry else ()))
         if any(stage):
             stages.append(tuple(dict.fromkeys(stage)))
     return Formula(tuple(stages), tuple(term for part in parts if part.always for way in part.ways for term in way))

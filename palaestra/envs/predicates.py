@@ -23,6 +23,7 @@ from palaestra.sim.world import (
 
 NEAR_DISTANCE = 0.75  # m, from the robot's axis to the nearest point of the thing, in the same room
 LIFTED = 0.03  # m, that a held object's underside is above what is under it
+CLOSED = 0.053  # m, a finger's set point when it holds
 GRASP_FORCE = 1.0  # N, of the weaker finger
 GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be from the grip point: forward, sideways, up
 LOOSE = 0.006  # m, by which the opening must exceed what it has let go of
@@ -193,9 +194,10 @@ def table_at_start(world: World, scene: Scene) -> jax.Array:
 
 
 def set_points_at_start(scene: Scene) -> jax.Array:
-    """The set points [nu] that keep robot, leaves and buttons as the layout says."""
+    """The set points [nu] that keep robot, leaves and buttons as the layout says; fingers that are not open squeeze."""
     q = scene.layout.robot_q
-    return jnp.concatenate([jnp.zeros(3), q[3:4], q[4:6], mechanism_set_points(scene.layout)]).astype(jnp.float32)
+    fingers = jnp.where(q[4:6] > 0.0, CLOSED, 0.0)
+    return jnp.concatenate([jnp.zeros(3), q[3:4], fingers, mechanism_set_points(scene.layout)]).astype(jnp.float32)
 
 
 def mechanism_set_points(layout: Layout) -> jax.Array:

@@ -22,6 +22,7 @@ from palaestra.envs.types import (
     HOLDING,
     IN_ROOM,
     INSIDE,
+    MAX_GOALS,
     NEAR,
     ON,
     PRESSED,
@@ -326,26 +327,37 @@ def _ruining(key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, plac
 
 def _goal(key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax.Array, weights: jax.Array) -> tuple[Goal, jax.Array]:
     """Where the last product is to be; without productions one or two literals; and whether the scene has it; key is consumed."""
-    spec = world.spec
-    k_plain, k_kind, k_table, k_bin = jax.random.split(key, 4)
-    one = jnp.asarray(1)
+    k_plain, k_made = jax.random.split(key)
+    one, objects = jnp.asarray(1), jnp.arange(world.spec.objects)
     plain = sample_literals(k_plain, world, scene, one, one + 1)
-    subject, o = 1 + chain.last, spec.objects
-    last_place = places[chain.depth - 1] if len(places) else jnp.asarray(-1)
-    table = random_order(k_table, spec.tables - spec.plates, jnp.arange(spec.tables - spec.plates) != last_place)[0]
-    receptacle = jnp.stack([1 + o + table, 1 + o + spec.tables + jax.random.randint(k_bin, (), 0, max(spec.bins, 1)), subject])
+    made = _wish(k_made, world.spec, chain.last, places[chain.depth - 1] if len(places) else jnp.asarray(-1))
+    literals: Literals = jax.tree.map(lambda new, old: jnp.where(chain.depth > 0, new, old), made, plain)
+    # A weight has to stay on its plate while the robot is behind the door.
+    held = literals.predicate == HOLDING
+    moved = jnp.where(held, literals.target, literals.subject)[:, None] == 1 + objects
+    return goals.conjunction(world.spec, *literals), literals.used[0] & ~(moved & weights & literals.used[:, None]).any()
+
+
+def attempt_wish(key: jax.Array, world: World, scene: Scene) -> tuple[Goal, jax.Array]:
+    """Of any object that is there or can be made, where it is to be, and whether it is not there yet; key is consumed."""
+    k_which, k_wish = jax.random.split(key)
+    made = (scene.rules.product[:, None] == jnp.arange(world.spec.objects)).any(0)
+    which, _ = _pick(k_which, scene.layout.object_used | made)
+    goal = goals.conjunction(world.spec, *_wish(k_wish, world.spec, which, jnp.asarray(-1)))
+    return goal, begins(table_at_start(world, scene), goal)
+
+
+def _wish(key: jax.Array, spec: WorldSpec, which: jax.Array, not_on: jax.Array) -> Literals:
+    """An object on any table but one, in a bin or in the hand; key is consumed."""
+    k_kind, k_table, k_bin = jax.random.split(key, 3)
+    tables = jnp.arange(spec.tables - spec.plates)
+    table = 1 + spec.objects + random_order(k_table, len(tables), tables != not_on)[0]
+    bin_ = 1 + spec.objects + spec.tables + jax.random.randint(k_bin, (), 0, max(spec.bins, 1))
     kind = jax.random.categorical(k_kind, jnp.log(jnp.array([0.4, 0.4 if spec.bins else 0.0, 0.2])))
-    first = jnp.arange(len(plain.used)) == 0
-    made = Literals(
+    first, subject = jnp.arange(MAX_GOALS) == 0, 1 + which
+    return Literals(
         predicate=jnp.where(first, jnp.asarray([ON, INSIDE, HOLDING])[kind], 0).astype(jnp.int32),
         subject=jnp.where(first & (kind < 2), subject, 0).astype(jnp.int32),
-        target=jnp.where(first, receptacle[kind], 0).astype(jnp.int32),
+        target=jnp.where(first, jnp.stack([table, bin_, subject])[kind], 0).astype(jnp.int32),
         used=first,
     )
-    literals = jax.tree.map(lambda new, old: jnp.where(chain.depth > 0, new, old), made, plain)
-    # A weight has to stay on its plate while the robot is behind the door.
-    moved = (literals.subject[:, None] == 1 + jnp.arange(o)) | (
-        (literals.predicate == HOLDING)[:, None] & (literals.target[:, None] == 1 + jnp.arange(o))
-    )
-    free = ~(moved & weights & literals.used[:, None]).any()
-    return goals.conjunction(spec, *literals), literals.used[0] & free

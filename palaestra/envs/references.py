@@ -10,6 +10,7 @@ from palaestra.envs import house
 from palaestra.envs.names import Entity, entities
 from palaestra.envs.types import Scene, receptacle_boxes
 from palaestra.envs.wordings import NOUNS, SIZES, Taste
+from palaestra.sim import bodies
 from palaestra.sim.world import WorldSpec
 
 OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "bin")
@@ -21,6 +22,7 @@ class Place:
 
     room: str
     receptacle: str = ""  # the table or bin that it lies on or in
+    held: bool = False  # in the robot's hand
 
 
 def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
@@ -31,6 +33,7 @@ def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
     at = np.concatenate([np.asarray(layout.robot_q)[None, :2], np.asarray(layout.object_pos)[:, :2], centre])
     room = np.asarray(house.room_of(scene, jnp.asarray(at))) + first_receptacle + spec.receptacles
     names = {e.index: e.name for e in things}
+    holding = held(spec, scene)
     places = {}
     for e in things:
         if e.kind == "room":
@@ -40,8 +43,18 @@ def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
             above = np.asarray(layout.object_pos)[e.index - 1, 2] < height + 2 * np.asarray(layout.object_half)[e.index - 1]
             over = (np.abs(at[e.index] - centre) <= half).all(-1) & above
             receptacle = names[first_receptacle + int(over.argmax())] if over.any() else ""
-        places[e.name] = Place(names[int(room[e.index])], receptacle)
+        places[e.name] = Place(names[int(room[e.index])], receptacle, e.index == holding)
     return places
+
+
+def held(spec: WorldSpec, scene: Scene) -> int:
+    """The object in the robot's hand at the start, as an entity; -1 where the fingers are open. On the host, for one scene."""
+    lay, q = scene.layout, np.asarray(scene.layout.robot_q)
+    if q[4] <= 0:
+        return -1
+    offset = np.asarray(lay.object_pos) - np.asarray(bodies.body(spec.body).grip_position(jnp.asarray(q)))
+    distance = np.where(np.asarray(lay.object_used), np.linalg.norm(offset, axis=-1), np.inf)
+    return 1 + int(distance.argmin())
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import digest, mismatch, named_leaves, write_atomically
 from palaestra.sim.world import WorldSpec, world
 
-FORMAT, VERSION = "palaestra/tasks", 1
+FORMAT, VERSION = "palaestra/tasks", 2
 _ABOUT, _CHECKSUM = "about", "sha256"  # the entries beside the arrays
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, OSError)
 
@@ -68,7 +68,8 @@ def load_tasks(path: Path, spec: WorldSpec) -> tuple[Task, dict[str, Any]]:
     if about.get("format") != FORMAT:
         raise TaskFileError(f"{path}: got format {about.get('format')!r}, expected {FORMAT!r}: made by something else")
     if about.get("version") != VERSION:
-        fix = "a newer palaestra reads it" if isinstance(about.get("version"), int) else "export the tasks again"
+        version = about.get("version")
+        fix = "a newer palaestra reads it" if isinstance(version, int) and version > VERSION else "export the tasks again"
         raise TaskFileError(f"{path}: got version {about.get('version')!r} of {FORMAT}, expected {VERSION}. Fix: {fix}")
     checksum = entries.pop(_CHECKSUM, np.zeros(0, np.uint8)).tobytes().hex()
     if checksum != digest(entries):

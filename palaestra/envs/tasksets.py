@@ -4,18 +4,21 @@ Splits never share a key: each folds its own number in. The test split differs b
 (colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from palaestra.envs import chains, primitives
 from palaestra.envs.env import Rearrange
 from palaestra.envs.formulas import FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
-from palaestra.envs.productions import RuleRange, attempt_rules
+from palaestra.envs.productions import RuleRange, attempt_rules, attempt_wish
 from palaestra.envs.types import COLOURS, Goal, Scene, Task
 from palaestra.sim.engine import Engine
-from palaestra.sim.errors import UnknownNameError
+from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import WorldSpec, world
 
@@ -34,10 +37,18 @@ class TaskSet:
     min_goals: int = 1
     max_goals: int = 3
     horizon: int = 1200  # control steps
-    formulas: bool = False  # goals of all kinds (`envs.formulas`) instead of one to `max_goals` literals
-    drive: bool = False  # one goal about where the robot is instead
-    rules: RuleRange | None = None  # doors and rules, with goals that take them
+    goals: str = "literals"  # a key of KINDS
+    subtasks: int = 5  # of a chain
+    rules: RuleRange = RuleRange()  # of kind "rules": how many
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
+
+
+def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms: tuple[int, int], horizon: int) -> TaskSet:
+    """Houses of rooms[0] to rooms[1] rooms with doors and rules; `things`: cubes, balls, tables, and how many of these are plates."""
+    cubes, balls, tables, plates = things
+    doors = rules.doors[1]
+    spec = WorldSpec(cubes=cubes, balls=balls, tables=tables, bins=1, plates=plates, leaves=doors, buttons=doors, rules=rules.rules)
+    return TaskSet(doc, spec, rooms[0], rooms[1], horizon=horizon, goals="rules", rules=rules)
 
 
 TASK_SETS = {
@@ -47,7 +58,7 @@ TASK_SETS = {
     "language": TaskSet(
         "goals of every kind: orders, choices, all, counts, a table to clear; with and without a rule; houses of one to four rooms",
         horizon=2000,
-        formulas=True,
+        goals="formulas",
         held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
     ),
     "navigate-houses": TaskSet(
@@ -55,53 +66,57 @@ TASK_SETS = {
         WorldSpec(cubes=1, balls=0, tables=1, bins=1, rooms=4),
         max_goals=1,
         horizon=200,
-        drive=True,
+        goals="drive",
     ),
-    "doors": TaskSet(
-        "one or two shut doors, opened by a button, a key or a weight on a plate, in houses of two to four rooms; one or two goals",
-        WorldSpec(cubes=3, balls=1, tables=3, plates=1, bins=1, rooms=4, leaves=2, buttons=2, rules=2),
+    "primitive": TaskSet(
+        "one skill call: go to a thing, enter a room, pick up what is near, or put down what is held; houses of one to four rooms",
+        max_goals=1,
+        horizon=400,
+        goals="primitive",
+    ),
+    "long-5": TaskSet(
+        "chains of five subtasks, of which no two are of a category, in houses of two to four rooms",
         min_rooms=2,
-        max_goals=2,
-        horizon=2400,
-        rules=RuleRange(doors=(1, 2)),
+        horizon=2000,
+        goals="chain",
+        subtasks=5,
     ),
-    **{
-        f"rules-{name}": TaskSet(
-            f"{doc}; objects turn into others on the right tables, and what is wanted is made so",
-            WorldSpec(
-                cubes=cubes,
-                balls=balls,
-                tables=3 + plates,
-                plates=plates,
-                bins=1,
-                rooms=4,
-                leaves=r.doors[1],
-                buttons=r.doors[1],
-                rules=r.rules,
-            ),
-            min_rooms=rooms,
-            max_rooms=most,
-            max_goals=1,
-            horizon=horizon,
-            rules=r,
-        )
-        for name, doc, cubes, balls, plates, rooms, most, horizon, r in (
-            ("trivial", "one production", 3, 1, 0, 1, 2, 1200, RuleRange(productions=(1, 1))),
-            ("small", "one or two productions, up to one door and one dead end", 4, 1, 0, 2, 3, 2400, RuleRange((1, 2), (0, 1), 1)),
-            ("medium", "two productions, a door, up to two dead ends", 5, 2, 1, 2, 4, 3600, RuleRange((2, 2), (1, 1), 2)),
-            (
-                "high",
-                "two or three productions, one or two doors, up to three dead ends",
-                6,
-                2,
-                1,
-                3,
-                4,
-                4800,
-                RuleRange((2, 3), (1, 2), 3),
-            ),
-        )
-    },
+    "long-10": TaskSet(
+        "chains of ten subtasks, of which no two within five are of a category, in houses of two to four rooms",
+        min_rooms=2,
+        horizon=4000,
+        goals="chain",
+        subtasks=10,
+    ),
+    "doors": _ruled(
+        "one or two shut doors, opened by a button, a key or a weight on a plate, in houses of two to four rooms",
+        RuleRange(doors=(1, 2)),
+        things=(3, 1, 3, 1),
+        rooms=(2, 4),
+        horizon=2400,
+    ),
+    "rules-trivial": _ruled("one production", RuleRange((1, 1)), things=(3, 1, 3, 0), rooms=(1, 2), horizon=1200),
+    "rules-small": _ruled(
+        "one or two productions, up to one door and one dead end",
+        RuleRange((1, 2), doors=(0, 1), dead_ends=1),
+        things=(4, 1, 3, 0),
+        rooms=(2, 3),
+        horizon=2400,
+    ),
+    "rules-medium": _ruled(
+        "two productions, a door, up to two dead ends",
+        RuleRange((2, 2), doors=(1, 1), dead_ends=2),
+        things=(5, 2, 4, 1),
+        rooms=(2, 4),
+        horizon=3600,
+    ),
+    "rules-high": _ruled(
+        "two or three productions, one or two doors, up to three dead ends",
+        RuleRange((2, 3), doors=(1, 2), dead_ends=3),
+        things=(6, 2, 4, 1),
+        rooms=(3, 4),
+        horizon=4800,
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -124,7 +139,7 @@ class TaskSetEnv(Rearrange):
         self.split = split
         self.rules = tasks.rules
         # What productions need lies on the floor: their tables are empty.
-        on_table = 0.0 if tasks.rules and tasks.rules.productions[1] else 0.35
+        on_table = 0.0 if tasks.rules.productions[1] else 0.35
         ranges = SceneRange.make(tasks.spec, min_rooms=tasks.min_rooms, max_rooms=tasks.max_rooms, on_table=on_table)
         held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in (0, 1)])
         if split != "test":
@@ -136,21 +151,30 @@ class TaskSetEnv(Rearrange):
             horizon=tasks.horizon,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
-        self.held_out_words = tasks.formulas and split == "test"
-        without = () if split == "test" else tasks.held_out
-        self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
+        self.held_out_words = tasks.goals in ("formulas", "chain") and split == "test"
+        self.formulas = FormulaRange.make(without=() if split == "test" else tasks.held_out)
+        self.subtasks = tasks.subtasks
+        self._kind = KINDS[tasks.goals]
+
+    def attempt_scene(self, key: jax.Array) -> tuple[Scene, jax.Array]:
+        return self._kind.scene(self, key)
 
     def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
-        if self.rules is not None:
+        if self._kind is KINDS["rules"]:  # all at once: the scene is drawn for its rules, and they for the goal
             return attempt_rules(key, self.world, self.ranges, self.rules)
         return super().attempt_task(key)
 
+    def edit(self, key: jax.Array, task: Task) -> Task:
+        if self._kind is KINDS["rules"]:
+            got = f"{self.name!r}, whose doors and rules hang together"
+            raise PalaestraError(f"changes of tasks: got {got}; expected a set without rules. Fix: another set, or --sampler plr")
+        return super().edit(key, task)
+
     def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
-        if task_set(self.task_set).drive:
-            return attempt_drive(key, self.world, scene)
-        if self.formulas is not None:
-            return attempt_formula(key, self.world, scene, self.formulas)
-        return super().attempt_goal(key, scene)
+        return self._kind.goal(self, key, scene)
+
+    def admits(self, task: Task) -> jax.Array:
+        return self._kind.admits(self, task)
 
     def level(self, key: jax.Array) -> Task:
         return super().level(jax.random.fold_in(key, SPLITS.index(self.split)))
@@ -165,3 +189,28 @@ class TaskSetEnv(Rearrange):
 
     def _key(self, seed: jax.Array) -> jax.Array:
         return jax.random.fold_in(jax.random.key(seed), SPLITS.index(self.split))
+
+
+class Kind(NamedTuple):
+    """How the tasks of one kind are made. All take the environment first."""
+
+    goal: Callable[[TaskSetEnv, jax.Array, Scene], tuple[Goal, jax.Array]]  # by a key, in a scene
+    scene: Callable[[TaskSetEnv, jax.Array], tuple[Scene, jax.Array]] = Rearrange.attempt_scene
+    admits: Callable[[TaskSetEnv, Task], jax.Array] = Rearrange.admits
+
+
+KINDS = {
+    "literals": Kind(Rearrange.attempt_goal),  # `min_goals` to `max_goals` of them at once
+    "formulas": Kind(lambda env, key, scene: attempt_formula(key, env.world, scene, env.formulas)),  # of all kinds
+    "drive": Kind(lambda env, key, scene: attempt_drive(key, env.world, scene)),  # where the robot is
+    "primitive": Kind(  # what one skill call does
+        lambda env, key, scene: primitives.attempt_goal(key, env.world, scene),
+        lambda env, key: primitives.attempt_scene(key, env.world, env.ranges),
+        lambda env, task: primitives.admits(env.world, task),
+    ),
+    "chain": Kind(  # `subtasks` stages of one literal
+        lambda env, key, scene: chains.attempt_chain(key, env.world, scene, env.subtasks),
+        admits=lambda env, task: chains.admits(env.world, task),
+    ),
+    "rules": Kind(lambda env, key, scene: attempt_wish(key, env.world, scene)),  # by doors and productions
+}

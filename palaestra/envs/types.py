@@ -22,7 +22,7 @@ KINDS = ("object", "table", "bin", "room", "plate", "door", "button")  # of enti
 UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
 MAX_GOALS = 4  # literals of a conjunction
-MAX_TERMS = 8
+MAX_TERMS = 10
 ALWAYS = -1  # the stage of terms that must hold at every step
 MANY = 1_000  # no upper bound: more pairs than any world has in use
 
@@ -120,7 +120,7 @@ class State(struct.PyTreeNode, kw_only=True):
     ctrl: jax.Array  # [nu] set points now in force
     task: Task
     step: jax.Array  # [] int32, control steps since reset
-    progress: "Progress"
+    progress: Progress
 
 
 class TimeStep(struct.PyTreeNode, kw_only=True):

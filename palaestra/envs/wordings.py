@@ -223,6 +223,8 @@ BEING: dict[str, Rows] = {
 }
 # By convention what was put down stays where it is; this says that it need not.
 FREE = Rows(("no matter where {x} {is} by then", "{x} may be anywhere by then", "{x} need not stay there"), ("wherever {x} {is} by then",))
+# Before an order of which each part is asked for alone: what was put down may be moved again, and need not stay.
+STEPWISE = Rows(("step by step: ", "one after the other: ", "one step after another: "), ("one thing at a time: ",))
 
 # --- sentences ----------------------------------------------------------------------------------------------------
 

@@ -41,9 +41,8 @@ class Writer:
         self.things, self.taste = things, taste
         self.vague: dict[str, Description] = {}  # descriptions that fit others, too, on purpose
         self.bare = False  # no details of places, where "from" would say something else
-        options = [option for stage in formula.stages for option in stage]
-        placed = [term for option in options for term in option if term.predicate in PLACING and term.at_least > 0]
-        self.moved = {name for term in placed for name in term.subjects}  # to "pick up" these would be means to that end
+        self.stepwise = False  # every stage is asked for alone
+        self.moved = _placed(formula.stages)  # to "pick up" these would be means to that end
 
     # --- things
 
@@ -124,6 +123,8 @@ class Writer:
     def positive(self, term: Term, rows: Rows, loose: bool = False) -> str:
         if not loose:
             rows = Rows(*(tuple(r for r in part if not r.startswith("{x}")) for part in rows))
+        if self.stepwise:
+            rows = rows.keep(without=("at the end", "end up", "keep holding"))
         if term.predicate not in PLACING:
             if term.predicate == "holding" and self.moved & set(term.targets):
                 rows = rows.keep(without=("pick up", "grab"))
@@ -205,13 +206,30 @@ class Writer:
         return opening + link.join(said)
 
     def stages(self, stages: tuple[goals.Stage, ...]) -> str:
-        """Stages in their order, without what is carried from one to the next."""
+        """Stages in their order, without what is carried from one to the next; or each alone, where none carries anything."""
         said = [[goals.unsaid(stages[k - 1], option) if k else (option, ()) for option in stage] for k, stage in enumerate(stages)]
+        told = all(
+            set(terms) == set(option)
+            for stage, way in zip(stages, said, strict=True)
+            for option, (terms, _) in zip(stage, way, strict=True)
+        )
+        freed = any(free for way in said for _, free in way)
+        if told and (len(stages) > 2 or (freed and self.taste.chance(0.5))):
+            return self.steps(stages)
         if len(stages) == 2 and self.taste.chance(_PAIRED):
             single = [self.merged(option) for stage in said for option, free in stage if not free]
             if [len(terms) for terms in single] == [1, 1] and all(t.at_least > 0 and t.at_most == MANY for (t,) in single):
                 return self.pair(single[0][0], single[1][0])
         return join([self.choice(options) for options in said], self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
+
+    def steps(self, stages: tuple[goals.Stage, ...]) -> str:
+        """Stages in their order, each for itself; that has to be said only where something is put down that might stay."""
+        opening = self.taste.row(w.STEPWISE) if self.moved else ""
+        self.stepwise, parts = True, []
+        for stage in stages:
+            self.moved = _placed((stage,))
+            parts.append(self.choice([(option, ()) for option in stage]))
+        return opening + join(parts, self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
 
     def pair(self, a: Term, b: Term) -> str:
         """Two clauses in one sentence: "after putting ..., go to ..."."""
@@ -241,6 +259,12 @@ class Writer:
             else:
                 sentences.append(self.always(term))
         return before, behind, sentences
+
+
+def _placed(stages: Iterable[goals.Stage]) -> set[str]:
+    """The objects that are to be put somewhere."""
+    terms = [term for stage in stages for option in stage for term in option if term.predicate in PLACING and term.at_least > 0]
+    return {name for term in terms for name in term.subjects}
 
 
 def join(parts: list[str], taste: Taste, joins: tuple[Join, ...] | None = None) -> str:

@@ -38,7 +38,7 @@ from palaestra.skills.summary import of_calls, summary
 from palaestra.skills.table import Row
 
 NOISE = ("retries", "always")
-_FORMAT = "palaestra/evaluation/1"
+_FORMAT = "palaestra/evaluation/2"
 _PARTIAL = "episodes.partial.csv"  # until all are done; an earlier table of the same run stays until then
 _PACKAGES = ("palaestra", "mujoco", "jax", "jaxlib", "numpy")
 

@@ -121,7 +121,7 @@ class Executor:
         self.runner = Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
         self.noise, self.lanes = noise, lanes
-        self._listen, self._watch = listen, watch
+        self._listen, self.watch = listen, watch
 
     def run(
         self, tasks: Task, instructions: Sequence[str | None] | None = None, *, numbers: Sequence[int] | None = None, trial: int = 0
@@ -154,8 +154,8 @@ class Executor:
             here = [episodes[i] for i in seats]
             for episode in here:
                 episode.step += 0 if episode.over else CHUNK
-            if self._watch:
-                self._watch(states, here)
+            if self.watch:
+                self.watch(states, here)
 
     def _begin(self, tasks: Task, seats: Sequence[int], episodes: Sequence[Episode], trial: int) -> Motion:
         """The start of the task in each seat; in lanes that are left over the first one stands still."""

@@ -11,6 +11,14 @@ def path_length_score(success: bool, shortest: int, calls: int) -> float:
     return float(success) * (shortest / longest if longest else 1.0)
 
 
+def mean_interval(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float]:
+    """95% interval of the mean of independent values [n], by the percentile bootstrap; the same for the same values."""
+    rng, n = np.random.default_rng(0), len(values)
+    means = [values[rng.integers(n, size=n)].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def cvar(ranked_by: np.ndarray, scored_by: np.ndarray) -> dict[str, float]:
     """Mean score of the worst α% of tasks, for each α that makes at least one task (Rutherford et al. 2024).
 

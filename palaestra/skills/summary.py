@@ -41,6 +41,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "outcomes": _count(row.outcome for row in first),
         "median_steps": float(np.median([row.steps for row in first if row.success])) if won else None,
     }
+    if (length := min(row.stages for row in first)) > 1:
+        result["chain"] = _chain(np.array([row.reached for row in first]), length)
     if trials > 1:
         went: dict[int, set[tuple[Any, ...]]] = {}
         for row in rows:
@@ -50,6 +52,15 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         result["cvar"] = scores.cvar(*scores.halves(success))
         result["same_in_all_trials"] = sum(len(ways) == 1 for ways in went.values()) / n
     return result
+
+
+def _chain(reached: np.ndarray, length: int) -> dict[str, Any]:
+    """Of stages reached [n] their mean, and the share of the chains that came at least so far: CALVIN's avg_seq_len and chain_sr."""
+    return {
+        "average_length": float(reached.mean()),
+        "interval": list(scores.mean_interval(reached)),
+        "at_least": {str(k): float((reached >= k).mean()) for k in range(1, length + 1)},
+    }
 
 
 def _by(rows: Sequence[Row], column: str) -> dict[str, str]:

@@ -33,6 +33,8 @@ class Row:
     goal: str  # its terms, joined by "; "
     family: str  # of the goal, see `goals.family`
     literals: int  # terms of the goal
+    stages: int  # of the goal
+    reached: int  # stages, in their order
     difficulty: int  # calls of the oracle's plan from the start; 0 where none is needed, or none was found
     calls: int  # that were started
     steps: int  # control steps
@@ -57,6 +59,8 @@ class Row:
             goal="; ".join(describe(episode.goal)),
             family=family(episode.goal),
             literals=episode.goal.size,
+            stages=len(episode.goal.stages),
+            reached=episode.stage,
             difficulty=difficulty,
             calls=calls,
             steps=episode.step,

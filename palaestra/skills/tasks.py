@@ -28,7 +28,7 @@ from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 
 CHUNK = 1024  # tasks made side by side
-_NUMBERS = 2**31  # as many tasks has every split
+NUMBERS = 2**31  # as many tasks has every split
 _SEARCHED = 20_000  # tasks that are looked at for one that is wanted
 
 
@@ -120,14 +120,14 @@ class Source:
 
     def chunk(self, first: int) -> tuple[State, np.ndarray]:
         """The starts of tasks `first` to `first + CHUNK - 1` and their truth tables."""
-        return jax.device_get(self._chunk((first + np.arange(CHUNK)).clip(max=_NUMBERS - 1).astype(np.int32)))
+        return jax.device_get(self._chunk((first + np.arange(CHUNK)).clip(max=NUMBERS - 1).astype(np.int32)))
 
     def examples(self, first: int, count: int, wanted: Wanted) -> Iterator[Example]:
         """The `count` tasks from number `first` on that are wanted."""
-        if not (first >= 0 and count >= 1 and first + count <= _NUMBERS):
-            raise PalaestraError(f"tasks: got {count} from number {first}, expected 1 or more, with numbers from 0 to {_NUMBERS - 1}")
+        if not (first >= 0 and count >= 1 and first + count <= NUMBERS):
+            raise PalaestraError(f"tasks: got {count} from number {first}, expected 1 or more, with numbers from 0 to {NUMBERS - 1}")
         found = last = 0
-        for at in range(first, _NUMBERS, CHUNK):
+        for at in range(first, NUMBERS, CHUNK):
             states, tables = self.chunk(at)
             for i in range(CHUNK):
                 example = Example(self.env, at + i, row(states, i), tables[i])
@@ -157,7 +157,7 @@ def list_sets() -> dict[str, Any]:
         return f"up to {spec.cubes} cubes and {spec.balls} balls, {spec.tables} tables and {spec.bins} bins, {spec.rooms} rooms"
 
     sets = {name: f"{tasks.doc} ({holds(tasks.spec)}; {tasks.horizon} steps)" for name, tasks in TASK_SETS.items()}
-    return {"name": "tasks", "value": len(sets), "sets": sets, "splits": list(SPLITS), "tasks_a_split": _NUMBERS}
+    return {"name": "tasks", "value": len(sets), "sets": sets, "splits": list(SPLITS), "tasks_a_split": NUMBERS}
 
 
 def sample(task_set: str, split: str, first: int, count: int, wanted: Wanted, with_pddl: bool, as_json: bool) -> dict[str, Any]:

@@ -30,9 +30,10 @@ from palaestra.skills.planners import Problem
 from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.referee import Referee
-from palaestra.skills.tasks import CHUNK, Source, problem, source
+from palaestra.skills.tasks import CHUNK, NUMBERS, Source, problem, source
 
 Spent = defaultdict[str, float]  # seconds by kind of work
+Work = tuple[WorldSpec, int, Task, np.ndarray, set[int]]  # the arguments of `check`
 _AT_ONCE = 50  # tasks a process takes at a time
 _SHOWN = 10  # faults that are told in words
 
@@ -50,9 +51,9 @@ class Finding:
 
 def verify(task_set: str, split: str, first: int, count: int, with_pddl: int = 0, workers: int = 2, quiet: bool = False) -> dict[str, Any]:
     """Check tasks `first` to `first + count - 1`, of which `with_pddl`, evenly spread, by the referee as well."""
-    if count < 1 or not 0 <= with_pddl <= count or workers < 1 or not 0 <= first <= 2**31 - count:
+    if count < 1 or not 0 <= with_pddl <= count or workers < 1 or not 0 <= first <= NUMBERS - count:
         got = f"{count} tasks from number {first}, {with_pddl} with PDDL, {workers} workers"
-        raise PalaestraError(f"verify: got {got}, expected 1 or more tasks, numbers below 2147483648, no more with PDDL, and a worker")
+        raise PalaestraError(f"verify: got {got}, expected 1 or more tasks, numbers below {NUMBERS}, no more with PDDL, and a worker")
     if with_pddl:
         Referee()  # refused before the work is done
     clock = time.perf_counter()
@@ -61,7 +62,7 @@ def verify(task_set: str, split: str, first: int, count: int, with_pddl: int = 0
     findings, seconds = [], Spent(float)
     with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
         bar = progress.add_task(f"{task_set}/{split}", total=count)
-        for some, spent in _checked(of, first, count, judged, workers, seconds):
+        for some, spent in _checked(_parts(of, first, count, judged, seconds), workers):
             findings += some
             for part, lasted in spent.items():
                 seconds[part] += lasted
@@ -74,28 +75,30 @@ def verify(task_set: str, split: str, first: int, count: int, with_pddl: int = 0
     return _summary(f"tasks {task_set}/{split}", findings, seconds, time.perf_counter() - clock) | about
 
 
-def _checked(of: Source, first: int, count: int, judged: set[int], workers: int, seconds: Spent) -> Iterator[tuple[list[Finding], Spent]]:
-    """The findings of all tasks, in order, some at a time."""
+def _parts(of: Source, first: int, count: int, judged: set[int], seconds: Spent) -> Iterator[Work]:
+    """All tasks, in order, some at a time."""
+    for at in range(first, first + count, CHUNK):
+        clock = time.perf_counter()
+        states, tables = of.chunk(at)
+        seconds["generate"] += time.perf_counter() - clock
+        for low in range(0, min(CHUNK, first + count - at), _AT_ONCE):
+            part = slice(low, min(low + _AT_ONCE, first + count - at))
+            yield of.spec, at + low, row(states.task, part), tables[part], judged
+
+
+def _checked(parts: Iterator[Work], workers: int) -> Iterator[tuple[list[Finding], Spent]]:
+    """The findings on each part, in order; one worker is this process."""
+    if workers == 1:
+        yield from (check(*part) for part in parts)
+        return
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker) as pool:
         waiting: deque[Future[tuple[list[Finding], Spent]]] = deque()
-        for at in range(first, first + count, CHUNK):
-            clock = time.perf_counter()
-            states, tables = of.chunk(at)
-            seconds["generate"] += time.perf_counter() - clock
-            for low in range(0, min(CHUNK, first + count - at), _AT_ONCE):
-                part = slice(low, min(low + _AT_ONCE, first + count - at))
-                work = (of.spec, at + low, row(states.task, part), tables[part], judged)
-                waiting.append(pool.submit(check, *work) if workers > 1 else _done(check(*work)))
-            while len(waiting) > 2 * CHUNK // _AT_ONCE:
+        for part in parts:
+            waiting.append(pool.submit(check, *part))
+            if len(waiting) > 2 * CHUNK // _AT_ONCE:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _done(value: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_result(value)
-    return future
 
 
 def _begin_worker() -> None:

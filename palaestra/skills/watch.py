@@ -53,7 +53,7 @@ def watch(folder: Path, episode: int, trial: int = 0, planner: str = "") -> dict
     tasks = arena.tasks([episode])
     name = f"episode-{episode}" + (f"-{planner}" if planner else "") + (f"-trial{trial}" if trial else "")
     with Director(arena.env, example(tasks, 0), folder / f"{name}.mp4", folder / f"{name}.png") as director:
-        arena.executor._watch = director
+        arena.executor.watch = director
         (done,) = arena.run(Recorded(wanted), [episode], trial, tasks)
         director.finish(done)
     got = arena.row(wanted.planner, trial, done)

@@ -16,7 +16,7 @@ from palaestra.skills.training import SkillEnv
 ENVIRONMENTS = {
     **{f"skill/{name}": functools.partial(SkillEnv, skill) for name, skill in SKILLS.items()},
     # One set of each kind of goals: others differ in numbers alone, and every program takes half a minute to compile.
-    **{name: functools.partial(TaskSetEnv, name) for name in {tasks.formulas: name for name, tasks in TASK_SETS.items()}.values()},
+    **{name: functools.partial(TaskSetEnv, name) for name in {tasks.goals: name for name, tasks in TASK_SETS.items()}.values()},
 }
 
 

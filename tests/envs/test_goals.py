@@ -106,6 +106,19 @@ CUBE, TABLE, BIN = OBJECTS[0], TABLES[0], BINS[0]
 ON, INSIDE = ("on", CUBE, TABLE), ("inside", CUBE, BIN)
 
 
+def test_a_goal_touches_what_it_moves_and_of_a_denial_what_lies_there():
+    """Nothing on the table, on which of two objects one lies; the robot in a room; and a rule, which touches nothing."""
+    on_it, elsewhere, ruled = OBJECTS[:3]
+    said = Formula(
+        (((Term("on", (on_it, elsewhere), (TABLE,), 0, 0), literal(("in_room", "robot", ROOMS[0]))),),),
+        (Term("holding", ("robot",), (ruled,), 0, 0),),
+    )
+    index = {e.name: e.index for e in THINGS}
+    table = jnp.zeros((len(PREDICATES), N, N), bool).at[PREDICATES.index("on"), index[on_it], index[TABLE]].set(True)
+    touched = np.asarray(goals.touched(table, goals.write(said, SPEC, SCENE)))
+    assert {e.name for e in THINGS if touched[e.index]} == {on_it, TABLE, "robot", ROOMS[0]}
+
+
 def walk(said: Formula, *moments: set) -> goals.Progress:
     """The progress after these moments, each a set of facts that hold."""
     index = {t.name: t.index for t in THINGS}

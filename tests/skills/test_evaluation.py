@@ -27,6 +27,8 @@ ROW = Row(
     goal="red_cube on blue_table; robot in kitchen",
     family="plain",
     literals=2,
+    stages=1,
+    reached=1,
     difficulty=5,
     calls=6,
     steps=208,
@@ -49,7 +51,7 @@ def shared():
 
     def arena(config: Config) -> Arena:
         found = made.setdefault("arena", Arena(config))
-        found.config, found.executor.noise, found.executor._watch = config, config.noise, None
+        found.config, found.executor.noise, found.executor.watch = config, config.noise, None
         return found
 
     with pytest.MonkeyPatch.context() as patch:
@@ -133,7 +135,7 @@ def _made(folder):
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda text: text[: text.index("Put it")], "line 3 is damaged .expected 19 cells"),
+        (lambda text: text[: text.index("Put it")], "line 3 is damaged .expected 21 cells"),
         (lambda text: text[: text.index("oracle,0,1")], "got 1 episodes, expected 2: it is cut"),
         (lambda text: "", "got the columns nothing; expected planner, trial, episode"),
         (lambda text: text.replace("True", "perhaps", 1), "line 2 is damaged"),
@@ -175,3 +177,14 @@ def test_a_summary_counts_tasks_not_trials():
     assert found["by_difficulty"] == {"4": "2 of 2", "5": "1 of 2"}
     assert found["cvar"] == {"50": 0.5, "100": 0.25}
     assert found["same_in_all_trials"] == 0.0
+
+
+def test_chains_are_scored_by_how_far_they_came():
+    """Three chains of five: 5, 2 and 2 stages reached."""
+    rows = [replace(ROW, episode=i, stages=5, reached=k, success=k == 5) for i, k in enumerate((5, 2, 2))]
+    found = summary(rows)["chain"]
+    assert found["average_length"] == 3.0
+    assert found["at_least"] == {"1": 1.0, "2": 1.0, "3": pytest.approx(1 / 3), "4": pytest.approx(1 / 3), "5": pytest.approx(1 / 3)}
+    assert sum(found["at_least"].values()) == pytest.approx(found["average_length"])
+    assert found["interval"] == [2.0, 5.0]  # of 27 resamples 8 have none of the first, and one has nothing else
+    assert "chain" not in summary([ROW])

@@ -71,9 +71,9 @@ def test_oracle_and_learned_skills_finish_tasks_in_unseen_houses(executor, some)
 def test_success_is_what_the_simulator_says(executor, some):
     """Each outcome against the goal's terms, read anew from every state that the episode went through."""
     seen = []
-    executor._watch = lambda states, episodes: seen.append((states, [e.over for e in episodes]))
+    executor.watch = lambda states, episodes: seen.append((states, [e.over for e in episodes]))
     episodes = executor.run(some)
-    executor._watch = None
+    executor.watch = None
     e = env("rearrange", "validation")
     terms = jax.jit(jax.vmap(jax.vmap(e.terms)))
     holds = [np.asarray(terms(states)).all(-1) for states, _ in seen]  # [steps, B] a chunk

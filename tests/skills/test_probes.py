@@ -10,12 +10,13 @@ import pytest
 from palaestra.envs.goals import formula
 from palaestra.envs.language import render, start_places
 from palaestra.envs.names import entities
+from palaestra.envs.types import Task
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import Plan, validate
 from palaestra.skills.planners import PROBES, Problem
 from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
-from palaestra.skills.planners.probes import overheard
+from palaestra.skills.planners.probes import drawn, overheard
 from tests.envs import worlds
 
 COUNT = 40
@@ -102,6 +103,19 @@ def test_one_that_is_misled_says_that_nothing_is_left_once_its_own_goal_holds(pr
             plan = made.plan(p)
             assert plan.steps, "the imagined goal does not hold at the start"
             assert made.plan(replace(p, facts=end(p, plan))) == Plan(())
+
+
+def test_goals_are_drawn_as_the_set_draws_them():
+    """In a set about driving, too: one literal about the robot, which does not hold yet."""
+    driving = worlds.env("navigate-houses", "test")
+    made, tasks = drawn(driving), worlds.tasks("navigate-houses", "test", 32)
+    rng, found = np.random.default_rng(0), set()
+    for i in range(32):
+        scene = worlds.one(tasks.scene, i)
+        (fact,) = formula(driving.world.spec, Task(scene=scene, goal=made(scene, rng))).literals
+        found.add(fact[0])
+        assert fact != ("in_room", "robot", start_places(driving.world.spec, scene)["robot"].room)
+    assert found == {"near", "in_room"}
 
 
 def test_what_is_overheard_is_obeyed_word_for_word_where_it_speaks_of_things_that_are_here(problems, monkeypatch):

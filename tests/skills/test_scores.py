@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from palaestra.skills.scores import cvar, halves, path_length_score, percentile_20
+from palaestra.skills.scores import cvar, halves, mean_interval, path_length_score, percentile_20
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,11 @@ def test_a_fifth_of_the_tasks_do_not_exceed_the_20th_percentile():
     assert percentile_20(np.arange(10.0)) == 1.0
     assert percentile_20(np.array([0.0, 1, 1, 1, 1])) == 0.0
     assert percentile_20(np.array([0.0, 1, 1, 1, 1, 1])) == 1.0
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution_for_many_values():
+    values = np.random.default_rng(1).exponential(size=2000)
+    low, high = mean_interval(values)
+    half = 1.96 * values.std() / np.sqrt(2000)
+    np.testing.assert_allclose([low, high], [values.mean() - half, values.mean() + half], atol=0.01)
+    assert mean_interval(values) == (low, high)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import house, observation
+from palaestra.envs import house, observation, poses
 from palaestra.envs.generator import SceneRange, sample_scene
 from palaestra.envs.predicates import distances
 from palaestra.envs.types import entity_used, leaf_entity, num_entities, room_entity
@@ -89,7 +89,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     reaching, fits = starts.pose_reaching(k_over, world, scene, held)
     reaches = jax.random.bernoulli(k_reach, 0.4)
     q, found = jnp.where(reaches, reaching, anywhere), jnp.where(reaches, fits, free)
-    scene = starts.in_hand(k_hand, world, scene, q, held)
+    scene = poses.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     candidates = entity_used(spec, scene) & (jnp.arange(num_entities(spec)) > 0)
     rooms = jnp.arange(len(candidates)) >= room_entity(spec, 0)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import observation
+from palaestra.envs import observation, poses
 from palaestra.envs.generator import SceneRange, sample_scene
 from palaestra.envs.types import INSIDE, ON
 from palaestra.sim.world import World, WorldSpec
@@ -104,11 +104,11 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     yaw = jnp.pi * jitter[2]
     at = centre - world.body.reach * jnp.stack([jnp.cos(yaw), jnp.sin(yaw)]) + 0.08 * jitter[:2]
     lift = pos[recep, 2] + half[recep, 2] - world.body.grip_height + 0.12 + 0.05 * jitter[3]
-    finger = starts.held_finger(world, scene, held)
+    finger = poses.held_finger(world, scene, held)
     simple = jnp.stack([at[0], at[1], yaw, jnp.clip(lift, *world.body.lift_range), finger, finger])
     use_simple = jax.random.bernoulli(k_easy, easy) & ~starts.collides(world, scene, simple, held)
     q = jnp.where(use_simple, simple, q)
-    scene = starts.in_hand(k_hand, world, scene, q, held)
+    scene = poses.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     args = jnp.stack([1 + held, 1 + spec.objects + recep])
     return Start(scene=scene, ctrl=starts.set_points(scene, q, held), args=args, valid=found | use_simple)

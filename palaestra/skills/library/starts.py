@@ -1,16 +1,16 @@
-"""Start states for training and measuring: robot poses that touch nothing, with an object in the hand or without."""
+"""Start states for training and measuring: robot poses that touch nothing, whether an object is in the hand or not."""
 
 import jax
 import jax.numpy as jnp
 
 from palaestra.envs import house
-from palaestra.envs.predicates import NEAR_DISTANCE, barriers, mechanism_set_points
+from palaestra.envs.poses import held_finger
+from palaestra.envs.predicates import CLOSED, NEAR_DISTANCE, barriers, mechanism_set_points
 from palaestra.envs.types import Scene
 from palaestra.sim.world import BIN_RIM, World
 
 _POSES = 24
 _CARRIED = 0.10  # m, the least height of the hand when it holds something
-_CLOSED = 0.053  # m, a finger's set point when it holds
 
 
 def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching: jax.Array | int = -1) -> jax.Array:
@@ -124,29 +124,11 @@ def _first_free(
     return q[best], ok[best]
 
 
-def held_finger(world: World, scene: Scene, held: jax.Array) -> jax.Array:
-    """Finger position m at which object `held` is just squeezed."""
-    return world.body.half_gap - scene.layout.object_half[held]
-
-
 def set_points(scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
     """ctrl [nu] that keeps the joints q [6] and the scene's doors, and squeezes when something is held."""
-    grip = jnp.where(held >= 0, _CLOSED, q[4])
+    grip = jnp.where(held >= 0, CLOSED, q[4])
     body = jnp.stack([jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), q[3], grip, grip])
     return jnp.concatenate([body, mechanism_set_points(scene.layout)]).astype(jnp.float32)
-
-
-def in_hand(key: jax.Array, world: World, scene: Scene, q: jax.Array, held: jax.Array) -> Scene:
-    """The scene with object `held` between the fingers, as a grasp may leave it; -1 leaves the scene alone; key is consumed."""
-    k_slip, k_turn = jax.random.split(key)
-    lay = scene.layout
-    slip = jax.random.uniform(k_slip, (2,), minval=-1.0, maxval=1.0) * jnp.array([0.018, 0.012])
-    grip = world.body.grip_position(q)
-    at = grip + jnp.stack([slip[0] * jnp.cos(q[2]), slip[0] * jnp.sin(q[2]), slip[1]])
-    yaw = q[2] + 0.5 * jnp.pi * jax.random.randint(k_turn, (), 0, 4).astype(jnp.float32)
-    mine = jnp.arange(world.spec.objects) == held
-    lay = lay.replace(object_pos=jnp.where(mine[:, None], at, lay.object_pos), object_yaw=jnp.where(mine, yaw, lay.object_yaw))
-    return scene.replace(layout=lay)
 
 
 def choose(key: jax.Array, allowed: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import heapq
 import itertools
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -266,7 +267,8 @@ class _Remaining:
     """At least how many steps are left: literals that any plan has to make true yet, no two of them by the same operator.
 
     A literal is such if it is part of the goal, or if every operator that makes such a literal needs it, and it does not hold.
-    With several ways to reach a stage it is the way with the least, with several stages the stage with the most.
+    With several ways to reach a stage it is the way with the least, with several stages the stage with the most, or what all
+    the stages with one way take together.
     """
 
     def __init__(self, space: _Space, actions: list[_Action]):
@@ -277,10 +279,13 @@ class _Remaining:
             for i in _ones(action.makes):
                 self.needs[i] = self.needs[i] & action.needs if self.makers[i] else action.needs
                 self.makers[i] |= 1 << k
+        sure = [ways[0] if len(ways) == 1 else 0 for ways in space.ways]
+        self.together = [functools.reduce(operator.or_, sure[stage:], 0) for stage in range(len(sure) + 1)]
 
     def __call__(self, state: int, stage: int) -> int:
         holds = self.space.literals(state)
-        return max((min(self._left(way & ~holds, holds) for way in ways) for ways in self.space.ways[stage:]), default=0)
+        single = (min(self._left(way & ~holds, holds) for way in ways) for ways in self.space.ways[stage:])
+        return max(self._left(self.together[stage] & ~holds, holds), *single, 0)
 
     def _left(self, todo: int, holds: int) -> int:
         seen, used, count = 0, 0, 0

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs import parser
-from palaestra.envs.formulas import attempt_formula
-from palaestra.envs.generator import draw_until, sample_literals
-from palaestra.envs.goals import Formula, conjunction, formula
+from palaestra.envs.generator import draw_until
+from palaestra.envs.goals import Formula, formula
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Goal, Scene, Task
 from palaestra.skills.operators import ground
@@ -90,15 +88,8 @@ def _key(rng: np.random.Generator) -> jax.Array:
 
 def drawn(env: TaskSetEnv) -> Imagine:
     """A goal as the task set draws them, for this scene: no instruction is read."""
-    least, most, spec, formulas = jnp.asarray(env.min_goals), jnp.asarray(env.max_goals), env.world.spec, env.formulas
-
-    def draw(key: jax.Array, scene: Scene) -> Goal:
-        if formulas is None:
-            return conjunction(spec, *sample_literals(key, env.world, scene, least, most))
-        return draw_until(key, lambda k: attempt_formula(k, env.world, scene, formulas))
-
-    compiled = jax.jit(draw)
-    return lambda scene, rng: jax.device_get(compiled(_key(rng), scene))
+    draw = jax.jit(lambda key, scene: draw_until(key, lambda k: env.attempt_goal(k, scene)))
+    return lambda scene, rng: jax.device_get(draw(_key(rng), scene))
 
 
 def overheard(env: TaskSetEnv) -> Imagine:
