@@ -73,8 +73,10 @@ class Panel:
         """A sign and wrapped words, at most `most` lines."""
         self.mark(kind, self.y)
         indent = 24 * self.unit
-        for line in self.wrap(text, 18, 1.2 * (self.inner - indent), most):  # a little too long is set smaller instead
-            self.text(line, 18, colour, self.left + indent, self.y, self.inner - indent)
+        width = self.inner - indent
+        lines = self.wrap(text, 18, 1.2 * width, most)  # a little too long is set smaller instead
+        for line in lines if len(lines) == 1 else self.wrap(text, 18, width, most):
+            self.text(line, 18, colour, self.left + indent, self.y, width)
             self.y += 17 * self.unit
         self.y += 4 * self.unit
 
