@@ -93,17 +93,17 @@ class Board(TopDown):
         faults = [f"{a} and {b} overlap" for a, b in view.collisions] + list(report.faults if report else ())
         if faults:
             panel.heading("Wrong")
-            self._rows(panel, [("wrong", fault, RED) for fault in faults], 8)
-        if view.selected:
+            self._rows(panel, [("wrong", fault, RED) for fault in faults], 10)
+        if view.selected and panel.y + 90 * panel.unit < panel.bottom:
             panel.heading("Selected")
             self._rows(panel, [("chosen", " ".join((view.selected, *view.about[:1])), INK)], 2)
             for line in view.about[1:]:
                 panel.text(line, 17, MUTED, panel.left + 24 * panel.unit, panel.y - 3 * panel.unit, panel.inner - 24 * panel.unit)
                 panel.y += 17 * panel.unit
-        if report and report.terms:
+        if report and report.terms and panel.y + 60 * panel.unit < panel.bottom:
             panel.heading("Goal")
             self._rows(panel, [("done" if holds else "open", text, INK) for holds, text in report.terms], 3)
-        if report is None or (report.plan and panel.y < panel.bottom - 60 * panel.unit):
+        if report is None or (report.plan and panel.y + 60 * panel.unit < panel.bottom):
             count = "" if report is None else f": {len(report.plan)} calls"
             panel.heading("Plan" + (", searching" if view.searching else count))
             panel.plan(report.plan if report else (), -1)
