@@ -1,7 +1,9 @@
 """A task on the desk with the oracle behind it, and `palaestra edit` as a user types it."""
 
+import contextlib
 import json
 import os
+from functools import partial
 
 import jax
 import numpy as np
@@ -14,7 +16,7 @@ from palaestra.envs.goals import formula
 from palaestra.envs.names import entities
 from palaestra.envs.overlaps import overlapping, overlaps
 from palaestra.envs.taskfiles import TaskFileError, blank, load_tasks, save_tasks
-from palaestra.envs.types import Scene, Task, row
+from palaestra.envs.types import COLOURS, Scene, Task, row
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.editing import judge, numbered
 from tests.envs.worlds import NINE, QUICK, env, one, tasks
@@ -307,6 +309,33 @@ def test_the_uppermost_thing_is_under_the_pointer(editor):
     beside = place(editor, 1) + np.array([editor.task.scene.layout.object_half[0] + 0.01, 0.0])
     assert thing_at(SPEC, editor.task.scene, beside) == TABLE
     assert thing_at(SPEC, editor.task.scene, beside, slack=0.02) == 1
+
+
+def test_whatever_is_done_it_stays_a_task_that_can_be_said_and_saved(tmp_path):
+    """Random changes: names stay unique, the instruction is read back as the same goal, and the file takes it."""
+    rng, done = np.random.default_rng(0), 0
+    for i in range(6):
+        editor = Editor(WORLD, Document.of_task(one(tasks("language", "test"), i), "", tmp_path / f"{i}.npz", {}), JUDGE)
+        for _ in range(12):
+            thing, xy = int(rng.choice([e.index for e in entities(SPEC, editor.task.scene)])), rng.uniform(-2.5, 2.5, 2)
+            acts = [
+                partial(editor.move, thing, xy),
+                partial(editor.turn, thing, 1.0),
+                partial(editor.add, str(rng.choice(changes.KINDS)), xy),
+                partial(editor.remove, thing),
+                partial(editor.recolour, thing, str(rng.choice(COLOURS))),
+                partial(editor.resize, thing, float(rng.uniform(*changes.HALF))),
+            ]
+            with contextlib.suppress(PalaestraError):
+                acts[rng.integers(len(acts))]()
+                done += 1
+            names = [e.name for e in entities(SPEC, editor.task.scene)]
+            assert len(set(names)) == len(names)
+            if text := editor.report().instruction:
+                assert formula(SPEC, changes.with_goal(SPEC, editor.task, text)) == formula(SPEC, editor.task)
+        editor.save()
+        assert same(row(load_tasks(tmp_path / f"{i}.npz", SPEC)[0], 0), editor.task)
+    assert done > 30
 
 
 def test_fields_that_the_editor_does_not_know_are_carried_along(editor):
