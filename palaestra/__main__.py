@@ -61,6 +61,30 @@ class Play:
         return 0
 
 
+@dataclass(kw_only=True)
+class TaskArguments:
+    """Which tasks: numbers from `seed` on of one split of a set."""
+
+    task_set: Annotated[str, tyro.conf.arg(name="set")] = "rearrange"
+    split: str = "test"
+    seed: int = 0  # the first task's number
+
+
+@dataclass
+class Edit(TaskArguments):
+    """Change a task in the pygame window: move, add and remove things, set the goal in English; what cannot be solved is shown at once."""
+
+    seed: int = 0  # the task's number, in the split or in the file
+    file: Path | None = None  # of `palaestra tasks export`, or saved here before: a task of it, in the world of the set
+    to: Path | None = None  # a new file to save to; the file itself, or runs/tasks/<set>-<split>-<seed>.npz, when not given
+
+    def run(self) -> int:
+        from palaestra.skills.editing import edit
+
+        edit(self.task_set, self.split, self.seed, self.file, self.to)
+        return 0
+
+
 @dataclass
 class Train:
     """Train a skill, or an environment, by PPO. A run is a folder; --resume goes on after a crash to the same numbers."""
@@ -185,15 +209,6 @@ class Skills:
 
 
 @dataclass(kw_only=True)
-class TaskArguments:
-    """Which tasks: numbers from `seed` on of one split of a set."""
-
-    task_set: Annotated[str, tyro.conf.arg(name="set")] = "rearrange"
-    split: str = "test"
-    seed: int = 0  # the first task's number
-
-
-@dataclass(kw_only=True)
 class WantedTasks(TaskArguments):
     """Of these only the ones that are wanted."""
 
@@ -303,6 +318,7 @@ class Tasks:
 Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Play, tyro.conf.subcommand("play")]
+    | Annotated[Edit, tyro.conf.subcommand("edit")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]

@@ -29,6 +29,7 @@ SHELL: Colour = (244, 246, 249)
 STEEL: Colour = (62, 70, 83)
 ACCENT: Colour = (28, 126, 134)
 GREEN: Colour = (46, 150, 88)
+RED: Colour = (200, 44, 40)
 # In the order of COLOURS and of ROOMS.
 PALETTE: tuple[Colour, ...] = ((212, 58, 52), (56, 156, 84), (54, 110, 210), (240, 196, 48), (138, 84, 190), (240, 130, 40))
 FLOORS: tuple[Colour, ...] = (
@@ -75,7 +76,7 @@ def _turned(points: Any, yaw: float, at: Any) -> np.ndarray:
 class Plan:
     """A scene on the host, as far as it is drawn."""
 
-    key: Hashable
+    key: Hashable  # of all that does not move
     rooms: tuple[tuple[np.ndarray, int], ...]  # x0, y0, x1, y1 and the index into ROOMS
     doors: tuple[tuple[np.ndarray, np.ndarray], ...]  # centre, half size
     walls: tuple[tuple[np.ndarray, np.ndarray], ...]  # position, half size
@@ -98,8 +99,9 @@ class Plan:
             for i in np.flatnonzero(host.door_used)
         ]
         slots = np.flatnonzero(lay.object_used)
+        still = host.replace(layout=lay.replace(object_pos=None, object_yaw=None, robot_q=None))
         return Plan(
-            key=b"".join(leaf.tobytes() for leaf in jax.tree.leaves(host)),
+            key=b"".join(leaf.tobytes() for leaf in jax.tree.leaves(still)),
             rooms=tuple((host.room[i], int(host.room_name[i])) for i in np.flatnonzero(host.room_used)),
             doors=tuple(doors),
             walls=tuple((pos[i], half[i]) for i in np.flatnonzero(used[:w])),
@@ -124,6 +126,11 @@ class Canvas:
     def pixels(self, points: Any) -> np.ndarray:
         w, h = self.surface.get_size()
         return (np.asarray(points) - self.centre) * (self.scale, -self.scale) + (w / 2, h / 2)
+
+    def metres(self, pixels: Any) -> np.ndarray:
+        """The inverse of `pixels`."""
+        w, h = self.surface.get_size()
+        return (np.asarray(pixels) - (w / 2, h / 2)) / (self.scale, -self.scale) + self.centre
 
     def fill(self, points: np.ndarray, colour: Colour, edge: Colour | None = None, width: float = 0.0) -> None:
         """A polygon, and its outline of `width` pixels as shown."""
@@ -246,12 +253,13 @@ def draw_trail(canvas: Canvas, trail: np.ndarray) -> None:
         canvas.fill(_disc(point, 0.018 - 0.008 * age), mix(ACCENT, OUTSIDE, 0.25 + 0.45 * age))
 
 
-def draw_rings(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, marked: Iterable[str]) -> None:
-    """Circles around the objects and receptacles of these names."""
-    index = {thing.name: thing.index - 1 for thing in plan.things if thing.kind not in ("robot", "room")}
+def draw_rings(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, marked: Iterable[str], colour: Colour = ACCENT) -> None:
+    """Circles around the robot, objects and receptacles of these names."""
+    index = {thing.name: thing.index for thing in plan.things}
     free = qpos[world.body.num_joints :].reshape(-1, 7)
-    place = {slot: (free[slot, :2], half * 1.4) for slot, half, _, _ in plan.objects}
-    place |= {world.spec.objects + slot: (pos[:2], float(np.hypot(*half[:2]))) for slot, pos, half, _, _ in plan.receptacles}
+    place = {0: (qpos[:2], world.body.base_radius)}
+    place |= {1 + slot: (free[slot, :2], half * 1.4) for slot, half, _, _ in plan.objects}
+    place |= {1 + world.spec.objects + slot: (pos[:2], float(np.hypot(*half[:2]))) for slot, pos, half, _, _ in plan.receptacles}
     for name in marked:
-        if name in index:
-            canvas.ring(*place[index[name]], ACCENT)
+        if index.get(name) in place:
+            canvas.ring(*place[index[name]], colour)

@@ -33,7 +33,7 @@ T = TypeVar("T")
 _CANDIDATES = 12
 _TABLE_HALF = (0.14, 0.18)  # m
 _TABLE_HEIGHT = (0.10, 0.20)  # m
-_SMALL, _BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and large objects
+SMALL, BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and large objects
 _BETWEEN = 0.50  # m, free way between fixtures
 _ARM = 0.50  # m from the walls, so that the arm fits whichever way it points; raised, it passes over all else
 _ROBOT_GAP = 0.25  # m, from the robot's axis to things
@@ -317,7 +317,7 @@ def _words(key: jax.Array, spec: WorldSpec, ranges: SceneRange) -> dict[str, jax
     pair = jnp.concatenate(pairs)
     colour, large = pair % n, pair >= n
     u = jax.random.uniform(k_size, (o,))
-    half = jnp.where(large, _BIG[0] + u * (_BIG[1] - _BIG[0]), _SMALL[0] + u * (_SMALL[1] - _SMALL[0]))
+    half = jnp.where(large, BIG[0] + u * (BIG[1] - BIG[0]), SMALL[0] + u * (SMALL[1] - SMALL[0]))
     used = jax.random.bernoulli(k_use, ranges.use, (o,))
     first = jax.random.randint(k_large, (), 0, o)
     names = _NAMES if spec.rooms <= 4 else len(ROOMS)

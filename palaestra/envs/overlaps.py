@@ -5,6 +5,7 @@ NumPy over boxes turned about the vertical; balls and the robot's base are taken
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from palaestra.envs.types import Scene
@@ -22,11 +23,25 @@ class Boxes(NamedTuple):
     half: np.ndarray  # [N, M, 3] m
     yaw: np.ndarray  # [N, M] rad
     used: np.ndarray  # [N, M] bool
-    group: np.ndarray  # [M] int
+    group: np.ndarray  # [M] int: -1 the robot, 0 the walls, then tables, bins and objects
 
 
 def overlaps(spec: WorldSpec, scenes: Scene) -> np.ndarray:
     """How many pairs of things overlap in each scene [N] int; `scenes` has one leading axis."""
+    return _deep(spec, scenes)[1].sum(1)
+
+
+def overlapping(spec: WorldSpec, scene: Scene) -> list[tuple[int, int]]:
+    """Which things overlap in one scene: pairs of entities, the smaller number first; -1 stands for the walls."""
+    pairs, deep = _deep(spec, jax.tree.map(lambda x: np.asarray(x)[None], scene))
+    r = spec.receptacles
+    entity = {-1: 0, 0: -1} | {1 + j: 1 + spec.objects + j for j in range(r)} | {1 + r + i: 1 + i for i in range(spec.objects)}
+    found = {tuple(sorted(entity[int(group)] for group in pair)) for pair in pairs[deep[0]]}
+    return sorted((a, b) for a, b in found)
+
+
+def _deep(spec: WorldSpec, scenes: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of boxes of different groups, as these groups [P, 2], and of which the boxes overlap in each scene [N, P] bool."""
     boxes = solids(spec, scenes)
     first, second = np.triu_indices(len(boxes.group), 1)
     apart = boxes.group[first] != boxes.group[second]
@@ -34,7 +49,7 @@ def overlaps(spec: WorldSpec, scenes: Scene) -> np.ndarray:
     both = boxes.used[:, first] & boxes.used[:, second]
     held = _held(spec, scenes)
     in_hand = (boxes.group[first] == held[:, None]) & (boxes.group[second] == _ROBOT)
-    return (both & ~in_hand & (depth(boxes, first, second) > TOLERANCE)).sum(1)
+    return boxes.group[np.stack([first, second], 1)], both & ~in_hand & (depth(boxes, first, second) > TOLERANCE)
 
 
 def _held(spec: WorldSpec, scenes: Scene) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from palaestra.envs.drawing import ACCENT, GREEN, INK, LINE, MUTED, PAPER, Colour, mix
+from palaestra.envs.drawing import ACCENT, GREEN, INK, LINE, MUTED, PAPER, RED, Colour, mix
 
 
 class Panel:
@@ -55,22 +55,28 @@ class Panel:
         self.y += 19 * self.unit
 
     def mark(self, kind: str, y: float) -> None:
-        """A sign before a row: `done`, `open` or `now`."""
+        """A sign before a row: `done`, `open`, `now`, `wrong` or `chosen`."""
         r = 7 * self.unit
         x, y, draw = self.left + r, y + 5.6 * self.unit, self.pg.draw
-        tone = {"done": GREEN, "open": MUTED, "now": ACCENT}[kind]
+        tone = {"done": GREEN, "open": MUTED, "now": ACCENT, "wrong": RED, "chosen": ACCENT}[kind]
         draw.aacircle(self.surface, tone, (x, y), r, 0 if kind != "open" else round(1.5 * self.unit))
         if kind == "done":
             tick = [(x - 0.48 * r, y + 0.02 * r), (x - 0.12 * r, y + 0.38 * r), (x + 0.48 * r, y - 0.34 * r)]
             draw.lines(self.surface, PAPER, False, tick, round(0.26 * r))
+        elif kind == "wrong":
+            for end in (-0.36 * r, 0.36 * r):
+                draw.line(self.surface, PAPER, (x - 0.36 * r, y - end), (x + 0.36 * r, y + end), round(0.28 * r))
         elif kind == "now":
             draw.polygon(self.surface, PAPER, [(x - 0.28 * r, y - 0.48 * r), (x - 0.28 * r, y + 0.48 * r), (x + 0.54 * r, y)])
 
-    def row(self, kind: str, text: str, colour: Colour) -> None:
+    def row(self, kind: str, text: str, colour: Colour, most: int = 3) -> None:
+        """A sign and wrapped words, at most `most` lines."""
         self.mark(kind, self.y)
         indent = 24 * self.unit
-        for line in self.wrap(text, 18, 1.2 * (self.inner - indent), 3):  # a little too long is set smaller instead
-            self.text(line, 18, colour, self.left + indent, self.y, self.inner - indent)
+        width = self.inner - indent
+        lines = self.wrap(text, 18, 1.2 * width, most)  # a little too long is set smaller instead
+        for line in lines if len(lines) == 1 else self.wrap(text, 18, width, most):
+            self.text(line, 18, colour, self.left + indent, self.y, width)
             self.y += 17 * self.unit
         self.y += 4 * self.unit
 
@@ -90,7 +96,8 @@ class Panel:
 
     def plan(self, plan: Sequence[str], current: int) -> None:
         """The steps that fit, among them the present one."""
-        fit = max(1, int((self.bottom - self.y - 50 * self.unit) / (21 * self.unit)))
+        box = 50 if 0 <= current < len(plan) else 0  # what the present step takes more than the others
+        fit = max(1, int((self.bottom - self.y - box * self.unit) / (21 * self.unit)))
         first = 0 if len(plan) <= fit else int(np.clip(current - fit // 2, 0, len(plan) - fit))
         for i in range(first, min(first + fit, len(plan))):
             cut = (i == first and first > 0) or (i == first + fit - 1 and i < len(plan) - 1)

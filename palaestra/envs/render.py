@@ -23,6 +23,7 @@ from palaestra.envs.drawing import (
     OUTSIDE,
     PALETTE,
     PAPER,
+    RED,
     SHELL,
     SMOOTH,
     STEEL,
@@ -53,10 +54,12 @@ __all__ = [
     "OUTSIDE",
     "PALETTE",
     "PAPER",
+    "RED",
     "SHELL",
     "STEEL",
     "WALL",
     "Colour",
+    "Event",
     "Input",
     "Point",
     "TopDown",
@@ -176,12 +179,17 @@ class TopDown:
         canvas = self._canvas(Plan.of(self.world.spec, scene))
         return canvas.pixels(np.asarray(xy, float)) / SMOOTH
 
+    def point(self, scene: Scene, pixel: Any) -> np.ndarray:
+        """The inverse of `locate`: which points [..., 2] m are shown at these columns and rows [..., 2]."""
+        canvas = self._canvas(Plan.of(self.world.spec, scene))
+        return canvas.metres(np.asarray(pixel, float) * SMOOTH)
+
     def _canvas(self, house: Plan) -> Canvas:
         low, high = house.bounds()
         side = self.size * SMOOTH
         return Canvas(self._pg, (side, side), (low + high) / 2, side / (float((high - low).max()) + 2 * _MARGIN))
 
-    def _map(self, house: Plan, qpos: np.ndarray, trail: np.ndarray, marked: Sequence[str]) -> Any:
+    def _map(self, house: Plan, qpos: np.ndarray, trail: np.ndarray, marked: Sequence[str], wrong: Sequence[str] = ()) -> Any:
         canvas = self._canvas(house)
         if self._house[0] != house.key:
             draw_house(canvas, house)
@@ -194,6 +202,7 @@ class TopDown:
         draw_trail(canvas, trail)
         draw_things(canvas, self.world, house, qpos, grow)
         draw_rings(canvas, self.world, house, qpos, marked)
+        draw_rings(canvas, self.world, house, qpos, wrong, RED)
         return self._pg.transform.smoothscale(canvas.surface, (self.size, self.size))
 
     def _name_rooms(self, canvas: Canvas, house: Plan) -> None:
@@ -282,18 +291,38 @@ def save_png(path: Path, frame: np.ndarray) -> Path:
 
 
 @dataclass(frozen=True)
+class Event:
+    """One thing that was done with keyboard or mouse."""
+
+    kind: str  # key, text, press, motion, release or wheel
+    text: str = ""  # of a key its name by pygame, of a text what was typed
+    at: Point = (0.0, 0.0)  # where the mouse is: column and row in the frame that was shown last
+    turn: int = 0  # of the wheel, notches away from the user
+    ctrl: bool = False  # held down, or the command key
+    shift: bool = False
+
+
+@dataclass(frozen=True)
 class Input:
     """What happened in a window since the last look."""
 
     pressed: tuple[str, ...] = ()  # keys that went down, by pygame's names, in order
     held: frozenset[str] = frozenset()  # keys that are down
     closed: bool = False  # the window was closed by its user
+    events: tuple[Event, ...] = ()  # all that was done, in order; of the mouse, what the left button did
 
 
 class Window:
-    """Frames on a screen, in a window that can be resized. Without a screen: SDL_VIDEODRIVER=dummy."""
+    """Frames on a screen, in a window that can be resized. Without a screen: SDL_VIDEODRIVER=dummy.
 
-    def __init__(self, width: int = 960, height: int = 640, title: str = "palaestra"):
+    Args:
+        width: of the window, pixels.
+        height: of the window, pixels.
+        title: of the window.
+        repeat: whether a key that is held down is reported again and again, as for typing.
+    """
+
+    def __init__(self, width: int = 960, height: int = 640, title: str = "palaestra", repeat: bool = False):
         self._pg = _pygame()
         try:
             self._pg.display.init()  # not pygame.init(): no sound, no joysticks
@@ -301,7 +330,10 @@ class Window:
         except self._pg.error as error:
             raise PalaestraError(f"no window could be opened: {error}. Fix: run on a desktop, or set SDL_VIDEODRIVER=dummy") from error
         self._pg.display.set_caption(title)
+        self._pg.key.set_repeat(*((400, 40) if repeat else (0, 0)))  # ms until the first, and between two
         self._held: set[str] = set()
+        self._mouse: Point = (0.0, 0.0)
+        self._fit = (1.0, 0, 0)  # how much the frame is scaled, and where it begins
         self._open = True
 
     def show(self, frame: np.ndarray) -> None:
@@ -313,13 +345,14 @@ class Window:
         image = pg.image.frombuffer(np.ascontiguousarray(frame), (w, h), "RGB")
         if scale != 1.0:
             image = pg.transform.smoothscale(image, (max(1, int(w * scale)), max(1, int(h * scale))))
+        self._fit = (scale, (screen.get_width() - image.get_width()) // 2, (screen.get_height() - image.get_height()) // 2)
         screen.fill(PAPER)
-        screen.blit(image, ((screen.get_width() - image.get_width()) // 2, (screen.get_height() - image.get_height()) // 2))
+        screen.blit(image, self._fit[1:])
         pg.display.flip()
 
     def poll(self) -> Input:
-        """Keys and the like since the last call."""
-        pg, pressed, closed = self._pg, [], False
+        """Keys, mouse and the like since the last call."""
+        pg, pressed, closed, events = self._pg, [], False, []
         for event in pg.event.get():
             if event.type == pg.QUIT:
                 closed = True
@@ -330,7 +363,27 @@ class Window:
                 self._held.discard(pg.key.name(event.key))
             elif event.type == pg.WINDOWFOCUSLOST:  # the keys' release would go unseen
                 self._held.clear()
-        return Input(tuple(pressed), frozenset(self._held), closed)
+            if done := self._event(event):
+                events.append(done)
+        return Input(tuple(pressed), frozenset(self._held), closed, tuple(events))
+
+    def _event(self, event: Any) -> Event | None:
+        """What was done, if it is one of the things that `Event` tells."""
+        pg = self._pg
+        if event.type == pg.KEYDOWN:
+            mod = event.dict.get("mod", 0)
+            ctrl, shift = bool(mod & (pg.KMOD_CTRL | pg.KMOD_META)), bool(mod & pg.KMOD_SHIFT)
+            return Event("key", pg.key.name(event.key), self._mouse, ctrl=ctrl, shift=shift)
+        if event.type == pg.TEXTINPUT:
+            return Event("text", event.text, self._mouse)
+        if event.type == pg.MOUSEWHEEL:
+            return Event("wheel", at=self._mouse, turn=event.y)
+        kind = {pg.MOUSEBUTTONDOWN: "press", pg.MOUSEMOTION: "motion", pg.MOUSEBUTTONUP: "release"}.get(event.type)
+        if kind is None or (kind != "motion" and event.button != pg.BUTTON_LEFT):
+            return None
+        scale, left, top = self._fit
+        self._mouse = ((event.pos[0] - left) / scale, (event.pos[1] - top) / scale)
+        return Event(kind, at=self._mouse)
 
     def close(self) -> None:
         """Close the window; again is fine."""

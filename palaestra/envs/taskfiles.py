@@ -79,7 +79,7 @@ def load_tasks(path: Path, spec: WorldSpec) -> tuple[Task, dict[str, Any]]:
         differ = ", ".join(
             f"{k}: got {got.get(k)!r}, expected {wanted.get(k)!r}" for k in sorted({*got, *wanted}) if got.get(k) != wanted.get(k)
         )
-        raise TaskFileError(f"{path}: made for another world; {differ}. Fix: load it with the world's own spec")
+        raise TaskFileError(f"{path}: made for another world; {differ}. Fix: load it with its world's spec, or name a set of that world")
     del entries[_ABOUT]
     if odd := mismatch(entries, _batch(spec, about["count"])):
         raise TaskFileError(f"{path}: not the arrays of a task; {odd}. Fix: export the tasks again")
