@@ -4,13 +4,15 @@ Splits never share a key: each folds its own number in. The test split differs b
 (colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
 """
 
+import copy
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from palaestra.envs.env import Rearrange
-from palaestra.envs.formulas import FormulaRange, attempt_drive, attempt_formula
+from palaestra.envs.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
 from palaestra.envs.types import COLOURS, Goal, Scene, Task
 from palaestra.sim.engine import Engine
@@ -66,6 +68,16 @@ def task_set(name: str) -> TaskSet:
     return TASK_SETS[name]
 
 
+class TaskRange(struct.PyTreeNode, kw_only=True):
+    """From which tasks a set draws. Traced, so that it can change without compiling again."""
+
+    scene: SceneRange
+    min_goals: jax.Array  # [] int32
+    max_goals: jax.Array  # [] int32
+    formulas: FormulaRange | None  # of sets of formulas
+    drive: jax.Array | None  # [DRIVES] of sets about driving: how often a thing of each kind is the target
+
+
 class TaskSetEnv(Rearrange):
     """`Rearrange` over one split of a task set."""
 
@@ -89,10 +101,24 @@ class TaskSetEnv(Rearrange):
         self.held_out_words = tasks.formulas and split == "test"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
+        self.drive = jnp.ones(len(DRIVES)) if tasks.drive else None
+
+    @property
+    def task_range(self) -> TaskRange:
+        """From which tasks it draws."""
+        low, high = jnp.asarray(self.min_goals, jnp.int32), jnp.asarray(self.max_goals, jnp.int32)
+        return TaskRange(scene=self.ranges, min_goals=low, max_goals=high, formulas=self.formulas, drive=self.drive)
+
+    def within(self, ranges: TaskRange) -> "TaskSetEnv":
+        """The same environment with other tasks; the ranges may be traced."""
+        other = copy.copy(self)
+        other.ranges, other.formulas, other.drive = ranges.scene, ranges.formulas, ranges.drive
+        other.min_goals, other.max_goals = ranges.min_goals, ranges.max_goals
+        return other
 
     def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
-        if task_set(self.task_set).drive:
-            return attempt_drive(key, self.world, scene)
+        if self.drive is not None:
+            return attempt_drive(key, self.world, scene, self.drive)
         if self.formulas is not None:
             return attempt_formula(key, self.world, scene, self.formulas)
         return super().attempt_goal(key, scene)
