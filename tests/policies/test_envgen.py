@@ -175,8 +175,13 @@ def test_rates_are_of_the_original_distribution_and_the_rest_is_as_written(tmp_p
         state, timestep = envs.step(state, jnp.zeros((count, 1)))
         return state, timestep
 
+    first = jax.eval_shape(jax.vmap(env().begin), jax.random.split(jax.random.key(0), count))[1]
+    first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
     reset, roll = jax.jit(envs.reset, compiler_options=QUICK), jax.jit(roll, compiler_options=QUICK)
-    state, _ = reset(jax.random.split(jax.random.key(0), count))
+    keys = jax.random.split(jax.random.key(0), count)
+    with jax.numpy_dtype_promotion("strict"):
+        state, _ = reset(keys)
+        jax.eval_shape(lambda state: made.turn(env(), made.watch(state.sampler, jnp.zeros(count), first), jnp.arange(4), keys[:4]), state)
     tried, won = 0, 0
     np.testing.assert_array_equal(state.sampler.member, members(state.env.task))
     for _ in range(6):
