@@ -16,19 +16,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class PlannerArguments:
-    """Which planner, and where its endpoint is."""
+class EndpointArguments:
+    """Where a language model is."""
 
-    planner: str = "oracle"  # oracle, openai (any compatible endpoint), or a probe: nothing, random, no-language, shuffled
     base_url: str = "http://localhost:8000/v1"  # of the endpoint
     model: str = ""  # that the endpoint serves
     timeout: float = 30.0  # seconds of a whole conversation with the endpoint
     api_key_variable: str = ""  # the environment variable with the endpoint's key, where it needs one
 
-    def choice(self) -> "PlannerChoice":
+    def named(self, name: str) -> "PlannerChoice":
         from palaestra.skills.planners import PlannerChoice
 
-        return PlannerChoice(self.planner, self.base_url, self.model, self.timeout, self.api_key_variable)
+        return PlannerChoice(name, self.base_url, self.model, self.timeout, self.api_key_variable)
+
+
+@dataclass(kw_only=True)
+class PlannerArguments(EndpointArguments):
+    """Which planner, and where its endpoint is."""
+
+    planner: str = "oracle"  # oracle, openai (any compatible endpoint), or a probe: nothing, random, no-language, shuffled
+
+    def choice(self) -> "PlannerChoice":
+        return self.named(self.planner)
 
 
 @dataclass
@@ -86,14 +95,15 @@ class Edit(TaskArguments):
 
 
 @dataclass
-class Train:
+class Train(EndpointArguments):
     """Train a skill, or an environment, by PPO. A run is a folder; --resume goes on after a crash to the same numbers."""
 
     id: tyro.conf.Positional[str]  # a skill (pick), skill/pick, or a task set (rearrange)
     seed: int = 0
     steps: int = 0  # environment steps; 0 takes the recipe's
     num_envs: int = 1024
-    sampler: str = "randomise"  # what episodes begin from: randomise, plr, robust-plr, accel, learnability
+    sampler: str = "randomise"  # what episodes begin from: randomise, plr, robust-plr, accel, learnability, envgen
+    author: str = "scripted"  # who writes the configurations of envgen: scripted (a rule), or openai (any compatible endpoint)
     easy: float = -1.0  # the share of easy starts of a skill; negative takes the recipe's
     folder: Path | None = None  # runs/<id>-seed<seed> when not given
     resume: bool = False
@@ -103,7 +113,10 @@ class Train:
     def run(self) -> int:
         from palaestra.skills.recipes import train
 
-        result = train(self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume, self.engine, self.sampler)
+        writer = self.named(self.author)
+        result = train(
+            self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume, self.engine, self.sampler, writer
+        )
         finish(result, self.json)
         return 0
 
@@ -242,11 +255,12 @@ class TasksSample(WantedTasks):
     """Print tasks: scene and goal in English, and the oracle's plan."""
 
     pddl: bool = False  # domain, problem and plan too
+    config: Path | None = None  # a file of JSON that says which tasks to draw instead, see docs/curricula.md
 
     def run(self) -> int:
         from palaestra.skills.tasks import sample
 
-        result = sample(self.task_set, self.split, self.seed, self.count, self.wanted(), self.pddl, self.json)
+        result = sample(self.task_set, self.split, self.seed, self.count, self.wanted(), self.pddl, self.json, self.config)
         if self.json:
             print(json.dumps(result))
         return 0

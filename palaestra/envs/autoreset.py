@@ -1,6 +1,7 @@
 """Auto-reset, as one wrapper over a batch: a fresh task every episode, and the terminal observation is never lost."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -36,6 +37,11 @@ class Sampler(Protocol):
         """Whose present episode the policy may learn from [B] bool; None is everyone's."""
         ...
 
+    def renew(self, env: Env, state: Any, rollouts: int, folder: Path) -> Any:
+        """The state after so many rollouts; on the host, where what is no program for the device can be done. What is worth keeping
+        goes to the run's folder."""
+        ...
+
     def cost(self, env: Env, rollouts: int) -> int:
         """Environment steps that `refresh` has made before this many rollouts were."""
         ...
@@ -61,6 +67,10 @@ class Randomise:
 
     def learns(self, state: Any) -> None:
         del state
+
+    def renew(self, env: Env, state: Any, rollouts: int, folder: Path) -> Any:
+        del env, rollouts, folder
+        return state
 
     def cost(self, env: Env, rollouts: int) -> int:
         del env, rollouts

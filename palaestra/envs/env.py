@@ -125,7 +125,8 @@ class Rearrange:
         self.engine = engine or NativeEngine(world(spec or WorldSpec()))
         self.world: World = self.engine.world
         self.ranges = ranges or generator.SceneRange.make(self.world.spec)
-        self.min_goals, self.max_goals = min_goals, max_goals
+        self.min_goals: int | jax.Array = min_goals
+        self.max_goals: int | jax.Array = max_goals
         self.horizon = horizon
         e = num_entities(self.world.spec)
         self.show_rules = show_rules

@@ -6,6 +6,7 @@ forbidden is in no one's way. Which kinds of goal are drawn together with a rule
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from palaestra.envs import goals, house
@@ -31,6 +32,7 @@ from palaestra.sim.world import World, WorldSpec
 
 KINDS = ("plain", "order", "either", "all", "exactly", "at least", "clear")
 RULES = ("none", "hands off", "keep out", "keep on")
+DRIVES = ("near_object", "near_table", "near_bin", "in_room")  # goals about where the robot is, by their targets
 _RULE_ROW = MAX_TERMS - 1  # where the rule stands: other terms take no more than the rows before
 
 
@@ -71,14 +73,40 @@ def attempt_formula(key: jax.Array, world: World, scene: Scene, ranges: FormulaR
     return ruled, oks[form] & rule_ok & begins(table, ruled)
 
 
-def attempt_drive(key: jax.Array, world: World, scene: Scene) -> tuple[Goal, jax.Array]:
-    """To be near any thing, or in any other room, and whether that is still to be done; key is consumed."""
+def attempt_drive(key: jax.Array, world: World, scene: Scene, weight: jax.Array) -> tuple[Goal, jax.Array]:
+    """To be near a thing, or in another room, and whether that is still to be done; key is consumed.
+
+    `weight` [DRIVES]: how often a thing of each kind is the target.
+    """
     spec = world.spec
     entity = jnp.arange(num_entities(spec))
-    target = jax.random.categorical(key, jnp.where(entity_used(spec, scene) & (entity > 0), 0.0, -jnp.inf))
+    wanted = entity_used(spec, scene) & (entity > 0)
+    target = jax.random.categorical(key, jnp.where(wanted, jnp.log(weight)[drive_kind(spec)], -jnp.inf))
     predicate = jnp.where(target >= room_entity(spec, 0), IN_ROOM, NEAR)
     goal = _one_term(spec, predicate, entity == 0, entity == target, 1, MANY)
     return goal, begins(table_at_start(world, scene), goal)
+
+
+def drive_kind(spec: WorldSpec) -> np.ndarray:
+    """Which of DRIVES an entity is the target of [E] int; the robot counts as an object."""
+    return np.repeat(np.arange(len(DRIVES)), (1 + spec.objects, spec.tables, spec.bins, spec.rooms))
+
+
+def kind_of(goal: Goal) -> jax.Array:
+    """Which of KINDS a goal is [kinds] bool, as `goals.family` says it in words."""
+    main = goal.used & (goal.stage != ALWAYS)
+    order, either, clear = (main & (goal.stage > 0)).any(), (main & (goal.option > 0)).any(), (main & (goal.at_most == 0)).any()
+    size = goal.subjects[0].sum()
+    group, exactly, every = size > 1, goal.at_most[0] < MANY, goal.at_least[0] == size
+    plain = ~(order | either | clear | group)
+    return jnp.stack([plain, order, either, group & every, group & exactly, group & ~every & ~exactly, clear])
+
+
+def rule_of(goal: Goal) -> jax.Array:
+    """Which of RULES a goal comes with [rules] bool."""
+    ruled = goal.used & (goal.stage == ALWAYS)
+    rules = [(ruled & (goal.predicate == predicate)).any() for predicate in (HOLDING, IN_ROOM, ON)]
+    return jnp.stack([~ruled.any(), *rules])
 
 
 def begins(table: jax.Array, goal: Goal) -> jax.Array:

@@ -4,16 +4,18 @@ Splits never share a key: each folds its own number in. The test split differs b
 (colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from palaestra.envs import chains, primitives
 from palaestra.envs.env import Rearrange
-from palaestra.envs.formulas import FormulaRange, attempt_drive, attempt_formula
+from palaestra.envs.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
 from palaestra.envs.productions import RuleRange, attempt_rules, attempt_wish
 from palaestra.envs.types import COLOURS, Goal, Scene, Task
@@ -128,6 +130,16 @@ def task_set(name: str) -> TaskSet:
     return TASK_SETS[name]
 
 
+class TaskRange(struct.PyTreeNode, kw_only=True):
+    """From which tasks a set draws. Traced, so that it can change without compiling again."""
+
+    scene: SceneRange
+    min_goals: jax.Array  # [] int32
+    max_goals: jax.Array  # [] int32
+    formulas: FormulaRange | None  # of sets of formulas
+    drive: jax.Array | None  # [DRIVES] of sets about driving: how often a thing of each kind is the target
+
+
 class TaskSetEnv(Rearrange):
     """`Rearrange` over one split of a task set."""
 
@@ -136,7 +148,7 @@ class TaskSetEnv(Rearrange):
         if split not in SPLITS:
             raise UnknownNameError("split", split, SPLITS)
         self.name = self.task_set = name
-        self.split = split
+        self.split, self.kind = split, tasks.goals
         self.rules = tasks.rules
         # What productions need lies on the floor: their tables are empty.
         on_table = 0.0 if tasks.rules.productions[1] else 0.35
@@ -152,29 +164,43 @@ class TaskSetEnv(Rearrange):
             engine=engine or NativeEngine(world(tasks.spec)),
         )
         self.held_out_words = tasks.goals in ("formulas", "chain") and split == "test"
-        self.formulas = FormulaRange.make(without=() if split == "test" else tasks.held_out)
+        without = () if split == "test" else tasks.held_out
+        self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None
+        self.drive = jnp.ones(len(DRIVES)) if tasks.goals == "drive" else None
         self.subtasks = tasks.subtasks
-        self._kind = KINDS[tasks.goals]
+
+    @property
+    def task_range(self) -> TaskRange:
+        """From which tasks it draws."""
+        low, high = jnp.asarray(self.min_goals, jnp.int32), jnp.asarray(self.max_goals, jnp.int32)
+        return TaskRange(scene=self.ranges, min_goals=low, max_goals=high, formulas=self.formulas, drive=self.drive)
+
+    def within(self, ranges: TaskRange) -> "TaskSetEnv":
+        """The same environment with other tasks; the ranges may be traced."""
+        other = copy.copy(self)
+        other.ranges, other.formulas, other.drive = ranges.scene, ranges.formulas, ranges.drive
+        other.min_goals, other.max_goals = ranges.min_goals, ranges.max_goals
+        return other
 
     def attempt_scene(self, key: jax.Array) -> tuple[Scene, jax.Array]:
-        return self._kind.scene(self, key)
+        return KINDS[self.kind].scene(self, key)
 
     def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
-        if self._kind is KINDS["rules"]:  # all at once: the scene is drawn for its rules, and they for the goal
+        if self.kind == "rules":  # all at once: the scene is drawn for its rules, and they for the goal
             return attempt_rules(key, self.world, self.ranges, self.rules)
         return super().attempt_task(key)
 
     def edit(self, key: jax.Array, task: Task) -> Task:
-        if self._kind is KINDS["rules"]:
+        if self.kind == "rules":
             got = f"{self.name!r}, whose doors and rules hang together"
             raise PalaestraError(f"changes of tasks: got {got}; expected a set without rules. Fix: another set, or --sampler plr")
         return super().edit(key, task)
 
     def attempt_goal(self, key: jax.Array, scene: Scene) -> tuple[Goal, jax.Array]:
-        return self._kind.goal(self, key, scene)
+        return KINDS[self.kind].goal(self, key, scene)
 
     def admits(self, task: Task) -> jax.Array:
-        return self._kind.admits(self, task)
+        return KINDS[self.kind].admits(self, task)
 
     def level(self, key: jax.Array) -> Task:
         return super().level(jax.random.fold_in(key, SPLITS.index(self.split)))
@@ -201,8 +227,8 @@ class Kind(NamedTuple):
 
 KINDS = {
     "literals": Kind(Rearrange.attempt_goal),  # `min_goals` to `max_goals` of them at once
-    "formulas": Kind(lambda env, key, scene: attempt_formula(key, env.world, scene, env.formulas)),  # of all kinds
-    "drive": Kind(lambda env, key, scene: attempt_drive(key, env.world, scene)),  # where the robot is
+    "formulas": Kind(lambda env, key, scene: attempt_formula(key, env.world, scene, cast(FormulaRange, env.formulas))),  # of all kinds
+    "drive": Kind(lambda env, key, scene: attempt_drive(key, env.world, scene, cast(jax.Array, env.drive))),  # where the robot is
     "primitive": Kind(  # what one skill call does
         lambda env, key, scene: primitives.attempt_goal(key, env.world, scene),
         lambda env, key: primitives.attempt_scene(key, env.world, env.ranges),

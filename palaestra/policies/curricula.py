@@ -15,6 +15,7 @@ from flax import struct
 from palaestra.envs.autoreset import Act, Randomise, Sampler
 from palaestra.envs.env import Editable, Env, Levelled
 from palaestra.envs.types import TimeStep, row
+from palaestra.policies.envgen import EnvGen
 from palaestra.policies.returns import generalised_advantages
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 
@@ -326,6 +327,7 @@ SAMPLERS: dict[str, Sampler] = {
     # Of nine episodes four replay, four play an edited level and one a fresh one: the paper's rate of replay, 0.8, with an edit each.
     "accel": Replay(robust=True, replay=4 / 9, staleness=0.5, edited=0.8),
     "learnability": Learnable(),
+    "envgen": EnvGen(),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from palaestra.envs.autoreset import Sampler
 from palaestra.envs.env import Env
 from palaestra.policies.curricula import sampler
 from palaestra.policies.files import CheckpointError, load_train_state, save_policy, save_train_state
@@ -40,6 +41,7 @@ class RunConfig:
     steps: int = 5_000_000  # environment steps, rounded down to whole updates
     easy: float = 0.0  # the share of easy starts, for skills
     sampler: str = "randomise"  # what episodes begin from, of `curricula.SAMPLERS`
+    author: str = ""  # who writes the configurations of the sampler `envgen`: the rule, or a language model by its name
     log_every: int = 10  # updates a row of metrics
     checkpoint_every: int = 50  # updates, a multiple of log_every
     ppo: PPO = PPO()
@@ -66,9 +68,10 @@ Watch = Callable[[int, Policy], None]
 class Run:
     """One run of PPO on one environment, in a folder."""
 
-    def __init__(self, env: Env, config: RunConfig, folder: Path):
+    def __init__(self, env: Env, config: RunConfig, folder: Path, made: Sampler | None = None):
+        """`made`: the sampler that `config` names, where it has settings of its own."""
         self.env, self.config, self.folder = env, config, folder
-        self._sampler = sampler(config.sampler)
+        self._sampler = made or sampler(config.sampler)
         self.updates = next(n for n in range(config.updates, -1, -1) if self.steps_at(n) <= config.steps)
         if not self.updates:
             raise TrainingError(
@@ -141,6 +144,8 @@ class Run:
         try:
             for update in range(start + 1, self.updates + 1):
                 state, metrics = self.learner.train_step(state)
+                chooser = self._sampler.renew(self.env, state.batch.sampler, update, self.folder)
+                state = state.replace(batch=state.batch.replace(sampler=chooser))
                 for name, figure in metrics.items():
                     sums[name] = sums.get(name, 0.0) + float(figure)
                 if update % config.log_every == 0 or update == self.updates:

@@ -126,6 +126,14 @@ def _plan_object(text: str) -> dict[str, Any]:
     return plans[0]
 
 
+def bare_json(text: str, key: str) -> str:
+    """A reply without what stands around its one JSON object with this key; where there is not one such object, the reply, of which
+    no more is kept than it takes to be too long."""
+    text = strip_thoughts(text)
+    found = [value for value in _objects(text[:_MAX_TEXT]) if key in value]
+    return json.dumps(found[0]) if len(found) == 1 else text[: _MAX_TEXT + 1]
+
+
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """All outermost JSON objects in a text."""
     decoder, at = json.JSONDecoder(), text.find("{")

@@ -6,13 +6,16 @@ from typing import Any
 
 from palaestra.envs.env import Env
 from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv
+from palaestra.policies.envgen import EnvGen, tally
 from palaestra.policies.ppo import PPO, Hyper
 from palaestra.policies.progress import TrainingBar
 from palaestra.policies.runs import Run, RunConfig
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import world
+from palaestra.skills.authors import author
 from palaestra.skills.library import SKILLS
+from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.training import SkillEnv
 
 
@@ -31,6 +34,7 @@ RECIPES = {
     "skill/place": Recipe(4_000_000, easy=0.2),
     "skill/press": Recipe(3_000_000, easy=0.2),
 }
+_RULE = PlannerChoice("scripted")
 _TASK_SET = Recipe(20_000_000, ppo=PPO(hidden=(256, 256), hyper=Hyper(gamma=0.995, reward_scale=1.0)))
 
 
@@ -64,21 +68,29 @@ def train(
     resume: bool,
     engine: str = "native",
     sampler: str = "randomise",
+    writer: PlannerChoice = _RULE,
 ) -> dict[str, Any]:
-    """Train by the recipe, with these changes to it; the figures of the last row."""
+    """Train by the recipe, with these changes to it; the figures of the last row. `writer`: who writes for the sampler `envgen`."""
     name = full_id(name)
     recipe = RECIPES.get(name, _TASK_SET)
     easy = recipe.easy if easy < 0 else easy
     if not 0 <= easy <= 1:
         raise PalaestraError(f"easy: got {easy}, expected a share from 0 to 1")
+    folder = folder or Path("runs") / f"{name.replace('/', '-')}{f'-{sampler}' if sampler != 'randomise' else ''}-seed{seed}"
+    made = replace(EnvGen(), author=author(writer, folder / "author.jsonl")) if sampler == "envgen" else None
     try:
         config = RunConfig(
-            env=name, seed=seed, steps=steps or recipe.steps, easy=easy, sampler=sampler, ppo=replace(recipe.ppo, num_envs=num_envs)
+            env=name,
+            seed=seed,
+            steps=steps or recipe.steps,
+            easy=easy,
+            sampler=sampler,
+            author=made.author.name if made else "",
+            ppo=replace(recipe.ppo, num_envs=num_envs),
         )
     except ValueError as error:
         raise PalaestraError(str(error)) from error
-    folder = folder or Path("runs") / f"{name.replace('/', '-')}{f'-{sampler}' if sampler != 'randomise' else ''}-seed{seed}"
-    run = Run(environment(name, easy, folder / "diverged", engine), config, folder)
+    run = Run(environment(name, easy, folder / "diverged", engine), config, folder, made)
     last: dict[str, float] = {}
     with TrainingBar(name, run.steps_at(run.updates), run.steps_done if resume else 0) as bar:
 
@@ -87,4 +99,5 @@ def train(
             bar.report(row)
 
         run.train(resume=resume, report=report)
-    return {"name": f"train {name}", "value": last.get("success", last.get("return")), "folder": str(run.folder), **last}
+    asked = {"author": tally(run.folder)} if made else {}
+    return {"name": f"train {name}", "value": last.get("success", last.get("return")), "folder": str(run.folder), **last, **asked}

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from palaestra.envs import goals, language
+from palaestra.envs.configs import Space
 from palaestra.envs.filters import num_rooms, num_terms
 from palaestra.envs.host import task_set_env
 from palaestra.envs.names import entities, facts
@@ -107,10 +108,13 @@ class Example:
 
 
 class Source:
-    """The numbered tasks of one split, in chunks as arrays on the host, or one by one."""
+    """The numbered tasks of one split, in chunks as arrays on the host, or one by one; or others, by a configuration in a file."""
 
-    def __init__(self, task_set: str, split: str):
+    def __init__(self, task_set: str, split: str, config: Path | None = None):
         self.env: TaskSetEnv = task_set_env(task_set, split)
+        if config is not None:
+            space = Space(self.env)
+            self.env = self.env.within(space.ranges(space.load(config)))
         self.spec = self.env.world.spec
         self._chunk = jax.jit(lambda numbers: jax.vmap(self._start)(self.env.tasks(numbers)))
 
@@ -142,9 +146,9 @@ class Source:
 
 
 @lru_cache(maxsize=8)
-def source(task_set: str, split: str) -> Source:
-    """The one source of a set and a split: it compiles once."""
-    return Source(task_set, split)
+def source(task_set: str, split: str, config: Path | None = None) -> Source:
+    """The one source of a set and a split, with a configuration or without: it compiles once."""
+    return Source(task_set, split, config)
 
 
 # --- commands -----------------------------------------------------------------------------------------------------
@@ -160,10 +164,12 @@ def list_sets() -> dict[str, Any]:
     return {"name": "tasks", "value": len(sets), "sets": sets, "splits": list(SPLITS), "tasks_a_split": NUMBERS}
 
 
-def sample(task_set: str, split: str, first: int, count: int, wanted: Wanted, with_pddl: bool, as_json: bool) -> dict[str, Any]:
+def sample(
+    task_set: str, split: str, first: int, count: int, wanted: Wanted, with_pddl: bool, as_json: bool, config: Path | None = None
+) -> dict[str, Any]:
     """The result of `palaestra tasks sample`; each task is printed as it is found."""
     console, rows = Console(stderr=as_json, highlight=False), []
-    for example in source(task_set, split).examples(first, count, wanted):
+    for example in source(task_set, split, config).examples(first, count, wanted):
         report = example.report() | ({"pddl": example.pddl()} if with_pddl else {})
         console.print(f"[bold]{task_set}/{split} {example.number}[/]  {escape(report['scene'])}")
         console.print(f"[bold]Instruction:[/] {escape(report['instruction'])}")

@@ -167,7 +167,7 @@ def test_learnability_keeps_what_is_solved_half_of_the_time():
 
 
 def test_names_and_what_a_sampler_needs():
-    with pytest.raises(UnknownNameError, match=r"unknown sampler 'pler'.*accel, learnability, plr"):
+    with pytest.raises(UnknownNameError, match=r"unknown sampler 'pler'.*accel, envgen, learnability, plr"):
         curricula.sampler("pler")
     bare = Probe(lambda sign, step, action: sign)
     with pytest.raises(PalaestraError, match="probe: has no levels to choose among"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from palaestra.__main__ import main
+from palaestra.envs.configs import Space
 from palaestra.envs.filters import filtered, num_rooms, num_terms
 from palaestra.envs.goals import formula
 from palaestra.envs.taskfiles import load_tasks
@@ -51,6 +52,15 @@ def test_a_sample_is_told_in_words_with_its_plan_and_pddl(capsys, source):
         assert found["instruction"] in err
         assert found["pddl"].keys() == {"domain.pddl", "problem.pddl", "plan"}
         assert found["pddl"]["plan"].count("\n") == len(plan)
+
+
+def test_a_sample_by_a_configuration(capsys, tmp_path, source):
+    space, path = Space(source.env), tmp_path / "config.json"
+    path.write_text(json.dumps(space.as_dict(space.original) | {"min_rooms": 3, "max_rooms": 3, "min_goals": 2, "max_goals": 2}))
+    status, out, _ = run(capsys, "sample", "--count", "5", "--config", str(path), "--json")
+    rows = json.loads(out.splitlines()[-1])["tasks"]
+    assert (status, [row["number"] for row in rows]) == (0, [0, 1, 2, 3, 4])
+    assert {(row["rooms"], len(row["goal"])) for row in rows} == {(3, 2)}
 
 
 def test_numbers_name_tasks(source):

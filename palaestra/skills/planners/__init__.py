@@ -19,7 +19,7 @@ PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, OpenAIPlanner)}
 
 @dataclass(frozen=True)
 class PlannerChoice:
-    """A planner as the command line names it; all but the name is for `openai`."""
+    """A planner (or an author of configurations) as the command line names it; all but the name is for `openai`."""
 
     name: str = "oracle"
     base_url: str = ""
@@ -35,12 +35,16 @@ class PlannerChoice:
             raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES])
         if self.name != "openai":
             return planner(self.name)
+        return planner("openai", **self.endpoint("planner"), log=log)
+
+    def endpoint(self, what: str) -> dict[str, Any]:
+        """The endpoint's own options."""
         if not self.model:
-            raise PalaestraError("planner 'openai': got no model, expected the name of one that the endpoint serves. Fix: --model NAME")
+            raise PalaestraError(f"{what} 'openai': got no model, expected the name of one that the endpoint serves. Fix: --model NAME")
         key = os.environ.get(self.api_key_variable) if self.api_key_variable else None
         if self.api_key_variable and not key:
             raise PalaestraError(f"--api-key-variable: {self.api_key_variable!r} is not set in the environment. Fix: export it")
-        return planner("openai", base_url=self.base_url, model=self.model, api_key=key, timeout=self.timeout, log=log)
+        return {"base_url": self.base_url, "model": self.model, "api_key": key, "timeout": self.timeout}
 
 
 def planner(name: str, **options: Any) -> Planner:

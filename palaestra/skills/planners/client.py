@@ -66,14 +66,14 @@ class Client:
         self._takes_schema = True
         self._connection = self._connect()
 
-    def complete(self, messages: Sequence[Message], schema: dict[str, Any], seconds: float) -> Reply:
-        """One completion held to a schema, as far as the server can; raises PlanError (endpoint or timeout).
+    def complete(self, messages: Sequence[Message], schema: dict[str, Any], seconds: float, name: str = "plan") -> Reply:
+        """One completion held to a schema of this name, as far as the server can; raises PlanError (endpoint or timeout).
 
         A server that refuses `response_format` is asked once more without, and from then on.
         """
         deadline = time.monotonic() + seconds
         if self._takes_schema:
-            form = {"type": "json_schema", "json_schema": {"name": "plan", "strict": True, "schema": schema}}
+            form = {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
             try:
                 return self._exchange(messages, {"response_format": form}, seconds)
             except EndpointError as error:
