@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import house
-from palaestra.envs.types import Scene, entity_used, num_entities, receptacle_boxes
+from palaestra.envs.types import PREDICATES, Scene, entity_used, num_entities, receptacle_boxes
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import BIN_FLOOR, World
 
@@ -99,7 +99,7 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     on = over & (jnp.abs(underside[:, None] - top) <= RESTS) & released
     inside = over & (underside[:, None] < top - 0.01) & released
 
-    table = jnp.zeros((5, n, n), bool)
+    table = jnp.zeros((len(PREDICATES), n, n), bool)
     table = table.at[0, 0].set(near)
     table = table.at[1, 0, objects].set(held)
     table = table.at[2, objects, 1 + o : 1 + o + t].set(on[:, :t])

@@ -15,8 +15,9 @@ from palaestra.sim.world import BIN_INNER, BIN_RIM, Layout, WorldSpec
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroom", "library", "nursery")
-PREDICATES = ("near", "holding", "on", "inside", "in_room")
-NEAR, HOLDING, ON, INSIDE, IN_ROOM = range(len(PREDICATES))
+PREDICATES = ("near", "holding", "on", "inside", "in_room", "open", "pressed")
+NEAR, HOLDING, ON, INSIDE, IN_ROOM, OPEN, PRESSED = range(len(PREDICATES))
+UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
 MAX_GOALS = 4  # literals of a conjunction
 MAX_TERMS = 8
