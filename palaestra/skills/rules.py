@@ -43,9 +43,9 @@ class Rulebook:
         self.rooms, self.plates = self._named("room"), self._named("plate")
         for rule in mechanics.rules:
             self._check(rule)
-        self._fickle: dict[str, list[Rule]] = {rule.opens: [] for rule in mechanics.rules if rule.opens and not rule.lasting}
+        self.fickle: dict[str, list[Rule]] = {rule.opens: [] for rule in mechanics.rules if rule.opens and not rule.lasting}
         for rule in mechanics.rules:
-            self._fickle.get(rule.opens, []).append(rule)
+            self.fickle.get(rule.opens, []).append(rule)
         self._on = {plate: [("on", x, plate) for x in self._named("object")] for plate in self.plates}
         self.loads = frozenset(fact for facts in self._on.values() for fact in facts)  # objects on plates
         self.watched = self.loads.union(*(rule.condition for rule in mechanics.rules))  # facts that something depends on
@@ -128,7 +128,7 @@ class Rulebook:
         else:
             all_rules = "\n".join(map(str, self.mechanics.rules))
             raise PalaestraError(f"rules: got some that set each other off for ever, expected an end. Fix: drop one of\n{all_rules}")
-        for door, rules in self._fickle.items():
+        for door, rules in self.fickle.items():
             if any(fact in touched for rule in rules for fact in rule.condition):
                 change = state.add if any(_holds(rule, state) for rule in rules) else state.discard
                 change(("open", door, door))
@@ -154,7 +154,7 @@ class Rulebook:
             place = self._place(rule, state) if rule.consumes and gone.isdisjoint(rule.consumes) else None
             if rule.consumes and place is None:
                 continue
-            if rule.opens and rule.opens not in self._fickle:
+            if rule.opens and rule.opens not in self.fickle:
                 state.add(("open", rule.opens, rule.opens))
             for name in rule.consumes:
                 gone.add(name)
