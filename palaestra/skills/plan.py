@@ -13,7 +13,7 @@ from palaestra.envs.names import Fact
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.operators import Call as Call
 from palaestra.skills.operators import Operator, Skills, Things, common_kinds, contracts, fact_text, ground
-from palaestra.skills.record import ROBOT, Param
+from palaestra.skills.record import Param
 from palaestra.skills.rules import PLAIN, Rulebook
 
 MAX_STEPS = 40
@@ -231,9 +231,9 @@ def validate(
 
 
 def _short_of(operator: Operator, facts: frozenset[Fact]) -> tuple[bool, int]:
-    """How far a case is from being applicable: above all, whether it is for a robot that is elsewhere."""
-    in_the_way = operator.neg & facts
-    return any(f[:2] == ("in_room", ROBOT) for f in in_the_way), len(operator.pre - facts) + len(in_the_way)
+    """How far a case is from being applicable: above all, whether it is one for things or a robot in other rooms."""
+    lacking = (operator.pre - facts) | (operator.neg & facts)
+    return any(f[0] == "in_room" for f in lacking), len(lacking)
 
 
 def _missing(option: Option, facts: frozenset[Fact]) -> str:

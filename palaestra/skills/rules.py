@@ -21,6 +21,11 @@ PLAIN = Mechanics()  # of a house without doors and rules
 CONDITIONS = ("near", "holding", "on", "pressed")  # what conditions speak of
 
 
+def has_mechanics(things: Sequence[Entity], mechanics: Mechanics) -> bool:
+    """Whether there is anything in the house that doors and rules have a say in."""
+    return bool(mechanics.doors or mechanics.rules) or any(t.type in ("plate", "door") for t in things)
+
+
 class Facts(Protocol):
     """A set of facts, or what stands for one."""
 
@@ -41,6 +46,9 @@ class Rulebook:
         self.kinds = {t.name: t.type for t in things}
         self.mechanics = mechanics
         self.rooms, self.plates = self._named("room"), self._named("plate")
+        named = {name for way in mechanics.passages for name in way}.union(*({door.name, *door.rooms} for door in mechanics.doors))
+        if unknown := sorted(named - self.kinds.keys()):
+            raise PalaestraError(f"mechanics: got {', '.join(unknown)}, expected names of things in the house: {', '.join(self.kinds)}")
         for rule in mechanics.rules:
             self._check(rule)
         self.fickle: dict[str, list[Rule]] = {rule.opens: [] for rule in mechanics.rules if rule.opens and not rule.lasting}

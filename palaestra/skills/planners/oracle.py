@@ -108,8 +108,13 @@ def _way_obstacle(space: Space, pairs: list[int], way: int) -> Fault | None:
 def _reason(space: Space, pairs: list[int], literal: int) -> str:
     """Why a literal can never hold: back along what it takes, to what nothing can make so."""
     chain = [literal]
+    rooms = space.those("in_room") * (1 + (1 << space.n))
+
+    def for_other_rooms(action: Action) -> bool:
+        return any(not pairs[i] for i in ones(action.needs & rooms))
+
     while True:
-        makers = [a for a in space.actions if a.makes >> chain[-1] & 1]
+        makers = sorted((a for a in space.actions if a.makes >> chain[-1] & 1), key=for_other_rooms)
         lacking = [i for a in makers[:1] for i in ones(a.needs) if not pairs[i] and i not in chain]
         if not lacking:
             break

@@ -5,6 +5,7 @@ are and what rules do is added here: doors by the room in which the robot is, ru
 """
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from palaestra.skills.operators import Call, Operator, Skills, fact_text, ground
 from palaestra.skills.plan import Failure, Fault, PlanError
 from palaestra.skills.planners.base import Problem
 from palaestra.skills.record import ROBOT
-from palaestra.skills.rules import Rulebook
+from palaestra.skills.rules import Rulebook, has_mechanics
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +126,8 @@ class Space:
         self.kinds = tuple(t.type for t in problem.things)
         self.plain = dict(zip((t.name for t in problem.things), _plain_names(self.kinds), strict=True))
         self.names = {there: here for here, there in self.plain.items()}  # of things, by their names in actions
-        mechanics = problem.mechanics
-        ruled = bool(mechanics.doors or mechanics.rules or {"plate", "door"} & {*self.kinds})
-        book = Rulebook(problem.things, mechanics) if ruled else None
+        things, mechanics = problem.things, problem.mechanics
+        book = Rulebook(things, mechanics) if has_mechanics(things, mechanics) else None
         facts = book.settled(problem.facts) if book else problem.facts
         options = [*(option for stage in goal.stages for option in stage), goal.always]
         asked = (pair for option in options for term in option for pair in term.pairs)
@@ -155,7 +155,7 @@ class Space:
     def bits(self, facts: Iterable[Fact]) -> int:
         """Facts about things by their own names."""
         bit = self.common.bit
-        return sum(bit[fact] for fact in self._renamed(facts, self.plain))
+        return sum(bit[fact] for fact in {*self._renamed(facts, self.plain)})
 
     def those(self, predicate: str, subject: str = "", target: str = "") -> int:
         """All facts of a predicate; of one subject or target, where they are given, by their own names."""
@@ -242,13 +242,18 @@ class House:
         self.open = {t.name: space.bits([("open", t.name, t.name)]) for t in space.problem.things if t.type == "door"}
         self.plates = [(space.those("on", "", p), space.bits([("pressed", p, p)])) for p in book.plates]
         self.conditions = [space.bits(rule.condition) for rule in rules]
-        self.moved = sum(pressed for _, pressed in self.plates) | sum({self.open[rule.opens] for rule in rules if rule.opens})
+        self.moved = sum(pressed for _, pressed in self.plates) | sum(self.open.values())  # by no action itself
         self.watched = space.bits(book.watched)
         both = list(zip(self.conditions, rules, strict=True))
         # Conditions, with the door that is open once they held.
         self._lasting = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.opens not in book.fickle]
         self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
         self.robot_rooms = space.those("in_room", ROBOT)
+        self._near = space.those("near")
+        terms = [t for option in (*itertools.chain(*space.goal.stages), space.goal.always) for t in option]
+        facts = {pair for t in terms for pair in t.pairs}.union(*(rule.condition for rule in rules))
+        self._useful = space.bits(facts)
+        self._rooms_matter = any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
         self._room = {space.bits([("in_room", ROBOT, room)]): room for room in book.rooms}
         self._door = {space.bits([("near", ROBOT, door)]): door for door in self.open}
         self._doors = sum(self._door)
@@ -273,10 +278,19 @@ class House:
         return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
 
     def steps(self, actions: list[Action], state: int) -> list[Step]:
-        """The actions of a robot that is where it is: with the doors on the way."""
+        """The actions of a robot that is where it is: with the doors on the way, and without driving to what is of no use.
+
+        To drive to a thing is of use where the goal or a rule asks for being near it, or an action that does not drive, with what
+        is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. Only to a
+        goal that speaks of rooms, or of what must not hold, may it matter; and there one can drive into the room itself.
+        """
+        useful = functools.reduce(lambda found, a: found | a.pre, (a for a in actions if not a.add & self.robot_rooms), self._useful)
+        enters = any(a.add & self.robot_rooms and not a.add & self._near for a in actions)
         found = []
         for a in actions:
-            goes = a.add & self.robot_rooms
+            goes, near = a.add & self.robot_rooms, a.add & self._near
+            if goes and not near & useful and (not self._rooms_matter or (near and enters)):
+                continue
             way = self.way(state, goes, a.add & self._doors) if goes else 0
             if way is not None:
                 found.append((a.pre | way, a.neg, a.add, a.delete, a.call))
