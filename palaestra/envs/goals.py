@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs.names import Fact, entities
-from palaestra.envs.types import ALWAYS, MANY, MAX_TERMS, PREDICATES, Goal, Progress, Scene, Task, num_entities
+from palaestra.envs.types import ALWAYS, MANY, MAX_TERMS, PREDICATES, UNARY, Goal, Progress, Scene, Task, num_entities
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -325,18 +325,20 @@ def unsaid(before: Stage, option: Option) -> tuple[Option, tuple[str, ...]]:
 
 # --- in short -----------------------------------------------------------------------------------------------------
 
-_WORDS = {"near": "near", "holding": "holding", "on": "on", "inside": "in", "in_room": "in"}
+_WORDS = {"near": "near", "holding": "holding", "on": "on", "inside": "in", "in_room": "in", "open": "open", "pressed": "pressed"}
 
 
 def fact_phrase(fact: Fact) -> str:
-    """A fact for the viewer and logs: "red_cube on blue_table", "robot in kitchen"."""
+    """A fact for the viewer and logs: "red_cube on blue_table", "robot in kitchen", "red_door open"."""
     predicate, subject, target = fact
-    return f"{subject} {_WORDS[predicate]} {target}"
+    return f"{subject} {_WORDS[predicate]}" if predicate in UNARY else f"{subject} {_WORDS[predicate]} {target}"
 
 
 def term_phrase(term: Term) -> str:
     """A term for the viewer and logs: "red_cube not on blue_table", "exactly 2 of red_cube, blue_cube, red_ball in red_bin"."""
     n, word = len(term.pairs), _WORDS[term.predicate]
+    if term.predicate in UNARY:
+        return f"{', '.join(term.subjects)} {'not ' if term.at_most == 0 else ''}{word}"
     subjects, targets = ", ".join(term.subjects), " or ".join(term.targets)
     if term.at_most == 0:
         return f"{subjects} not {word} {targets}"

@@ -152,16 +152,17 @@ def _by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) 
             "rooms": by_group(np.asarray(start.scene.room_used).sum(1), success, [1, 2, 3, 4, 5]),
             "holds_something": by_group(np.asarray(seen.geo.grasped).any(1).astype(float), success, yes_no),
         }
-    half = np.asarray(lay.object_half)[np.arange(n), entity - 1]
-    lift = np.asarray(lay.robot_q)[:, 3]
-    context = {
-        "object_half_size_m": by_group(half, success, [0.02, 0.03, 0.04]),
-        "object_is_ball": by_group((entity - 1 >= spec.cubes).astype(float), success, yes_no),
-        "lift_at_start_m": by_group(lift, success, [-0.3, -0.15, 0.0, 0.15, 0.3]),
-    }
-    goal = entity if name == "pick" else np.asarray(start.args[:, 1])
+    goal = np.asarray(start.args[:, 1]) if name == "place" else entity
     away = np.linalg.norm(np.asarray(seen.geo.position)[np.arange(n), goal, :2] - np.asarray(seen.geo.robot), axis=-1)
-    context["distance_m"] = by_group(away, success, [0, 0.3, 0.45, 0.6, 1.2])
+    context = {
+        "distance_m": by_group(away, success, [0, 0.3, 0.45, 0.6, 1.2]),
+        "lift_at_start_m": by_group(np.asarray(lay.robot_q)[:, 3], success, [-0.3, -0.15, 0.0, 0.15, 0.3]),
+    }
+    if name == "press":
+        return context
+    half = np.asarray(lay.object_half)[np.arange(n), entity - 1]
+    context["object_half_size_m"] = by_group(half, success, [0.02, 0.03, 0.04])
+    context["object_is_ball"] = by_group((entity - 1 >= spec.cubes).astype(float), success, yes_no)
     if name == "pick":
         support = np.asarray(seen.geo.support)[np.arange(n), entity - 1]
         context["on_a_table"] = by_group((support > 0.05).astype(float), success, yes_no)

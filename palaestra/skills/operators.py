@@ -3,22 +3,30 @@ language model is given.
 
 An operator is a call together with a case. Where the robot goes, what it holds goes along, and it ends up in the room of its
 target; so a call that moves the robot has one operator for each room that its target may be in and each thing that it may hold.
+In a house with doors these divide by what is on the way: rooms from which the same doors are passed form one case, which says by
+negative preconditions that the robot is in none of the others. Where a rule may fire, an operator divides by what decides it.
+
 Of the operators of one call at most one is applicable, every operator is plain STRIPS with negative preconditions, and
-`in_room` is true to the simulator throughout. Facts must tell the room of every thing, as `names.facts` does.
+`in_room` is true to the simulator throughout. Facts must tell the room of every thing but doors, as `names.facts` does, and of
+nothing that does not exist; and they must be settled (`Rulebook.settled`): no rule is about to fire.
 """
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Entity, Fact
-from palaestra.skills.record import ROBOT, Literal, Skill
+from palaestra.envs.types import UNARY
+from palaestra.skills.record import MECHANISMS, ROBOT, Literal, Skill
+from palaestra.skills.rules import PLAIN, Rulebook
 
 Things = Sequence[Entity]
 Skills = Sequence[Skill]
 _MOVABLE = ("robot", "object")
-_FIXED = ("table", "bin")
+_FIXED = ("table", "bin", "plate", "button")
+_NONE: frozenset[Fact] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Predicate:
     """What a predicate speaks of, how it reads, and which other facts end when one of its own becomes true."""
 
     subjects: tuple[str, ...]  # types of entities
-    targets: tuple[str, ...]
+    targets: tuple[str, ...]  # of a predicate of one thing the same: subject and target are that thing
     verb: str
     denial: str
     ends: tuple[tuple[str, str, str], ...]  # patterns over s, t (this fact's subject and target) and _ (anything)
@@ -36,7 +44,7 @@ class Predicate:
 DOMAIN = {
     "near": Predicate(
         ("robot",),
-        ("object", *_FIXED),
+        ("object", *_FIXED, "door"),
         "is near",
         "is not near",
         ends=(("near", "s", "_"),),
@@ -52,7 +60,7 @@ DOMAIN = {
     ),
     "on": Predicate(
         ("object",),
-        ("table",),
+        ("table", "plate"),
         "is on",
         "is not on",
         ends=(("on", "s", "_"), ("inside", "s", "_"), ("holding", "_", "s")),
@@ -71,6 +79,23 @@ DOMAIN = {
         "is in",
         "is not in",
         ends=(("in_room", "s", "_"), ("near", "s", "_")),
+    ),
+    "open": Predicate(
+        ("door",),
+        ("door",),
+        "is open",
+        "is not open",
+        ends=(),
+        rule="A door that is not open lets nothing through: all doors on the way must be open. One can drive up to a shut door, on one's "
+        "own side of it.",
+    ),
+    "pressed": Predicate(
+        ("button", "plate"),
+        ("button", "plate"),
+        "is pressed",
+        "is not pressed",
+        ends=(),
+        rule="A button stays pressed. Objects can be put on plates; a plate is pressed as long as an object is on it.",
     ),
 }
 
@@ -107,19 +132,19 @@ class Operator:
 
 
 def fact_text(fact: Fact) -> str:
-    """A fact as people, plans and logs write it: `on(red_cube, blue_table)`."""
-    return f"{fact[0]}({fact[1]}, {fact[2]})"
+    """A fact as people, plans and logs write it: `on(red_cube, blue_table)`, `open(red_door)`."""
+    return f"{fact[0]}({fact[1]})" if fact[0] in UNARY else f"{fact[0]}({fact[1]}, {fact[2]})"
 
 
 def universe(things: Things) -> list[Fact]:
     """Every fact that the kinds of these things allow."""
-    return [
-        (name, s.name, t.name)
-        for name, predicate in DOMAIN.items()
-        for s in things
-        for t in things
-        if s.type in predicate.subjects and t.type in predicate.targets
-    ]
+    return [(name, s.name, t.name) for name in DOMAIN for s in things for t in things if _fits(name, s, t)]
+
+
+def _fits(predicate: str, subject: Entity, target: Entity) -> bool:
+    """Whether a predicate can be said of things of these kinds."""
+    kinds = DOMAIN[predicate]
+    return subject.type in kinds.subjects and target.type in kinds.targets and (predicate not in UNARY or subject == target)
 
 
 def ends(fact: Fact, other: Fact) -> bool:
@@ -145,11 +170,18 @@ def contracts(skills: Skills, things: Things) -> dict[Call, Operator]:
     return found
 
 
-def ground(skills: Skills, things: Things) -> list[Operator]:
-    """All operators of these skills over these things, in the order of skills, arguments and cases."""
+def ground(skills: Skills, things: Things, mechanics: Mechanics | None = PLAIN) -> list[Operator]:
+    """All operators of these skills over these things, in the order of skills, arguments and cases.
+
+    Without mechanics, `None`, nobody knows where doors are and what rules do: every way is open, a door may be in any room, and no
+    rule fires. That is for who adds the rest state by state.
+    """
     facts = universe(things)
     ended = {fact: frozenset(other for other in facts if other != fact and ends(fact, other)) for fact in facts}
-    return [_with_ends(case, ended) for contract in contracts(skills, things).values() for case in _cases(contract, things)]
+    book = None if mechanics is None else Rulebook(things, mechanics)
+    moves = (case for contract in contracts(skills, things).values() for case in _cases(contract, things, book))
+    cases = (_with_ends(case, ended) for case in moves)
+    return [settled for case in cases for settled in (_settled(case, book) if book else [case])]
 
 
 def applicable(operators: Sequence[Operator], facts: frozenset[Fact]) -> list[bool]:
@@ -165,13 +197,7 @@ def _instances(literal: Literal, bound: Mapping[str, Entity], things: Things) ->
     """The facts that a literal speaks of: of its predicates, with those that fit the kinds; `_` runs over all things."""
     subjects = things if literal.subject == "_" else (bound[literal.subject],)
     targets = things if literal.target == "_" else (bound[literal.target],)
-    return frozenset(
-        (p, s.name, t.name)
-        for p in literal.predicates
-        for s in subjects
-        for t in targets
-        if s.type in DOMAIN[p].subjects and t.type in DOMAIN[p].targets
-    )
+    return frozenset((p, s.name, t.name) for p in literal.predicates for s in subjects for t in targets if _fits(p, s, t))
 
 
 def _contract(call: Call, skill: Skill, bound: Mapping[str, Entity], things: Things) -> Operator | None:
@@ -188,25 +214,43 @@ def _contract(call: Call, skill: Skill, bound: Mapping[str, Entity], things: Thi
     return Operator(call, parts[False, False], parts[False, True], parts[True, False], parts[True, True])
 
 
-def _cases(contract: Operator, things: Things) -> Iterable[Operator]:
-    """One operator per room of the target and thing held, if the robot moves; else the operator itself."""
+def _cases(contract: Operator, things: Things, book: Rulebook | None) -> Iterable[Operator]:
+    """One operator per room of the target, way there and thing held, if the robot moves; else the operator itself."""
     goes_to = next((f for f in contract.add if f[1] == ROBOT and f[0] in ("near", "in_room")), None)
     if goes_to is None:
         return [contract]
     target = goes_to[2]
+    to_door = any(t.name == target and t.type == "door" for t in things)
     rooms = [target] if goes_to[0] == "in_room" else [t.name for t in _fitting(("room",), things)]
     objects = [t.name for t in _fitting(("object",), things)]
     cases = []
     for room in rooms:
-        where = frozenset() if room == target else frozenset({("in_room", target, room)})
-        here = contract.add | {("in_room", ROBOT, room)}
-        empty = contract.neg | {("holding", ROBOT, name) for name in objects}
-        cases.append(Operator(contract.call, contract.pre | where, empty, here, contract.delete))
-        for load in objects:
-            if load not in contract.call.args.values():
-                held = contract.pre | where | {("holding", ROBOT, load)}
-                cases.append(Operator(contract.call, held, contract.neg, here | {("in_room", load, room)}, contract.delete))
+        where = frozenset() if room == target or to_door else frozenset({("in_room", target, room)})
+        for way, elsewhere in _ways(book, room, target) if book else [(_NONE, _NONE)]:
+            shut = {("open", target, target)} if to_door else _NONE
+            pre, neg = contract.pre | where | way, contract.neg | elsewhere | shut
+            here = contract.add | {("in_room", ROBOT, room)}
+            empty = neg | {("holding", ROBOT, name) for name in objects}
+            cases.append(Operator(contract.call, pre, empty, here, contract.delete))
+            for load in objects:
+                if load not in contract.call.args.values():
+                    held = pre | {("holding", ROBOT, load)}
+                    cases.append(Operator(contract.call, held, neg, here | {("in_room", load, room)}, contract.delete))
     return cases
+
+
+def _ways(book: Rulebook, room: str, target: str) -> list[tuple[frozenset[Fact], frozenset[Fact]]]:
+    """The ways to a target in a room: the facts that must hold (doors are open), and those that must not (the robot is elsewhere).
+    The longest come first."""
+    starts: dict[frozenset[str], list[str]] = {}
+    for start in book.rooms:
+        doors = book.doors(start, room, target)
+        if doors is not None:
+            starts.setdefault(doors, []).append(start)
+    return [
+        (frozenset(("open", door, door) for door in doors), frozenset(("in_room", ROBOT, r) for r in book.rooms if r not in some))
+        for doors, some in sorted(starts.items(), key=lambda item: -len(item[0]))
+    ]
 
 
 def _with_ends(case: Operator, ended: Mapping[Fact, frozenset[Fact]]) -> Operator:
@@ -215,6 +259,69 @@ def _with_ends(case: Operator, ended: Mapping[Fact, frozenset[Fact]]) -> Operato
     kept = case.add | {("near", ROBOT, load) for load in held}
     delete = case.delete.union(*(ended[fact] for fact in case.add)) - kept
     return Operator(case.call, case.pre, case.neg, case.add, delete)
+
+
+# --- rules, case by case ------------------------------------------------------------------------------------------
+
+
+class _Undecided(Exception):
+    """Whether a fact holds before an operator is applied makes a difference, and the operator leaves it open."""
+
+    def __init__(self, fact: Fact):
+        self.fact = fact
+
+
+@dataclass
+class _After:
+    """The facts after an operator, as far as it tells. What it does not tell raises `_Undecided`."""
+
+    operator: Operator
+    begun: set[Fact] = field(default_factory=set)
+    ended: set[Fact] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.begun |= self.operator.add
+        self.ended |= self.operator.delete
+
+    def __contains__(self, fact: Fact) -> bool:
+        if fact in self.begun or fact in self.ended:
+            return fact in self.begun
+        return self.before(fact)
+
+    def before(self, fact: Fact) -> bool:
+        """Whether a fact holds where the operator is applicable."""
+        operator = self.operator
+        if fact in operator.pre or fact in operator.neg or any(_exclude(known, fact) for known in operator.pre):
+            return fact in operator.pre
+        raise _Undecided(fact)
+
+    def add(self, fact: Fact) -> None:
+        self.begun.add(fact)
+        self.ended.discard(fact)
+
+    def discard(self, fact: Fact) -> None:
+        self.ended.add(fact)
+        self.begun.discard(fact)
+
+
+def _exclude(fact: Fact, other: Fact) -> bool:
+    """Whether two different facts never hold together: each ends the other. The robot can be near several things."""
+    return fact[0] != "near" and ends(fact, other) and ends(other, fact)
+
+
+def _settled(operator: Operator, book: Rulebook) -> list[Operator]:
+    """The operator with all that rules do afterwards; divided by the facts that they depend on and it leaves open."""
+    if book.watched.isdisjoint(operator.add | operator.delete):
+        return [operator]
+    after = _After(operator)
+    try:
+        freed = sorted(fact for fact in operator.delete & book.loads if after.before(fact))
+        book.settle(after, operator.add, (operator.delete - book.loads).union(freed))
+    except _Undecided as undecided:
+        yes = replace(operator, pre=operator.pre | {undecided.fact})
+        no = replace(operator, neg=operator.neg | {undecided.fact})
+        return [*_settled(yes, book), *_settled(no, book)]
+    return [replace(operator, add=frozenset(after.begun), delete=frozenset(after.ended))]
 
 
 # --- for language models ------------------------------------------------------------------------------------------
@@ -242,17 +349,25 @@ def _enum(values: list[str]) -> dict[str, Any]:
     return {"type": "string", "enum": values}
 
 
-def prompt_text(skills: Skills) -> str:
-    """The whole contract of every skill, and the world's rules, in words."""
+def prompt_text(skills: Skills, things: Things = ()) -> str:
+    """The whole contract of every skill, and the world's rules, in words; doors, buttons and plates only where there are any."""
     parts = []
     for skill in skills:
-        kinds = {p.name: p.kinds for p in skill.params}
+        kinds = {p.name: common_kinds(p.kinds, things) for p in skill.params}
+        if not all(kinds.values()):
+            continue
         head = ", ".join(f"{name}: {_either(ks)}" for name, ks in kinds.items())
         before = "; ".join(_words(literal, kinds) for literal in skill.precondition) or "nothing"
         after = "; ".join(_words(literal, kinds) for literal in skill.effect)
         parts.append(f"{skill.name}({head})\n  {skill.doc}\n  Needs: {before}.\n  Then: {after}.")
-    rules = "\n".join(f"- {predicate.rule}" for predicate in DOMAIN.values() if predicate.rule)
-    return "\n".join([*parts, "Rules of the world:", rules])
+    told = (p.rule for p in DOMAIN.values() if p.rule and common_kinds(p.subjects, things))
+    return "\n".join([*parts, "Rules of the world:", *(f"- {rule}" for rule in told)])
+
+
+def common_kinds(kinds: Iterable[str], things: Things) -> tuple[str, ...]:
+    """The kinds without those of MECHANISMS that are not among these things."""
+    here = {t.type for t in things}
+    return tuple(kind for kind in kinds if kind in here or kind not in MECHANISMS)
 
 
 def _either(kinds: Iterable[str]) -> str:

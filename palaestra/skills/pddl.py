@@ -5,6 +5,9 @@ one `?other_<kind>` of each kind, which stands for all other things; a fact abou
 what the oracle searches. Where a skill needs that a fact holds of nothing (an empty hand), the domain has a predicate of its own
 for that (`holding_nothing`), which the effects keep up: no quantified precondition is left, which few heuristics can take.
 
+A house with doors, plates or rules has a domain of its own, from the grounded operators: an action without parameters for each case
+of each call, as far as facts that nothing changes leave it possible.
+
 A goal of one stage is the problem's goal. What PDDL has no words for goes into the domain, which is then of that task:
 - several stages: an action `reach_<k>` for each, which costs 0 where a call costs 1, so that costs are the lengths of our plans;
 - what must always hold: a precondition of every action and a part of the goal, which is to say that it holds in every state.
@@ -12,14 +15,18 @@ A goal of one stage is the problem's goal. What PDDL has no words for goes into 
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from palaestra.envs.goals import Formula, Option, alternatives
+from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Entity, Fact
-from palaestra.skills.operators import DOMAIN, Call, Operator, Skills, Things, ends, ground
+from palaestra.envs.types import KINDS, UNARY
+from palaestra.skills.operators import DOMAIN, Call, Operator, Skills, Things, common_kinds, ends, ground
 from palaestra.skills.plan import Plan
-from palaestra.skills.record import KINDS, ROBOT, Skill
+from palaestra.skills.record import ROBOT, Skill
+from palaestra.skills.rules import PLAIN, Rulebook, has_mechanics
 
 _TYPE = {"object": "item", "robot": "agent"}  # `object` is PDDL's own word, and a type cannot share the robot's name
 REACH = "reach_"  # how the names of actions begin that are no calls
@@ -48,10 +55,10 @@ def schemas(skills: Skills) -> tuple[Schema, ...]:
 
 @functools.lru_cache(maxsize=8)
 def _schemas(skills: tuple[Skill, ...]) -> tuple[Schema, ...]:
-    robot, rest = Entity(0, ROBOT, "robot"), [Entity(0, _OTHER + kind, kind) for kind in KINDS]
+    robot, rest = Entity(0, ROBOT, "robot"), [Entity(0, _OTHER + kind, kind) for kind in common_kinds(KINDS, ())]
     found = []
     for skill in skills:
-        for kinds in itertools.product(*(p.kinds for p in skill.params)):
+        for kinds in itertools.product(*(common_kinds(p.kinds, ()) for p in skill.params)):
             arguments = [Entity(0, f"?{p.name}", kind) for p, kind in zip(skill.params, kinds, strict=True)]
             things = [robot, *arguments, Entity(0, _PLACE, "room"), Entity(0, _LOAD, "object"), *rest]
             call = Call(skill.name, {p.name: f"?{p.name}" for p in skill.params})
@@ -78,28 +85,48 @@ def _without(case: Operator, unnamed: set[str]) -> Operator:
 # --- domain -------------------------------------------------------------------------------------------------------
 
 
-def domain(skills: Skills, things: Things = (), goal: Formula | None = None) -> str:
-    """The domain of these skills; with a goal of several stages or with rules, that of this task, whose things are its constants."""
+def domain(
+    skills: Skills,
+    things: Things = (),
+    goal: Formula | None = None,
+    mechanics: Mechanics = PLAIN,
+    facts: frozenset[Fact] = frozenset(),
+) -> str:
+    """The domain of these skills; with a goal of several stages or with rules, that of this task, whose things are its constants.
+
+    In a house with doors, plates or rules (`mechanics`) it is the domain of the task that begins where `facts` hold.
+    """
     own = goal is not None and _bookkept(goal)
     staged = len(goal.stages) if goal is not None and len(goal.stages) > 1 else 0
     rules = _rules(goal) if goal is not None else []
-    signatures = [f"({p} ?s{_typed(d.subjects)} ?t{_typed(d.targets)})" for p, d in DOMAIN.items()]
-    signatures += [f"({p}_nothing ?s{_typed(DOMAIN[p].subjects)})" for p in _emptiable(skills)]
+    grounded = has_mechanics(things, mechanics)
+    said = [p for p, d in DOMAIN.items() if common_kinds(d.subjects, things)]
+    signatures = [_signature(p, things) for p in said]
+    signatures += [f"({p}_nothing ?s{_typed(DOMAIN[p].subjects)})" for p in _emptiable(skills) if not grounded]
     signatures += [f"(reached_{k + 1})" for k in range(staged)]
-    kinds = [_TYPE.get(kind, kind) for kind in ("robot", *KINDS)]
-    actions = [_action(schema, _emptiable(skills), rules, bool(staged)) for schema in schemas(skills)]
+    kinds = [_TYPE.get(kind, kind) for kind in ("robot", *common_kinds(KINDS, things))]
+    if grounded:
+        facts = Rulebook(things, mechanics).settled(facts)
+        actions = [_grounded_action(*named, rules, bool(staged)) for named in grounding(skills, things, mechanics, facts)]
+    else:
+        actions = [_action(schema, _emptiable(skills), rules, bool(staged)) for schema in schemas(skills)]
     actions += [_reach(goal, k, rules) for k in range(staged) if goal is not None]
     parts = [
         *(f"; {skill.name}: {skill.doc}" for skill in skills),
         "(define (domain palaestra)",
         f"  (:requirements {' '.join(_REQUIREMENTS)}{' :action-costs' if staged else ''})",
         f"  (:types {' '.join(kinds)} - thing)",
-        f"  (:constants {_declared(things) if own else f'{ROBOT} - agent'})",
+        f"  (:constants {_declared(things) if own or grounded else f'{ROBOT} - agent'})",
         _block("  (:predicates", signatures),
         *(["  (:functions (total-cost) - number)"] if staged else []),
         *actions,
     ]
     return "\n".join(parts) + ")\n"
+
+
+def _signature(predicate: str, things: Things) -> str:
+    subjects, targets = (_typed(common_kinds(kinds, things)) for kinds in (DOMAIN[predicate].subjects, DOMAIN[predicate].targets))
+    return f"({predicate} ?s{subjects})" if predicate in UNARY else f"({predicate} ?s{subjects} ?t{targets})"
 
 
 def _bookkept(goal: Formula) -> bool:
@@ -136,7 +163,7 @@ def _emptiable(skills: Skills) -> list[str]:
 
 
 def _text(fact: Fact) -> str:
-    return f"({' '.join(fact)})"
+    return f"({' '.join(fact[:2] if fact[0] in UNARY else fact)})"
 
 
 def _all(parts: Sequence[str], indent: str = "") -> str:
@@ -170,6 +197,37 @@ def _action(schema: Schema, emptiable: Sequence[str], rules: Sequence[str], cost
             f"    :parameters ({parameters})",
             f"    :precondition {_all([*needs, *rules])}",
             f"    :effect {_all(lines, '      ')})",
+        ]
+    )
+
+
+def grounding(skills: Skills, things: Things, mechanics: Mechanics, facts: frozenset[Fact]) -> list[tuple[str, Operator]]:
+    """The operators that can matter from `facts`, with the names of their actions: the call and the number of its case."""
+    waiting, true = ground(skills, things, mechanics), facts  # true: at some time, perhaps
+    operators: list[Operator] = []
+    while able := [o for o in waiting if o.pre <= true]:
+        waiting, operators = [o for o in waiting if not o.pre <= true], operators + able
+        true = true.union(*(o.add for o in able))
+    changing = frozenset[Fact]().union(*(o.add | o.delete for o in operators))
+    operators = [o for o in operators if not (o.neg - changing) & facts]
+    count: Counter[Call] = Counter()
+    found = []
+    for o in operators:
+        count[o.call] += 1
+        name = "-".join([o.call.skill, *o.call.args.values(), str(count[o.call])])
+        found.append((name, Operator(o.call, o.pre & changing, o.neg & true, o.add, o.delete & true)))
+    return found
+
+
+def _grounded_action(name: str, operator: Operator, rules: Sequence[str], costs: bool) -> str:
+    needs = [_text(f) for f in sorted(operator.pre)] + [f"(not {_text(f)})" for f in sorted(operator.neg)]
+    effects = [_text(f) for f in sorted(operator.add)] + [f"(not {_text(f)})" for f in sorted(operator.delete)]
+    return "\n".join(
+        [
+            f"  (:action {name}",
+            "    :parameters ()",
+            f"    :precondition (and {' '.join([*needs, *rules])})",
+            f"    :effect (and {' '.join([*effects, *(['(increase (total-cost) 1)'] if costs else [])])}))",
         ]
     )
 
@@ -214,12 +272,14 @@ def _condition(options: Iterable[Option]) -> str:
 # --- problem ------------------------------------------------------------------------------------------------------
 
 
-def problem(skills: Skills, things: Things, facts: frozenset[Fact], goal: Formula, name: str = "task") -> str:
-    """The problem of reaching `goal` from where `facts` hold, for `domain(skills, things, goal)`."""
-    objects = () if _bookkept(goal) else [t for t in things if t.name != ROBOT]
+def problem(skills: Skills, things: Things, facts: frozenset[Fact], goal: Formula, name: str = "task", mechanics: Mechanics = PLAIN) -> str:
+    """The problem of reaching `goal` from where `facts` hold, for `domain(skills, things, goal, mechanics, facts)`."""
+    grounded = has_mechanics(things, mechanics)
+    objects = () if _bookkept(goal) or grounded else [t for t in things if t.name != ROBOT]
     staged = len(goal.stages) > 1
+    facts = Rulebook(things, mechanics).settled(facts) if grounded else facts
     start = [_text(f) for f in sorted(facts)]
-    for p in _emptiable(skills):
+    for p in _emptiable(skills) if not grounded else ():
         full = {s for q, s, _ in facts if q == p}
         start += [f"({p}_nothing {t.name})" for t in things if t.type in DOMAIN[p].subjects and t.name not in full]
     wanted = [f"(reached_{len(goal.stages)})"] if staged else [_condition(stage) for stage in goal.stages]
@@ -234,19 +294,26 @@ def problem(skills: Skills, things: Things, facts: frozenset[Fact], goal: Formul
     return "\n".join(parts) + ")\n"
 
 
-def plan_text(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact], goal: Formula) -> str:
+def plan_text(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact], goal: Formula, mechanics: Mechanics = PLAIN) -> str:
     """A plan that runs from `facts`, an action a line, as planners print and validators read it; `reach_<k>` as early as can be."""
-    lifted, operators = schemas(skills), ground(skills, things)
+    grounded = has_mechanics(things, mechanics)
+    facts = Rulebook(things, mechanics).settled(facts) if grounded else facts
+    cases = grounding(skills, things, mechanics, facts) if grounded else [("", o) for o in ground(skills, things)]
     stage, lines = 0, []
     for call in (None, *plan.steps):
         if call is not None:
-            operator = next(o for o in operators if o.call == call and o.applicable(facts))
-            schema, binding = next(found for s in lifted if (found := match(s, operator, things)))
-            lines.append(f"({' '.join([schema.name, *(binding[v] for v in schema.variables)])})")
+            name, operator = next((name, o) for name, o in cases if o.call == call and o.applicable(facts))
+            lines.append(f"({name})" if grounded else _lifted(operator, skills, things))
             facts = operator.apply(facts)
         before, stage = stage, goal.onward(stage, facts)
         lines += [f"({REACH}{k + 1})" for k in range(before, stage) if len(goal.stages) > 1]
     return "\n".join(lines) + "\n"
+
+
+def _lifted(operator: Operator, skills: Skills, things: Things) -> str:
+    """The action of a schema that an operator is."""
+    schema, binding = next(found for s in schemas(skills) if (found := match(s, operator, things)))
+    return f"({' '.join([schema.name, *(binding[v] for v in schema.variables)])})"
 
 
 def match(schema: Schema, operator: Operator, things: Things) -> tuple[Schema, dict[str, str]] | None:

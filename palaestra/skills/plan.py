@@ -8,11 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 from palaestra.envs.goals import Formula, Option, term_phrase
+from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Fact
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.operators import Call as Call
-from palaestra.skills.operators import Operator, Skills, Things, contracts, fact_text, ground
+from palaestra.skills.operators import Operator, Skills, Things, common_kinds, contracts, fact_text, ground
 from palaestra.skills.record import Param
+from palaestra.skills.rules import PLAIN, Rulebook
 
 MAX_STEPS = 40
 _MAX_TEXT = 20_000  # characters of a reply, thoughts aside; a plan of MAX_STEPS takes a fifth of it
@@ -181,7 +183,8 @@ def _static_fault(call: Call, library: Mapping[str, tuple[Param, ...]], things: 
             return Fault(Failure.HALLUCINATION, f"{call}: unknown name", repr(name), fitting, "use a name from the scene")
         if kind[name] not in param.kinds:
             what = f"{call}: wrong kind for <{param.name}>"
-            return Fault(Failure.AFFORDANCE, what, f"{name}, a {kind[name]}", fitting, f"give a thing of kind {' or '.join(param.kinds)}")
+            fix = f"give a thing of kind {' or '.join(common_kinds(param.kinds, things) or param.kinds)}"
+            return Fault(Failure.AFFORDANCE, what, f"{name}, a {kind[name]}", fitting, fix)
     return None
 
 
@@ -189,7 +192,9 @@ def _one_of(names: Iterable[str]) -> str:
     return f"one of: {', '.join(names) or 'none in this scene'}"
 
 
-def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact], goal: Formula | None = None) -> list[Fault]:
+def validate(
+    plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact], goal: Formula | None = None, mechanics: Mechanics = PLAIN
+) -> list[Fault]:
     """What is wrong with a plan from here. Tries it out on the operators, up to the first fault that stops it.
 
     A step whose effect holds already is reported; if it cannot be made, it is passed over.
@@ -197,7 +202,8 @@ def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact],
     faults = static_faults(plan, skills, things)
     if faults:
         return faults
-    promised, operators = contracts(skills, things), ground(skills, things)
+    promised, operators = contracts(skills, things), ground(skills, things, mechanics)
+    facts = Rulebook(things, mechanics).settled(facts)
     ever, always = facts, facts  # what held at some time, and at all times
     stage = goal.onward(0, facts) if goal else 0
     for number, call in enumerate(plan.steps):
@@ -205,7 +211,10 @@ def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact],
             what, fix = f"{call}: these do not go together", "choose other things"
             return [*faults, Fault(Failure.AFFORDANCE, what, str(call), "things of which the skill's conditions can hold", fix, number)]
         cases = [operator for operator in operators if operator.call == call]
-        case = min(cases, key=lambda operator: len(operator.pre - facts) + len(operator.neg & facts))
+        if not cases:
+            what, fix = f"{call}: cannot be got to from anywhere", "choose other things"
+            return [*faults, Fault(Failure.AFFORDANCE, what, str(call), "a thing in the house", fix, number)]
+        case = min(cases, key=lambda operator: _short_of(operator, facts))
         effect, undone = promised[call].add, promised[call].delete & facts
         if effect <= facts and not undone:
             what, expected = f"{call}: nothing to do", "a step that changes something"
@@ -227,6 +236,12 @@ def validate(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact],
         missing = " or ".join(_missing(option, facts) for option in goal.stages[stage])
         faults.append(Fault(Failure.GOAL, what, f"{missing} false at the end", "true", "add the steps that make it so"))
     return faults
+
+
+def _short_of(operator: Operator, facts: frozenset[Fact]) -> tuple[bool, int]:
+    """How far a case is from being applicable: above all, whether it is one for things or a robot in other rooms."""
+    lacking = (operator.pre - facts) | (operator.neg & facts)
+    return any(f[0] == "in_room" for f in lacking), len(lacking)
 
 
 def _missing(option: Option, facts: frozenset[Fact]) -> str:

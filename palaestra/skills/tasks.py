@@ -90,9 +90,9 @@ class Example:
         """Domain, problem and plan."""
         p, goal = self.problem, self.problem.goal or goals.Formula(())
         return {
-            "domain.pddl": pddl.domain(LIBRARY, p.things, goal),
-            "problem.pddl": pddl.problem(LIBRARY, p.things, p.facts, goal, f"task-{self.number}"),
-            "plan": pddl.plan_text(self.plan, LIBRARY, p.things, p.facts, goal),
+            "domain.pddl": pddl.domain(LIBRARY, p.things, goal, p.mechanics, p.facts),
+            "problem.pddl": pddl.problem(LIBRARY, p.things, p.facts, goal, f"task-{self.number}", p.mechanics),
+            "plan": pddl.plan_text(self.plan, LIBRARY, p.things, p.facts, goal, p.mechanics),
         }
 
     def report(self) -> dict[str, Any]:

@@ -170,8 +170,9 @@ def _read_back(spec: WorldSpec, task: Task, asked: Problem, finding: Finding) ->
 def _judge(asked: Problem, plan: Plan, finding: Finding) -> None:
     """Before the referee; a plan of theirs that is shorter than ours would be our fault."""
     goal = asked.goal or goals.Formula(())
-    texts = pddl.domain(LIBRARY, asked.things, goal), pddl.problem(LIBRARY, asked.things, asked.facts, goal)
-    verdict = Referee().judge(*texts, pddl.plan_text(plan, LIBRARY, asked.things, asked.facts, goal))
+    things, now, mechanics = asked.things, asked.facts, asked.mechanics
+    texts = pddl.domain(LIBRARY, things, goal, mechanics, now), pddl.problem(LIBRARY, things, now, goal, mechanics=mechanics)
+    verdict = Referee().judge(*texts, pddl.plan_text(plan, LIBRARY, things, now, goal, mechanics))
     if not verdict.valid:
         finding.pddl = "our plan is not valid"
     elif verdict.shortest is None:

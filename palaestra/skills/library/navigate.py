@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from palaestra.envs import house, observation, poses
 from palaestra.envs.generator import SceneRange, sample_scene
 from palaestra.envs.predicates import distances
-from palaestra.envs.types import entity_used, leaf_entity, num_entities, room_entity
+from palaestra.envs.types import KINDS, entity_used, leaf_entity, num_entities, room_entity
 from palaestra.sim.world import World, WorldSpec
 from palaestra.skills.library import starts
-from palaestra.skills.record import KINDS, ROBOT, Literal, Param, Skill, Start, View, tolerance
+from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
 
 _ARRIVED = 0.66  # m, a little nearer than `near` asks
 _INSIDE = 0.35  # m, how far into a room one has to be

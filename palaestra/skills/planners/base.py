@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from palaestra.envs.goals import Formula
+from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Entity, Fact
 from palaestra.envs.types import Scene
 from palaestra.skills.library import SKILLS
@@ -25,6 +26,7 @@ class Problem:
     history: tuple[str, ...] = ()  # what was tried, and how it failed
     number: int = 0  # of the episode, for planners that draw at random
     scene: Scene | None = None  # in arrays, for planners that imagine other tasks in it
+    mechanics: Mechanics = Mechanics()  # doors and rules; in houses without any there are none
 
 
 class Planner(Protocol):

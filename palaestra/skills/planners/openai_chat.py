@@ -82,15 +82,15 @@ class OpenAIPlanner:
             fix = "answer with the JSON object alone, or raise max_tokens"
             raise PlanError(Fault(Failure.TRUNCATED, "the reply was cut short", 'finish_reason "length"', "a whole plan", fix))
         plan = parse_plan(reply.text, self.skills, problem.things)
-        for fault in validate(plan, self.skills, problem.things, problem.facts):
+        for fault in validate(plan, self.skills, problem.things, problem.facts, mechanics=problem.mechanics):
             if fault.failure.stops:
                 raise PlanError(fault)
         return plan
 
 
 def messages(problem: Problem, skills: Skills) -> list[Message]:
-    """The conversation's beginning. Nothing of the scene is in the system's message."""
-    system = _SYSTEM.format(max_steps=MAX_STEPS, skills=prompt_text(skills))
+    """The conversation's beginning. Of the scene, the system's message tells no more than whether there are doors, buttons and plates."""
+    system = _SYSTEM.format(max_steps=MAX_STEPS, skills=prompt_text(skills, problem.things))
     types = dict.fromkeys(t.type for t in problem.things if t.type != "robot")
     names = "\n".join(f"{kind}: {json.dumps([t.name for t in problem.things if t.type == kind])}" for kind in types)
     parts = {

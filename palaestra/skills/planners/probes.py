@@ -43,7 +43,7 @@ class RandomCalls:
 
     def plan(self, problem: Problem) -> Plan:
         rng = np.random.default_rng([*self.seed, problem.number, len(problem.history)])
-        operators, facts, steps = ground(LIBRARY, problem.things), problem.facts, []
+        operators, facts, steps = ground(LIBRARY, problem.things, problem.mechanics), problem.facts, []
         for _ in range(MAX_STEPS):
             able = {o.call: o for o in operators if o.applicable(facts) and o.apply(facts) != facts}
             if not able:

@@ -1,0 +1,305 @@
+"""What the oracle searches: facts as bits of an integer, operators as masks, doors and rules state by state.
+
+Operators are grounded once for all scenes with as many things of each kind, in houses of which nothing else is known. Where doors
+are and what rules do is added here: doors by the room in which the robot is, rules where a call changes what they watch.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from palaestra.envs.goals import Option, alternatives, describe
+from palaestra.envs.names import Entity, Fact
+from palaestra.skills.operators import Call, Operator, Skills, fact_text, ground, universe
+from palaestra.skills.plan import Failure, Fault, PlanError
+from palaestra.skills.planners.base import Problem
+from palaestra.skills.record import ROBOT
+from palaestra.skills.rules import Rulebook, has_mechanics
+
+
+@dataclass(frozen=True, eq=False)
+class Action:
+    """An operator in bits. Bit i of a state: fact i holds. In literals bit n + i stands for "fact i is false" besides."""
+
+    number: int
+    call: Call
+    pre: int
+    neg: int
+    add: int
+    delete: int
+    needs: int  # literals
+    makes: int  # literals
+    breaks: int  # literals
+
+
+Step = tuple[int, int, int, int, Call]  # pre, neg, add, delete, call: an action where the robot is now
+
+
+@dataclass(frozen=True)
+class Term:
+    """How many of the facts in `pairs` may hold."""
+
+    pairs: int
+    at_least: int
+    at_most: int
+
+    def holds(self, state: int) -> bool:
+        return self.at_least <= (state & self.pairs).bit_count() <= self.at_most
+
+
+def ones(bits: int) -> Iterator[int]:
+    """The numbers of the bits that are set."""
+    while bits:
+        low = bits & -bits
+        yield low.bit_length() - 1
+        bits ^= low
+
+
+def in_bits(operators: Iterable[Operator], bit: Mapping[Fact, int]) -> list[Action]:
+    """Operators as actions."""
+    n, actions = len(bit), []
+    for number, o in enumerate(operators):
+        pre, neg, add, delete = (sum(bit[f] for f in part) for part in (o.pre, o.neg, o.add, o.delete))
+        actions.append(Action(number, o.call, pre, neg, add, delete, pre | neg << n, add | delete << n, delete | add << n))
+    return actions
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """Facts and actions over things that are named by kind and number, so that scenes with as many things of each kind share them."""
+
+    bit: dict[Fact, int]
+    actions: list[Action]
+    fixed: int  # facts that no action changes
+    _makers: dict[int, int] = field(default_factory=dict)
+    _for_load: dict[int, list[Action]] = field(default_factory=dict)
+    _those: dict[Fact, int] = field(default_factory=dict)
+
+    def those(self, predicate: str, subject: str = "", target: str = "") -> int:
+        """All facts of a predicate; of one subject or target, where they are given."""
+        key = predicate, subject, target
+        if key not in self._those:
+            self._those[key] = sum(b for (p, s, t), b in self.bit.items() if p == predicate and subject in ("", s) and target in ("", t))
+        return self._those[key]
+
+    def makers(self, literal: int) -> int:
+        """The actions that make a literal: their numbers as bits."""
+        if literal not in self._makers:
+            self._makers[literal] = sum(1 << a.number for a in self.actions if a.makes >> literal & 1)
+        return self._makers[literal]
+
+    def for_load(self, load: int) -> list[Action]:
+        """The actions of a robot that holds this: the facts of `holding` that are true."""
+        if load not in self._for_load:
+            other = self.those("holding") & ~load
+            self._for_load[load] = [a for a in self.actions if not a.pre & other and not a.neg & load]
+        return self._for_load[load]
+
+
+@functools.lru_cache(maxsize=64)
+def _ground(skills: Skills, kinds: tuple[str, ...], more: frozenset[Fact]) -> Ground:
+    """`more`: facts to be numbered that kinds do not allow."""
+    things = [Entity(i, name, kind) for i, (name, kind) in enumerate(zip(_plain_names(kinds), kinds, strict=True))]
+    bit = {fact: 1 << i for i, fact in enumerate(sorted({*universe(things), *more}))}
+    actions = in_bits(ground(skills, things, None), bit)
+    return Ground(bit, actions, functools.reduce(lambda rest, a: rest & ~(a.add | a.delete), actions, (1 << len(bit)) - 1))
+
+
+def _plain_names(kinds: Iterable[str]) -> list[str]:
+    return [ROBOT if kind == "robot" else f"{kind}{i}" for i, kind in enumerate(kinds)]
+
+
+class Space:
+    """A problem in bits: where it starts, what is to be reached, and what can be done.
+
+    Raises PlanError where there is no goal.
+    """
+
+    def __init__(self, problem: Problem, skills: Skills):
+        goal = problem.goal
+        if goal is None:
+            fix = "word the instruction as the tasks are worded, or use a planner that reads language"
+            got = f"no goal for {problem.instruction!r}"
+            raise PlanError(Fault(Failure.GOAL, "nothing to plan for", got, "facts to make true", fix))
+        self.problem, self.skills, self.goal = problem, skills, goal
+        self.kinds = tuple(t.type for t in problem.things)
+        self.plain = dict(zip((t.name for t in problem.things), _plain_names(self.kinds), strict=True))
+        self.names = {there: here for here, there in self.plain.items()}  # of things, by their names in actions
+        things, mechanics = problem.things, problem.mechanics
+        book = Rulebook(things, mechanics) if has_mechanics(things, mechanics) else None
+        facts = book.settled(problem.facts) if book else problem.facts
+        options = [*(option for stage in goal.stages for option in stage), goal.always]
+        asked = (pair for option in options for term in option for pair in term.pairs)
+        named = self._renamed({*facts, *asked, *(book.watched if book else ())}, self.plain)
+        self.common = _ground(skills, self.kinds, frozenset())
+        more = frozenset(fact for fact in named if fact not in self.common.bit)
+        self.common = _ground(skills, self.kinds, more) if more else self.common
+        self.n = len(self.common.bit)
+        self.house = House(self, book) if book else None
+        self.start = self.bits(facts)
+        fixed = self.common.fixed & ~(self.house.moved if self.house else 0)
+        self.false, self.true = fixed & ~self.start, fixed & self.start  # for good
+        self.alive = -1  # numbers, as bits, of the actions of which nothing is known that keeps them from ever being applied
+        self.stages = [[self._terms(option) for option in stage] for stage in goal.stages]
+        # Of each stage, the literals that must hold, for each way to reach it.
+        self.ways = [
+            [self.bits(yes) | self.bits(no) << self.n for option in stage for yes, no in alternatives(option)] for stage in goal.stages
+        ]
+        self.always = self._terms(goal.always)
+        self._steps: dict[int, list[Step]] = {}
+
+    def _renamed(self, facts: Iterable[Fact], names: Mapping[str, str]) -> list[Fact]:
+        return [(p, names.get(s, s), names.get(t, t)) for p, s, t in facts]
+
+    def bits(self, facts: Iterable[Fact]) -> int:
+        """Facts about things by their own names."""
+        bit = self.common.bit
+        return sum(bit[fact] for fact in {*self._renamed(facts, self.plain)})
+
+    def those(self, predicate: str, subject: str = "", target: str = "") -> int:
+        """All facts of a predicate; of one subject or target, where they are given, by their own names."""
+        return self.common.those(predicate, self.plain.get(subject, ""), self.plain.get(target, ""))
+
+    @functools.cached_property
+    def facts(self) -> list[Fact]:
+        """By their numbers."""
+        return self._renamed(self.common.bit, self.names)
+
+    def _terms(self, option: Option) -> list[Term]:
+        return [Term(self.bits(term.pairs), term.at_least, term.at_most) for term in option]
+
+    def literals(self, state: int) -> int:
+        """The literals that hold in a state."""
+        return state | (~state & (1 << self.n) - 1) << self.n
+
+    def allowed(self, state: int) -> bool:
+        """Whether what must always hold does."""
+        return all(term.holds(state) for term in self.always)
+
+    def onward(self, stage: int, state: int) -> int:
+        """How many stages are reached, `stage` of them before."""
+        while stage < len(self.stages) and any(all(t.holds(state) for t in option) for option in self.stages[stage]):
+            stage += 1
+        return stage
+
+    def text(self, literal: int) -> str:
+        """A literal, by its number."""
+        return fact_text(self.facts[literal]) if literal < self.n else f"{fact_text(self.facts[literal - self.n])} being false"
+
+    @property
+    def goal_text(self) -> str:
+        return ", ".join(describe(self.goal))
+
+    def own(self, call: Call) -> Call:
+        """A call by the things' own names."""
+        return Call(call.skill, {param: self.names[value] for param, value in call.args.items()})
+
+    def usable(self, action: Action) -> bool:
+        """Whether nothing is known that keeps an action from ever being applied."""
+        return not action.pre & self.false and not action.neg & self.true and bool(self.alive >> action.number & 1)
+
+    @functools.cached_property
+    def actions(self) -> list[Action]:
+        """All actions that may be applicable at some time, with everything that doors and rules make of them."""
+        if self.house is None:
+            return [a for a in self.common.actions if self.usable(a)]
+        things, bit = self.problem.things, {fact: 1 << i for i, fact in enumerate(self.facts)}
+        found = in_bits(ground(self.skills, things, self.problem.mechanics), bit)
+        return [a for a in found if not a.pre & self.false and not a.neg & self.true]
+
+    def keep(self, found: Iterable[Action]) -> None:
+        """From now on use those of `actions` alone."""
+        if self.house is None:
+            self.alive = sum(1 << a.number for a in found)
+        else:
+            cases: dict[Call, list[Action]] = {}
+            for a in found:
+                cases.setdefault(a.call, []).append(a)
+            self.alive = sum(
+                1 << a.number
+                for a in self.common.actions
+                if any(a.pre & ~case.pre == 0 and a.neg & ~case.neg == 0 for case in cases.get(self.own(a.call), ()))
+            )
+        self._steps.clear()
+
+    def steps(self, state: int) -> list[Step]:
+        """What can be done by a robot that holds what it holds and is where it is, other preconditions aside."""
+        load = state & self.common.those("holding")
+        key = load | (state & self.house.robot_rooms if self.house else 0)
+        if key not in self._steps:
+            found = [a for a in self.common.for_load(load) if self.usable(a)]
+            self._steps[key] = self.house.steps(found, state) if self.house else [(a.pre, a.neg, a.add, a.delete, a.call) for a in found]
+        return self._steps[key]
+
+
+class House:
+    """The doors and rules of a problem in bits."""
+
+    def __init__(self, space: Space, book: Rulebook):
+        self.space, self.book = space, book
+        rules = book.mechanics.rules
+        self.open = {t.name: space.bits([("open", t.name, t.name)]) for t in space.problem.things if t.type == "door"}
+        self.plates = [(space.those("on", "", p), space.bits([("pressed", p, p)])) for p in book.plates]
+        self.conditions = [space.bits(rule.condition) for rule in rules]
+        self.moved = sum(pressed for _, pressed in self.plates) | sum(self.open.values())  # by no action itself
+        self.watched = space.bits(book.watched)
+        both = list(zip(self.conditions, rules, strict=True))
+        # Conditions, with the door that is open once they held.
+        self._lasting = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.opens not in book.fickle]
+        self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
+        self.robot_rooms = space.those("in_room", ROBOT)
+        self._near = space.those("near")
+        terms = [t for option in (*itertools.chain(*space.goal.stages), space.goal.always) for t in option]
+        facts = {pair for t in terms for pair in t.pairs}.union(*(rule.condition for rule in rules))
+        self._useful = space.bits(facts)
+        self._rooms_matter = any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
+        self._room = {space.bits([("in_room", ROBOT, room)]): room for room in book.rooms}
+        self._door = {space.bits([("near", ROBOT, door)]): door for door in self.open}
+        self._doors = sum(self._door)
+
+    def settled(self, state: int, after: int) -> int:
+        """The state after a call with all that rules do then; `state` is that before it."""
+        if not (state ^ after) & self.watched or not self._unsettled(after):
+            return after
+        facts = self.space.facts
+        now = {facts[i] for i in ones(after)}
+        self.book.settle(now, [facts[i] for i in ones(after & ~state)], [facts[i] for i in ones(state & ~after)])
+        return self.space.bits(now)
+
+    def _unsettled(self, state: int) -> bool:
+        """Whether rules may have something to do."""
+        for loads, pressed in self.plates:
+            if bool(state & loads) != bool(state & pressed):
+                return True
+        for condition, done in self._lasting:
+            if state & condition == condition and not state & done:
+                return True
+        return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
+
+    def steps(self, actions: list[Action], state: int) -> list[Step]:
+        """The actions of a robot that is where it is: with the doors on the way, and without driving to what is of no use.
+
+        To drive to a thing is of use where the goal or a rule asks for being near it, or an action that does not drive, with what
+        is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. Only to a
+        goal that speaks of rooms, or of what must not hold, may it matter; and there one can drive into the room itself.
+        """
+        useful = functools.reduce(lambda found, a: found | a.pre, (a for a in actions if not a.add & self.robot_rooms), self._useful)
+        enters = any(a.add & self.robot_rooms and not a.add & self._near for a in actions)
+        found = []
+        for a in actions:
+            goes, near = a.add & self.robot_rooms, a.add & self._near
+            if goes and not near & useful and (not self._rooms_matter or (near and enters)):
+                continue
+            way = self.way(state, goes, a.add & self._doors) if goes else 0
+            if way is not None:
+                found.append((a.pre | way, a.neg, a.add, a.delete, a.call))
+        return found
+
+    def way(self, state: int, goes: int, to_door: int = 0) -> int | None:
+        """The doors that must be open on the robot's way to a room, maybe up to a door there: facts; None where there is no way."""
+        here = state & self.robot_rooms
+        if not here:
+            return None
+        doors = self.book.doors(self._room[here], self._room[goes], self._door.get(to_door, ""))
+        return None if doors is None else sum(self.open[door] for door in doors)
