@@ -42,7 +42,9 @@ class Mechanics:
 
 
 def mechanics(spec: WorldSpec, scene: Scene) -> Mechanics:
-    """What a scene has of both, by name; on the host, for one scene."""
+    """What a scene has of both, by name; on the host, for one scene. Nothing in worlds that have neither: all doorways are open."""
+    if not (spec.changes or spec.plates):
+        return Mechanics()
     scene = jax.tree.map(np.asarray, scene)
     name = {e.index: e.name for e in entities(spec, scene)}
     hung = {int(scene.leaf_doorway[i]): i for i in np.flatnonzero(scene.leaf_used)}

@@ -140,7 +140,11 @@ class Arena:
 def _difficulty(episode: Episode) -> int:
     """The length of the oracle's plan from the episode's start; 0 where it finds none."""
     try:
-        return len(OraclePlanner().plan(Problem(episode.instruction, episode.things, episode.start, episode.goal)).steps)
+        return len(
+            OraclePlanner()
+            .plan(Problem(episode.instruction, episode.things, episode.start, episode.goal, mechanics=episode.mechanics))
+            .steps
+        )
     except PlanError:
         return 0
 

@@ -13,6 +13,7 @@ import numpy as np
 from palaestra.envs import language
 from palaestra.envs.env import Rearrange
 from palaestra.envs.goals import Formula, describe, formula, term_phrase
+from palaestra.envs.mechanics import Mechanics, mechanics
 from palaestra.envs.names import Entity, Fact, entities, facts
 from palaestra.envs.types import State, Task, row
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
@@ -50,6 +51,7 @@ class Episode:
     things: tuple[Entity, ...]
     goal: Formula
     contracts: dict[Call, Operator]
+    mechanics: Mechanics = Mechanics()
     plan: list[Call] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     plans: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -167,7 +169,8 @@ class Executor:
         spec = self.env.world.spec
         things = entities(spec, task.scene)
         text = instruction or self.env.instruction(task, number + (trial << 32))
-        return Episode(number, text, things, formula(spec, task), contracts([s.skill for s in self.skills.values()], things))
+        promised = contracts([s.skill for s in self.skills.values()], things)
+        return Episode(number, text, things, formula(spec, task), promised, mechanics(spec, task.scene))
 
     def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode], seats: list[int]) -> Motion:
         """Judge what has ended, and start what comes next."""
@@ -258,7 +261,9 @@ class Executor:
             return False
         scene_text = language.describe(self.env.world.spec, task.scene)
         left, history = episode.goal.after(episode.stage), tuple(episode.history)
-        problem = Problem(episode.instruction, episode.things, now, left, scene_text, history, episode.number, task.scene)
+        problem = Problem(
+            episode.instruction, episode.things, now, left, scene_text, history, episode.number, task.scene, episode.mechanics
+        )
         clock = time.perf_counter()
         try:
             plan = self.planner.plan(problem)

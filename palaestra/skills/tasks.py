@@ -15,6 +15,7 @@ from palaestra.envs import goals, language
 from palaestra.envs.configs import Space
 from palaestra.envs.filters import num_rooms, num_terms
 from palaestra.envs.host import task_set_env
+from palaestra.envs.mechanics import mechanics
 from palaestra.envs.names import entities, facts
 from palaestra.envs.render import TopDown, contact_sheet, save_png
 from palaestra.envs.taskfiles import save_tasks
@@ -50,7 +51,7 @@ class Wanted:
 def problem(spec: WorldSpec, task: Task, table: np.ndarray) -> Problem:
     """What the oracle is asked: from the truth table at the start to the goal; on the host, for one task."""
     things = entities(spec, task.scene)
-    return Problem("", things, facts(things, table), goals.formula(spec, task))
+    return Problem("", things, facts(things, table), goals.formula(spec, task), mechanics=mechanics(spec, task.scene))
 
 
 @dataclass(frozen=True)
