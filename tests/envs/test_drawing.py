@@ -44,7 +44,11 @@ def scene() -> Scene:
     walls = [(0, -1.5, 3, 0), (0, 1.5, 3, 0), (-3, 0, 0, 1.5), (3, 0, 0, 1.5), (0, -1.0, 0, 0.46), (0, 1.0, 0, 0.46)]
     pos = [[x, y, 0.25] for x, y, _, _ in walls] + [parked_fixture(i) for i in range(spare)]
     pos += [[-2.3, 0.9, 0.08], [*PAD, 0.08], [2.3, -0.9, 0.0]]
-    half = [[a + 0.05, b + 0.05, 0.25] for _, _, a, b in walls] + [[0.1] * 3] * spare + [[0.16, 0.16, 0.08], [0.16, 0.16, 0.08], [0.15, 0.15, 0.15]]
+    half = (
+        [[a + 0.05, b + 0.05, 0.25] for _, _, a, b in walls]
+        + [[0.1] * 3] * spare
+        + [[0.16, 0.16, 0.08], [0.16, 0.16, 0.08], [0.15, 0.15, 0.15]]
+    )
     layout = Layout(
         fixture_pos=np.array(pos, np.float32),
         fixture_half=np.array(half, np.float32),

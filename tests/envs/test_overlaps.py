@@ -117,7 +117,9 @@ def test_leaves_and_buttons_are_where_mujoco_has_them():
 
 def with_mechanisms(spec, rng, count):
     """Scenes of nothing but a robot, leaves at any angle, of which every second opens the other way round, and buttons."""
-    layout = open_floor(world(spec), half=[0.03] * spec.objects, pos=[[9.0, i, 0.03] for i in range(spec.objects)], yaw=[0.0] * spec.objects)
+    layout = open_floor(
+        world(spec), half=[0.03] * spec.objects, pos=[[9.0, i, 0.03] for i in range(spec.objects)], yaw=[0.0] * spec.objects
+    )
     half = rng.uniform(-1.5, 1.5, (count, spec.leaves))
     upright = np.stack([np.cos(half), 0 * half, 0 * half, np.sin(half)], -1)
     over = np.stack([0 * half, np.cos(half), np.sin(half), 0 * half], -1)
