@@ -115,23 +115,25 @@ def _hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, ranges: RuleRange
     if not spec.leaves:
         return scene, nothing, jnp.asarray(True)
     k_count, k_which, k_side = jax.random.split(key, 3)
-    count = jax.random.randint(k_count, (), ranges.doors[0], ranges.doors[1] + 1)
-    doorway = random_order(k_which, spec.doors, scene.door_used)[: spec.leaves]
-    shut = jnp.arange(spec.leaves) < count
-    behind = ~jax.vmap(lambda d: _reached(scene, d))(doorway) & scene.room_used
-    joins = scene.door_rooms[doorway]  # [L, 2]
+    # For every doorway, then a choice of those in which a leaf has the room to swing.
+    behind = ~jax.vmap(lambda d: _reached(scene, d))(jnp.arange(spec.doors)) & scene.room_used  # [D, R]
+    joins = scene.door_rooms
     near_first = ~jnp.take_along_axis(behind, joins, -1)[:, 0]
     near, far = jnp.where(near_first, joins[:, 0], joins[:, 1]), jnp.where(near_first, joins[:, 1], joins[:, 0])
-
-    along_x, centre = scene.door_along_x[doorway, None], scene.door[doorway]
-    through = jnp.where(along_x, jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+    centre = scene.door
+    through = jnp.where(scene.door_along_x[:, None], jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
     middle = 0.5 * (scene.room[far, :2] + scene.room[far, 2:])
-    swing = through * jnp.sign(((middle - centre) * through).sum(-1, keepdims=True))  # [L, 2], into the far room
-    wall = through[:, ::-1]
-    first = jnp.where(jax.random.bernoulli(k_side, shape=(spec.leaves, 1)), 1.0, -1.0) * wall
+    swing = through * jnp.sign(((middle - centre) * through).sum(-1, keepdims=True))  # [D, 2], into the far room
+    first = jnp.where(jax.random.bernoulli(k_side, shape=(spec.doors, 1)), 1.0, -1.0) * through[:, ::-1]
     free = _swings(spec, scene, centre - first * LEAF_LENGTH / 2, first + swing)
     other_free = _swings(spec, scene, centre + first * LEAF_LENGTH / 2, swing - first)
     along = jnp.where(free[:, None], first, -first)  # from the hinge to the other edge
+    fits = (free | other_free) & scene.door_used
+    doorway = random_order(k_which, spec.doors, fits)[: spec.leaves]
+    count = jnp.minimum(jax.random.randint(k_count, (), ranges.doors[0], ranges.doors[1] + 1), fits.sum())
+    behind, near, along, swing, centre = (x[doorway] for x in (behind, near, along, swing, centre))
+
+    shut = jnp.arange(spec.leaves) < count
     mirrored = along[:, 0] * swing[:, 1] - along[:, 1] * swing[:, 0] < 0
     yaw = 0.5 * jnp.arctan2(along[:, 1], along[:, 0])
     cos, sin, zero = jnp.cos(yaw), jnp.sin(yaw), jnp.zeros(spec.leaves)
@@ -142,9 +144,8 @@ def _hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, ranges: RuleRange
         leaf_pos=jnp.where(shut[:, None], centre - along * LEAF_LENGTH / 2, parked),
         leaf_quat=jnp.where(mirrored[:, None], upside_down, upright),
     )
-    fits = ((free | other_free) & scene.door_used[doorway]) | ~shut
     scene = scene.replace(layout=layout, leaf_doorway=doorway.astype(jnp.int32), leaf_used=shut)
-    return scene, _Doors(shut, behind & shut[:, None], near), fits.all() & (count <= spec.leaves)
+    return scene, _Doors(shut, behind & shut[:, None], near), count >= ranges.doors[0]
 
 
 def _reached(scene: Scene, without: jax.Array) -> jax.Array:
