@@ -12,9 +12,24 @@ from typing import Any
 import jax
 import numpy as np
 
+from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import Entity, entities
-from palaestra.envs.types import Scene
-from palaestra.sim.world import BIN_INNER, BIN_SIDE, World, WorldSpec
+from palaestra.envs.predicates import RESTS
+from palaestra.envs.types import Scene, button_entity, leaf_entity
+from palaestra.sim.world import (
+    BIN_INNER,
+    BIN_SIDE,
+    BUTTON_CAP,
+    BUTTON_HALF,
+    BUTTON_POST,
+    BUTTON_PRESSED,
+    LEAF_HALF,
+    LEAF_LENGTH,
+    LEAF_OPEN,
+    World,
+    WorldSpec,
+    leaf_axis,
+)
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -30,6 +45,7 @@ STEEL: Colour = (62, 70, 83)
 ACCENT: Colour = (28, 126, 134)
 GREEN: Colour = (46, 150, 88)
 RED: Colour = (200, 44, 40)
+WHITE: Colour = (255, 255, 255)
 # In the order of COLOURS and of ROOMS.
 PALETTE: tuple[Colour, ...] = ((212, 58, 52), (56, 156, 84), (54, 110, 210), (240, 196, 48), (138, 84, 190), (240, 130, 40))
 FLOORS: tuple[Colour, ...] = (
@@ -76,13 +92,17 @@ def _turned(points: Any, yaw: float, at: Any) -> np.ndarray:
 class Plan:
     """A scene on the host, as far as it is drawn."""
 
-    key: Hashable  # of all that does not move
+    key: Hashable  # of all that `draw_house` draws
     rooms: tuple[tuple[np.ndarray, int], ...]  # x0, y0, x1, y1 and the index into ROOMS
     doors: tuple[tuple[np.ndarray, np.ndarray], ...]  # centre, half size
     walls: tuple[tuple[np.ndarray, np.ndarray], ...]  # position, half size
     receptacles: tuple[tuple[int, np.ndarray, np.ndarray, Colour, bool], ...]  # slot, position, half size, colour, whether a bin
+    plates: tuple[tuple[np.ndarray, np.ndarray, Colour], ...]  # those of the receptacles that are: position, half size, colour
+    leaves: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, hinge, quaternion, colour
+    buttons: tuple[tuple[int, np.ndarray, Colour], ...]  # slot, position, colour
     objects: tuple[tuple[int, float, Colour, bool], ...]  # slot, half size, colour, whether a ball
     things: tuple[Entity, ...]
+    rules: tuple[Rule, ...]
 
     @staticmethod
     def of(spec: WorldSpec, scene: Scene) -> "Plan":
@@ -99,16 +119,29 @@ class Plan:
             for i in np.flatnonzero(host.door_used)
         ]
         slots = np.flatnonzero(lay.object_used)
-        still = host.replace(layout=lay.replace(object_pos=None, object_yaw=None, robot_q=None))
+        still = host.replace(layout=lay.replace(object_pos=None, object_yaw=None, object_used=None, robot_q=None))
         return Plan(
             key=b"".join(leaf.tobytes() for leaf in jax.tree.leaves(still)),
             rooms=tuple((host.room[i], int(host.room_name[i])) for i in np.flatnonzero(host.room_used)),
             doors=tuple(doors),
             walls=tuple((pos[i], half[i]) for i in np.flatnonzero(used[:w])),
             receptacles=tuple(receptacles),
+            plates=tuple((at, size, tone) for i, at, size, tone, _ in receptacles if spec.tables - spec.plates <= i < spec.tables),
+            leaves=tuple((int(i), lay.leaf_pos[i], lay.leaf_quat[i], PALETTE[host.leaf_colour[i]]) for i in np.flatnonzero(host.leaf_used)),
+            buttons=tuple((int(i), lay.button_pos[i], PALETTE[host.button_colour[i]]) for i in np.flatnonzero(host.button_used)),
             objects=tuple((int(i), float(lay.object_half[i]), PALETTE[host.object_colour[i]], bool(i >= spec.cubes)) for i in slots),
             things=entities(spec, host),
+            rules=mechanics(spec, host).rules,
         )
+
+    def furniture(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The rectangles on the floor that are taken, those that leaves swing through as well: least and greatest x, y, m."""
+        taken = [(pos[:2] - half[:2], pos[:2] + half[:2]) for _, pos, half, _, _ in self.receptacles]
+        taken += [(at - 2 * BUTTON_HALF, at + 2 * BUTTON_HALF) for _, at, _ in self.buttons]
+        for _, hinge, quat, _ in self.leaves:
+            corner = hinge + LEAF_LENGTH * (leaf_axis(quat, 0.0) + leaf_axis(quat, LEAF_OPEN))
+            taken.append((np.minimum(hinge, corner), np.maximum(hinge, corner)))
+        return taken
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """The least and the greatest x, y of the house, m."""
@@ -180,7 +213,7 @@ def draw_house(canvas: Canvas, plan: Plan) -> None:
         if not is_bin:
             canvas.shadow([_box(pos, half, 0.03)], 2 * float(half[2]) + 0.1)
             canvas.fill(_box(pos, half, 0.03), mix(colour, INK, 0.12), dark, 1.0)
-            canvas.fill(_box(pos, half - 0.016, 0.02), mix(colour, (255, 255, 255), 0.52))
+            canvas.fill(_box(pos, half - 0.016, 0.02), mix(colour, WHITE, 0.52))
             continue
         outer = BIN_INNER + 2 * BIN_SIDE
         canvas.shadow([_box(pos, (outer, outer), 0.012)], 0.1)
@@ -188,11 +221,74 @@ def draw_house(canvas: Canvas, plan: Plan) -> None:
         inside = _box(pos, (BIN_INNER, BIN_INNER))
         canvas.fill(inside, mix(colour, INK, 0.42))
         # The rim's own shadow falls on the upper and left part of the bin's floor.
-        canvas.fill(_box((pos[0] + 0.015, pos[1] - 0.015), (BIN_INNER - 0.015, BIN_INNER - 0.015)), mix(colour, (255, 255, 255), 0.62))
+        canvas.fill(_box((pos[0] + 0.015, pos[1] - 0.015), (BIN_INNER - 0.015, BIN_INNER - 0.015)), mix(colour, WHITE, 0.62))
+    for pos, half, colour in plan.plates:
+        _draw_plate(canvas, pos, half, colour, lit=False)
+    for _, hinge, quat, _ in plan.leaves:
+        _draw_swing(canvas, hinge, quat)
     for pos, half in plan.walls:
         canvas.fill(_box(pos, half), WALL)
     for pos, half in plan.walls:  # a lighter middle, in one piece where walls meet
-        canvas.fill(_box(pos, half - 0.014), mix(WALL, (255, 255, 255), 0.14))
+        canvas.fill(_box(pos, half - 0.014), mix(WALL, WHITE, 0.14))
+
+
+def _draw_plate(canvas: Canvas, pos: np.ndarray, half: np.ndarray, colour: Colour, lit: bool) -> None:
+    """A frame around stripes; pale, and bright with a glow where something lies on it."""
+    pg, scale = canvas.pg, canvas.scale
+    if lit:
+        canvas.fill(_box(pos, half[:2] + 0.035, 0.045), mix(colour, WHITE, 0.30))
+    canvas.fill(_box(pos, half, 0.02), mix(colour, INK, 0.42))
+    low, high = canvas.pixels((pos[:2] - half[:2] + 0.024, pos[:2] + half[:2] - 0.024)).round().astype(int)
+    patch = pg.Surface((high[0] - low[0], low[1] - high[1]), 0, 32)
+    ground, stripe = (0.0, 0.62) if lit else (0.80, 0.30)
+    patch.fill(mix(colour, WHITE, ground))
+    width, height = patch.get_size()
+    step = max(4.0 * SMOOTH, 0.045 * scale)
+    for x in np.arange(-height, width, 2 * step):
+        pg.draw.polygon(patch, mix(colour, WHITE, stripe), [(x, height), (x + step, height), (x + step + height, 0), (x + height, 0)])
+    canvas.surface.blit(patch, (low[0], high[1]))
+
+
+def _draw_swing(canvas: Canvas, hinge: np.ndarray, quat: np.ndarray) -> None:
+    """The way of a leaf's free edge, dashed."""
+    angle = np.linspace(0.0, LEAF_OPEN, 27)
+    way = canvas.pixels(hinge + LEAF_LENGTH * leaf_axis(np.broadcast_to(quat, (len(angle), 4)), angle))
+    for k in range(1, len(way) - 1, 2):
+        canvas.pg.draw.line(canvas.surface, mix(OUTSIDE, WALL, 0.42), way[k], way[k + 1], round(1.4 * SMOOTH))
+
+
+def _draw_leaf(canvas: Canvas, hinge: np.ndarray, axis: np.ndarray, colour: Colour) -> None:
+    yaw, dark, edge = float(np.arctan2(axis[1], axis[0])), mix(colour, INK, 0.55), 1.1 * SMOOTH / canvas.scale
+    half = np.array([LEAF_LENGTH / 2, max(LEAF_HALF, 2.8 * SMOOTH / canvas.scale)])
+    middle = np.asarray(hinge, float) + LEAF_LENGTH / 2 * axis
+    canvas.shadow([_turned(_box((0, 0), half), yaw, middle)], 0.30, 70)
+    handle = _turned(_box((LEAF_LENGTH / 2 - 0.10, 0), (0.035, half[1] + 0.018), 0.008), yaw, middle)
+    canvas.fill(handle, STEEL)
+    canvas.fill(_turned(_box((0, 0), half, 0.008), yaw, middle), dark)
+    canvas.fill(_turned(_box((0, 0), half - edge), yaw, middle), colour)
+    canvas.fill(_disc(hinge, half[1] + 0.014), STEEL)
+    canvas.fill(_disc(hinge, 0.45 * half[1]), SHELL)
+
+
+def _draw_button(canvas: Canvas, at: np.ndarray, colour: Colour, pressed: bool, grow: float) -> None:
+    """A cap on a dark post; pressed it is sunk, and the post shines in its colour."""
+    post, cap = grow * BUTTON_HALF, grow * BUTTON_CAP[0]
+    canvas.shadow([_box(at, (post, post), 0.2 * post)], BUTTON_POST, 90)
+    canvas.fill(_box(at, (post, post), 0.25 * post), mix(colour, WHITE, 0.55) if pressed else STEEL, INK, 0.8)
+    if pressed:
+        canvas.fill(_disc(at, 0.75 * cap), mix(colour, INK, 0.45))
+        return
+    canvas.fill(_disc(at, 1.05 * cap), colour, mix(colour, INK, 0.55), 0.6)
+    canvas.fill(_disc(at + np.array([-0.3, 0.3]) * cap, 0.36 * cap), mix(colour, WHITE, 0.65))
+
+
+def _laden(plan: Plan, position: np.ndarray, pos: np.ndarray, half: np.ndarray) -> bool:
+    """Whether something lies on the plate; `position` [O, 3] m, of the objects."""
+    top = pos[2] + half[2]
+    return any(
+        bool((np.abs(position[slot, :2] - pos[:2]) <= half[:2]).all()) and abs(position[slot, 2] - size - top) <= RESTS
+        for slot, size, _, _ in plan.objects
+    )
 
 
 def _draw_object(canvas: Canvas, pos: np.ndarray, quat: np.ndarray, half: float, colour: Colour, ball: bool) -> None:
@@ -201,9 +297,9 @@ def _draw_object(canvas: Canvas, pos: np.ndarray, quat: np.ndarray, half: float,
     shape = _disc(pos[:2], half) if ball else _turned(_box((0, 0), (half, half), half * 0.22), yaw, pos)
     canvas.shadow([shape], float(pos[2]), 95)
     canvas.fill(shape, mix(colour, INK, 0.04), mix(colour, INK, 0.62), 1.0)
-    light = mix(colour, (255, 255, 255), 0.24)
+    light = mix(colour, WHITE, 0.24)
     if ball:
-        canvas.fill(_disc(pos[:2] + np.array([-0.28, 0.28]) * half, half * 0.36), mix(colour, (255, 255, 255), 0.55))
+        canvas.fill(_disc(pos[:2] + np.array([-0.28, 0.28]) * half, half * 0.36), mix(colour, WHITE, 0.55))
     else:
         canvas.fill(_turned(_box((0, 0), (half * 0.58, half * 0.58), half * 0.12), yaw, pos), light)
 
@@ -229,19 +325,32 @@ def _draw_robot(canvas: Canvas, world: World, q: np.ndarray) -> None:
     canvas.fill(arm, STEEL)
     canvas.fill(_turned(nose, yaw, at), ACCENT)
     canvas.fill(_turned(_box((0, 0), (0.042, 0.042), 0.012), yaw, at), STEEL)
-    canvas.fill(_turned(_box((0, 0), (0.022, 0.022), 0.008), yaw, at), mix(STEEL, (255, 255, 255), 0.30))
+    canvas.fill(_turned(_box((0, 0), (0.022, 0.022), 0.008), yaw, at), mix(STEEL, WHITE, 0.30))
+
+
+def _poses(world: World, qpos: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Positions [O, 3] m and quaternions [O, 4] of objects, how far leaves are open [L] rad and buttons are up [U] m."""
+    (position, quat), (angle, up) = world.object_pose(qpos), world.mechanism_q(qpos)
+    return np.asarray(position), np.asarray(quat), np.asarray(angle), np.asarray(up)
 
 
 def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow: float = 1.0) -> None:
-    """What moves, from the floor up. What is as high as the fingers lies between them, and so on top."""
+    """What moves or changes, from the floor up. What is as high as the fingers lies between them, and so on top."""
     q = qpos[: world.body.num_joints]
-    free = qpos[world.body.num_joints :].reshape(-1, 7)
-    order = sorted(plan.objects, key=lambda thing: free[thing[0], 2])
+    position, quat, angle, up = _poses(world, qpos)
+    for pos, half, colour in plan.plates:
+        if _laden(plan, position, pos, half):
+            _draw_plate(canvas, pos, half, colour, lit=True)
+    for slot, hinge, hung, colour in plan.leaves:
+        _draw_leaf(canvas, hinge, leaf_axis(hung, angle[slot]), colour)
+    for slot, at, colour in plan.buttons:
+        _draw_button(canvas, at, colour, bool(up[slot] < -BUTTON_PRESSED), grow)
+    order = sorted(plan.objects, key=lambda thing: position[thing[0], 2])
     fingers = world.body.grip_height + q[3] - 0.04
     for above in (False, True):
-        for slot, half, colour, ball in order:
-            if (free[slot, 2] >= fingers) == above:
-                _draw_object(canvas, free[slot, :3], free[slot, 3:], half * grow, colour, ball)
+        for slot, size, colour, ball in order:
+            if (position[slot, 2] >= fingers) == above:
+                _draw_object(canvas, position[slot], quat[slot], size * grow, colour, ball)
         if not above:
             _draw_robot(canvas, world, q)
 
@@ -254,12 +363,17 @@ def draw_trail(canvas: Canvas, trail: np.ndarray) -> None:
 
 
 def draw_rings(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, marked: Iterable[str], colour: Colour = ACCENT) -> None:
-    """Circles around the robot, objects and receptacles of these names."""
-    index = {thing.name: thing.index for thing in plan.things}
-    free = qpos[world.body.num_joints :].reshape(-1, 7)
+    """Circles around the robot, objects, receptacles, doors and buttons of these names, as far as they are there."""
+    spec, index = world.spec, {thing.name: thing.index for thing in plan.things}
+    position, _, angle, _ = _poses(world, qpos)
     place = {0: (qpos[:2], world.body.base_radius)}
-    place |= {1 + slot: (free[slot, :2], half * 1.4) for slot, half, _, _ in plan.objects}
-    place |= {1 + world.spec.objects + slot: (pos[:2], float(np.hypot(*half[:2]))) for slot, pos, half, _, _ in plan.receptacles}
+    place |= {1 + slot: (position[slot, :2], half * 1.4) for slot, half, _, _ in plan.objects}
+    place |= {1 + spec.objects + slot: (pos[:2], float(np.hypot(*half[:2]))) for slot, pos, half, _, _ in plan.receptacles}
+    place |= {
+        leaf_entity(spec, slot): (hinge + LEAF_LENGTH / 2 * leaf_axis(hung, angle[slot]), LEAF_LENGTH / 2)
+        for slot, hinge, hung, _ in plan.leaves
+    }
+    place |= {button_entity(spec, slot): (at, 1.4 * BUTTON_HALF) for slot, at, _ in plan.buttons}
     for name in marked:
         if index.get(name) in place:
             canvas.ring(*place[index[name]], colour)

@@ -75,7 +75,8 @@ class Host:
             scene: Scene = state.scene
             return self._pictures.frame(scene, state.physics, title=title)
         holds = np.asarray(self._holds(state))
-        return self._pictures.frame(state.task.scene, state.physics, goal=state.task.goal, holds=holds, title=title)
+        shown: bool = getattr(self.env, "show_rules", False)
+        return self._pictures.frame(state.task.scene, state.physics, goal=state.task.goal, holds=holds, title=title, rules=shown)
 
     @cached_property
     def _begin_numbered(self) -> Any:

@@ -42,12 +42,12 @@ class Entity:
 def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
     """All entities in use, in the order of their indices; `scene` is one scene, without a batch axis.
 
-    Objects that rules make have names before they are there.
+    Objects that rules make or take have names before they are there and after they were: an episode has one set of names.
     """
     lay = scene.layout
     used, half = np.array(lay.object_used), np.asarray(lay.object_half)
-    products = np.asarray(scene.rules.product)
-    used[products[products >= 0]] = True
+    for changed in (np.asarray(scene.rules.product), np.asarray(scene.rules.consumes)):
+        used[changed[changed >= 0]] = True
     colour, receptacle_colour = np.asarray(scene.object_colour), np.asarray(scene.receptacle_colour)
     kinds = ["cube"] * spec.cubes + ["ball"] * spec.balls
     pairs = [(kinds[i], int(colour[i])) for i in range(spec.objects) if used[i]]

@@ -10,7 +10,22 @@ import numpy as np
 
 from palaestra.envs.types import Scene
 from palaestra.sim import bodies
-from palaestra.sim.world import BIN_FLOOR, BIN_INNER, BIN_RIM, BIN_SIDE, WorldSpec
+from palaestra.sim.world import (
+    BIN_FLOOR,
+    BIN_INNER,
+    BIN_RIM,
+    BIN_SIDE,
+    BUTTON_CAP,
+    BUTTON_HALF,
+    BUTTON_POST,
+    BUTTON_TRAVEL,
+    LEAF_CLEARANCE,
+    LEAF_HALF,
+    LEAF_HEIGHT,
+    LEAF_LENGTH,
+    WorldSpec,
+    leaf_axis,
+)
 
 _ROBOT = -1  # the robot's group
 TOLERANCE = 1e-4  # m: things that stand on each other touch
@@ -77,7 +92,7 @@ def depth(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
-    """Robot, objects, walls, tables and bins of each scene."""
+    """Robot, objects, walls, tables, bins, leaves and buttons of each scene."""
     lay, w, t = scenes.layout, spec.walls, spec.tables
     pos, half = (np.asarray(x, float) for x in (lay.fixture_pos, lay.fixture_half))
     count = len(pos)
@@ -96,6 +111,19 @@ def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
     yaws.append(np.asarray(lay.object_yaw, float))
     used.append(np.asarray(lay.object_used))
     groups += [1 + t + spec.bins + i for i in range(spec.objects)]
+    hinge, hung, angle = (np.asarray(x, float) for x in (lay.leaf_pos, lay.leaf_quat, lay.leaf_angle))
+    turn = np.arctan2(*np.moveaxis(leaf_axis(hung, angle), -1, 0)[::-1])
+    leaf = ((LEAF_LENGTH / 2, 0.0, LEAF_CLEARANCE + LEAF_HEIGHT / 2), (LEAF_LENGTH / 2, LEAF_HALF, LEAF_HEIGHT / 2))
+    for i in range(spec.leaves):
+        _add(centres, halves, yaws, np.pad(hinge[:, i], ((0, 0), (0, 1))), turn[:, i], [leaf])
+    used.append(np.asarray(scenes.leaf_used))
+    groups += [1 + t + spec.bins + spec.objects + i for i in range(spec.leaves)]
+    (side, thick), post = BUTTON_CAP, BUTTON_POST / 2
+    button = [((0.0, 0.0, post), (BUTTON_HALF, BUTTON_HALF, post)), ((0.0, 0.0, BUTTON_POST + BUTTON_TRAVEL), (side, side, thick))]
+    for i in range(spec.buttons):
+        _add(centres, halves, yaws, np.pad(np.asarray(lay.button_pos, float)[:, i], ((0, 0), (0, 1))), np.zeros(count), button)
+    used.append(np.repeat(np.asarray(scenes.button_used), 2, 1))
+    groups += [1 + t + spec.bins + spec.objects + spec.leaves + i for i in range(spec.buttons) for _ in button]
     body, q = bodies.body(spec.body), np.asarray(lay.robot_q, float)
     r, low, long = body.base_radius, body.grip_height - 0.027, (body.reach + 0.035) / 2
     base, arm = ((0, 0, 0.01 + r), (r, r, r)), ((long, 0, 0.042), (long, body.half_gap + 0.02, 0.042))

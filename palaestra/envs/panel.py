@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from palaestra.envs.drawing import ACCENT, GREEN, INK, LINE, MUTED, PAPER, RED, Colour, mix
+from palaestra.envs.mechanics import Rule
+from palaestra.envs.names import Entity
+from palaestra.envs.signs import HEIGHT, Signs
 
 
 class Panel:
@@ -79,6 +82,22 @@ class Panel:
             self.text(line, 18, colour, self.left + indent, self.y, width)
             self.y += 17 * self.unit
         self.y += 4 * self.unit
+
+    def rules(self, rules: Sequence[Rule], things: Sequence[Entity]) -> None:
+        """Rules in signs, in two columns."""
+        by_name = {thing.name: thing for thing in things}
+        unit, gap = 1.35 * self.unit, 10 * self.unit
+        width, height, down = (self.inner - gap) / 2, HEIGHT * unit, -(-len(rules) // 2)
+        for i, rule in enumerate(rules):
+            patch = self.pg.Surface((4 * width, height))
+            patch.fill(PAPER)
+            long = Signs(self.pg, patch, unit, sized_font(self.pg, 17 * self.unit), (0.0, height)).rule(rule, by_name)
+            patch = patch.subsurface((0, 0, min(long, 4 * width), height))
+            if long > width:  # what is too long is set smaller
+                patch = self.pg.transform.smoothscale_by(patch, width / long)
+            at = self.left + i // down * (width + gap), self.y + i % down * (height + 8 * self.unit)
+            self.surface.blit(patch, (round(at[0]), round(at[1] + (height - patch.get_height()) / 2)))
+        self.y += down * (height + 8 * self.unit)
 
     def current(self, step: str) -> None:
         """The plan's present step, in a box of its own: the skill, and its arguments beneath."""

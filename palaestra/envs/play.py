@@ -2,7 +2,7 @@
 
 W A S D or the arrows drive, Q and E turn, R and F move the lift, Space or G opens and closes the gripper. P pauses, N or the
 full stop makes one step, + and - change the speed, Backspace restarts, Enter goes to the next task, C or F12 saves a picture,
-Esc quits.
+Esc quits. Buttons are pressed from above, with the closed gripper.
 """
 
 import time
@@ -130,6 +130,7 @@ class Player:
             title=self.instruction,
             lines=(*self._status(), "", *LEGEND),
             trail=np.reshape(self.trail, (-1, 2)),
+            rules=self.env.show_rules,
         )
 
     def draw(self) -> None:

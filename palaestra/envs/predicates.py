@@ -19,6 +19,7 @@ from palaestra.sim.world import (
     LEAF_OPEN,
     Layout,
     World,
+    leaf_axis,
 )
 
 NEAR_DISTANCE = 0.75  # m, from the robot's axis to the nearest point of the thing, in the same room
@@ -62,12 +63,7 @@ class Barriers(struct.PyTreeNode, kw_only=True):
 def barriers(scene: Scene, angle: jax.Array) -> Barriers:
     """Leaves that are open by `angle` [L] rad, and buttons."""
     lay = scene.layout
-    w, x, y, z = jnp.moveaxis(lay.leaf_quat, -1, 0)
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    # The body's own x and y axes in the plane, turned by the joint.
-    along_x = (1 - 2 * (y * y + z * z)) * cos + 2 * (x * y - w * z) * sin
-    along_y = 2 * (x * y + w * z) * cos + (1 - 2 * (x * x + z * z)) * sin
-    reach = LEAF_LENGTH / 2 * jnp.stack([along_x, along_y], -1)
+    reach = LEAF_LENGTH / 2 * leaf_axis(lay.leaf_quat, angle)
     leaves, buttons = len(angle), len(lay.button_pos)
     return Barriers(
         centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos]),

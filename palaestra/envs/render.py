@@ -38,6 +38,8 @@ from palaestra.envs.drawing import (
     draw_trail,
     mix,
 )
+from palaestra.envs.mechanics import Rule
+from palaestra.envs.names import Entity
 from palaestra.envs.panel import Panel, sized_font
 from palaestra.envs.types import Goal, Scene
 from palaestra.sim.engine import PhysicsState
@@ -86,10 +88,18 @@ def _pygame() -> ModuleType:
     return pygame
 
 
-def colours(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """The colours of objects [O, 4] and, paler, of receptacles [tables + bins, 4], in [0, 1]; what `sim.camera.Camera` takes."""
+def colours(scene: Scene) -> dict[str, Any]:
+    """The colours of things in [0, 1], receptacles' paler, by the names under which `sim.camera.Camera.image` takes them.
+
+    Objects [O, 4], receptacles [tables + bins, 4], leaves [L, 4] and buttons [U, 4].
+    """
     table = np.c_[np.asarray(PALETTE) / 255.0, np.ones(len(PALETTE))].astype(np.float32)
-    return table[np.asarray(scene.object_colour)], 0.7 * table[np.asarray(scene.receptacle_colour)] + np.float32(0.3)
+    return {
+        "object_rgba": table[np.asarray(scene.object_colour)],
+        "receptacle_rgba": 0.7 * table[np.asarray(scene.receptacle_colour)] + np.float32(0.3),
+        "leaf_rgba": table[np.asarray(scene.leaf_colour)],
+        "button_rgba": table[np.asarray(scene.button_colour)],
+    }
 
 
 def floors(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -132,11 +142,12 @@ class TopDown:
         plan: Sequence[Any] = (),
         current: int = -1,
         trail: Any = None,
+        rules: bool = True,
     ) -> np.ndarray:
         """One picture, uint8 [size, 1.5 * size, 3].
 
         Args:
-            scene: one scene, without a batch axis.
+            scene: one scene, without a batch axis; of an episode, the present one: rules make things come and go.
             physics: the state of one environment.
             goal: its terms are listed.
             holds: [G] bool, which of them hold.
@@ -145,6 +156,7 @@ class TopDown:
             plan: skill calls, shown as `str` gives them, e.g. `pick(red_cube)`.
             current: which of them is running; those before it are done, all where it is the plan's length; -1: none yet.
             trail: [N, 2] m, where the robot has been, oldest first.
+            rules: whether the scene's rules are listed.
         """
         house = Plan.of(self.world.spec, scene)
         qpos = np.asarray(physics.qpos, np.float64)
@@ -153,7 +165,8 @@ class TopDown:
         truth = np.zeros(0, bool) if holds is None else np.asarray(holds)
         words = goals.phrases(term[1:] for term in terms)
         rows = [(bool(truth[i]) if i < len(truth) else False, text) for (i, *_), text in zip(terms, words, strict=True)]
-        words, gap = self._column(title, tuple(rows), tuple(steps), current, tuple(lines))
+        signs = (house.rules, house.things) if rules and house.rules else None
+        words, gap = self._column(title, tuple(rows), signs, tuple(steps), current, tuple(lines))
         whole = self._pg.Surface((self.width, self.size), 0, 32)
         marked = steps[current].partition("(")[2].rstrip(") ").split(", ") if 0 <= current < len(steps) else []
         whole.blit(self._map(house, qpos, np.reshape([] if trail is None else trail, (-1, 2)), marked), (0, 0))
@@ -210,8 +223,8 @@ class TopDown:
         names = iter(thing.name for thing in house.things if thing.kind == "room")
         font = sized_font(self._pg, 19 * self._unit * SMOOTH)
         furniture = []
-        for _, pos, half, _, _ in house.receptacles:
-            low, high = canvas.pixels((pos[:2] - half[:2], pos[:2] + half[:2]))
+        for taken in house.furniture():
+            low, high = canvas.pixels(taken)
             furniture.append(self._pg.Rect(low[0], high[1], high[0] - low[0], low[1] - high[1]).inflate(8 * SMOOTH, 8 * SMOOTH))
         inset = 0.05 * canvas.scale + 7 * SMOOTH * self._unit
         for (room, tint), name in zip(house.rooms, names, strict=True):
@@ -231,10 +244,16 @@ class TopDown:
         return self._pg.transform.smoothscale(canvas.surface, rect.size)
 
     def _column(
-        self, title: str, rows: tuple[tuple[bool, str], ...], steps: tuple[str, ...], current: int, lines: tuple[str, ...]
+        self,
+        title: str,
+        rows: tuple[tuple[bool, str], ...],
+        signs: tuple[tuple[Rule, ...], tuple[Entity, ...]] | None,
+        steps: tuple[str, ...],
+        current: int,
+        lines: tuple[str, ...],
     ) -> tuple[Any, Any]:
         """The words, and where there is room for the close-up (None where there is not)."""
-        key = (title, rows, steps, current, lines)
+        key = (title, rows, signs, steps, current, lines)
         if self._words[0] == key:
             return self._words[1]
         size = (self.width - self.size, self.size)
@@ -245,6 +264,9 @@ class TopDown:
             panel.heading("Goal")
             for holds, text in rows:
                 panel.row("done" if holds else "open", text, INK)
+        if signs is not None:
+            panel.heading("Rules")
+            panel.rules(*signs)
         panel.foot(lines)
         if steps:
             panel.heading("Plan")

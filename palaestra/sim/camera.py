@@ -14,14 +14,16 @@ import mujoco
 import numpy as np
 
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import Layout, World, build_spec
+from palaestra.sim.world import LEAF_HALF, LEAF_LENGTH, Layout, World, WorldSpec, build_spec
 
 VIEWS = ("house", "robot")
 _BACKENDS = {"linux": ("egl", "osmesa"), "darwin": ("cgl",)}  # without a screen; elsewhere glfw
 _FIELD = 38.0  # degrees, vertical
 _HOUSE = (80.0, -58.0)  # degrees: azimuth and elevation of the view of the whole house
 _SHOULDER = (34.0, -40.0, 1.20)  # degrees from the heading, elevation, and m: the view over the robot's shoulder
-_NEAR_HOME = 30.0  # m: fixtures farther out are parked
+_NEAR_HOME = 30.0  # m: what is farther out is parked
+_FRAME = 0.025  # m, of a pressure plate, around its pad
+_DARK = 0.45  # a frame's brightness, the pad's being 1
 
 
 class Camera:
@@ -33,11 +35,12 @@ class Camera:
     """
 
     def __init__(self, world: World, height: int = 480, width: int = 640):
-        self.world, self.height, self.width = world, height, width
+        self.world, self.height, self.width, spec = world, height, width, world.spec
         self._model = _visual_model(world, height, width)
         self._data = mujoco.MjData(self._model)
         copy, original = self._model, world.model
         self._box, self._object = ([copy.geom(original.geom(i).name).id for i in ids] for ids in (world.box_geom, world.object_geom))
+        self._mechanism = [copy.body(f"{kind}{i}").id for kind, n in (("leaf", spec.leaves), ("button", spec.buttons)) for i in range(n)]
         self._gl: Any = _context(width, height)
         self._scene = mujoco.MjvScene(self._model, maxgeom=200)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = True
@@ -54,6 +57,8 @@ class Camera:
         *,
         object_rgba: Any = None,
         receptacle_rgba: Any = None,
+        leaf_rgba: Any = None,
+        button_rgba: Any = None,
         floors: tuple[Any, Any] | None = None,
         view: str = "house",
     ) -> np.ndarray:
@@ -64,6 +69,8 @@ class Camera:
             layout: what that environment was started with.
             object_rgba: [O, 4] in [0, 1]; plain without.
             receptacle_rgba: [tables + bins, 4] in [0, 1]; plain without.
+            leaf_rgba: [L, 4] in [0, 1]; plain without.
+            button_rgba: [U, 4] in [0, 1], of the caps; plain without.
             floors: coloured rectangles on the ground: x0, y0, x1, y1 [N, 4] m and rgba [N, 4].
             view: `house`, all of it from above at a slant, or `robot`, over its shoulder.
         """
@@ -71,7 +78,8 @@ class Camera:
             raise UnknownNameError("view", view, VIEWS)
         if not self._free.alive:
             raise PalaestraError("image() of a camera that was closed. Fix: make a new Camera")
-        self._write(np.asarray(qpos), layout, object_rgba, receptacle_rgba)
+        self._write(np.asarray(qpos), layout)
+        self._paint(layout, object_rgba, receptacle_rgba, leaf_rgba, button_rgba)
         eye = self._robot(np.asarray(qpos)) if view == "robot" else self._house(layout)
         self._gl.make_current()
         mujoco.mjv_updateCamera(self._model, self._data, eye, self._scene)  # first: the headlight is placed where the camera was
@@ -84,7 +92,7 @@ class Camera:
         mujoco.mjr_readPixels(pixels, None, rect, self._render)
         return np.flipud(pixels).copy()
 
-    def _write(self, qpos: np.ndarray, layout: Layout, object_rgba: Any, receptacle_rgba: Any) -> None:
+    def _write(self, qpos: np.ndarray, layout: Layout) -> None:
         """Bring the private model to the state."""
         w, m, d, spec = self.world, self._model, self._data, self.world.spec
         half, size = np.asarray(layout.fixture_half, float), np.asarray(layout.object_half, float)
@@ -94,20 +102,40 @@ class Camera:
         m.geom_size[self._object] = size[:, None]
         m.geom_rbound[self._box] = np.linalg.norm(half[: len(self._box)], axis=-1)
         m.geom_rbound[self._object] = size * np.sqrt(3.0)
-        if object_rgba is not None:
-            m.geom_rgba[self._object] = object_rgba
-        m.geom_rgba[self._object, 3] = np.asarray(layout.object_used)
-        if receptacle_rgba is not None:
-            rgba = np.array(receptacle_rgba, float)
-            m.geom_rgba[self._box[spec.walls :]] = rgba[: spec.tables]
-            body = m.geom_bodyid
-            for i in range(spec.bins):
-                m.geom_rgba[body == m.body(f"bin{i}").id] = rgba[spec.tables + i]
+        for i in range(spec.plates):
+            table, pad = half[spec.walls + spec.tables - spec.plates + i], m.geom(f"pad{i}").id
+            m.geom_size[pad, :2] = table[:2] - _FRAME
+            m.geom_pos[pad, 2] = table[2]
+            m.geom_rbound[pad] = np.linalg.norm(table)
+        if self._mechanism:
+            m.body_pos[self._mechanism, :2] = np.concatenate([layout.leaf_pos, layout.button_pos])
+            m.body_quat[self._mechanism[: spec.leaves]] = layout.leaf_quat
         d.mocap_pos[w.fixture_mocap] = layout.fixture_pos
         d.qpos[:] = qpos
         mujoco.mj_kinematics(m, d)
         mujoco.mj_comPos(m, d)
         mujoco.mj_camlight(m, d)
+
+    def _paint(self, layout: Layout, objects: Any, receptacles: Any, leaves: Any, buttons: Any) -> None:
+        """Give things their colours, and hide those that are not there."""
+        m, spec = self._model, self.world.spec
+        if objects is not None:
+            m.geom_rgba[self._object] = objects
+        m.geom_rgba[self._object, 3] = np.asarray(layout.object_used)
+        if receptacles is not None:
+            rgba, first = np.array(receptacles, float), spec.tables - spec.plates
+            m.geom_rgba[self._box[spec.walls :]] = rgba[: spec.tables]
+            for i in range(spec.plates):
+                m.geom_rgba[m.geom(f"pad{i}").id] = rgba[first + i]
+                m.geom_rgba[self._box[spec.walls + first + i], :3] *= _DARK
+            for i in range(spec.bins):
+                m.geom_rgba[m.geom_bodyid == m.body(f"bin{i}").id] = rgba[spec.tables + i]
+        for name, rgba in (("leaf", leaves), ("cap", buttons)):
+            for i, colour in enumerate(rgba if rgba is not None else ()):
+                m.geom_rgba[m.geom(f"{name}{i}").id] = colour
+        for body, at in zip(self._mechanism, np.concatenate([layout.leaf_pos, layout.button_pos]), strict=True):
+            mine = m.body_rootid[m.geom_bodyid] == body
+            m.geom_rgba[mine, 3] = (np.abs(at) < _NEAR_HOME).all()
 
     def _carpet(self, room: np.ndarray, rgba: np.ndarray) -> None:
         """A rectangle that lies on the floor of the picture alone."""
@@ -191,6 +219,7 @@ def _visual_model(world: World, height: int, width: int) -> mujoco.MjModel:
     floor = s.geom("floor")
     floor.material, floor.rgba = "tiles", [1, 1, 1, 1]
     _dress(s)
+    _dress_mechanisms(s, world.spec)
     s.worldbody.add_light(
         name="sun", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[-2, -3, 6], dir=[0.35, 0.5, -1], diffuse=[0.44] * 3,
         specular=[0.12] * 3, castshadow=True,
@@ -207,6 +236,17 @@ def _dress(s: mujoco.MjSpec) -> None:
     base.add_geom(type=cylinder, pos=[0, 0, 0.13], size=[0.1215, 0.014, 0], rgba=accent)
     base.add_geom(type=box, pos=[0.01, 0, 0.62], size=[0.045, 0.06, 0.035], rgba=[0.93, 0.94, 0.96, 1])
     base.add_geom(type=cylinder, pos=[0.058, 0, 0.62], size=[0.022, 0.005, 0], quat=[0.7071, 0, 0.7071, 0], rgba=dark)
+
+
+def _dress_mechanisms(s: mujoco.MjSpec, spec: WorldSpec) -> None:
+    """What tells a pressure plate from a table, and a leaf's free edge from its hinge: a pad in a frame, handles."""
+    box, sphere = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
+    for i in range(spec.plates):
+        table = s.body(f"table{spec.tables - spec.plates + i}")
+        table.add_geom(name=f"pad{i}", type=box, pos=[0, 0, 0.1], size=[0.1, 0.1, 0.004])  # not in the middle, which could not be moved
+    for i in range(spec.leaves):
+        at = [LEAF_LENGTH - 0.09, 0, 0]
+        s.body(f"leaf{i}").add_geom(name=f"handles{i}", type=sphere, pos=at, size=[LEAF_HALF + 0.02, 0, 0], rgba=[0.25, 0.27, 0.31, 1])
 
 
 def _context(width: int, height: int) -> Any:

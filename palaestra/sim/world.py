@@ -27,6 +27,7 @@ LEAF_LENGTH = 0.94  # m, of a door's leaf; with leaves, doorways are LEAF_LENGTH
 LEAF_GAP = 0.01  # m, between leaf and frame
 LEAF_HALF = 0.02  # m, half thickness of a leaf
 LEAF_HEIGHT = 0.44  # m
+LEAF_CLEARANCE = 0.01  # m, below a leaf
 LEAF_OPEN = 1.5708  # rad, the set point of an open leaf; 0 when shut
 LEAF_RATE = 0.06  # rad a control step, by which a leaf's set point moves
 BUTTON_HALF = 0.05  # m, half side of a button's post
@@ -340,6 +341,20 @@ def _put(base: np.ndarray, index: np.ndarray, value: Any) -> Any:
     return jnp.broadcast_to(jnp.asarray(base, value.dtype), (*lead, *base.shape)).at[at].set(value)
 
 
+def leaf_axis(quat: Any, angle: Any) -> Any:
+    """Unit vectors [..., 2] from the hinge along leaves that hang as `quat` [..., 4] says and are open by `angle` [...] rad.
+
+    The same lines serve numpy and jax.numpy.
+    """
+    xp: Any = np if isinstance(quat, np.ndarray) else jnp
+    w, x, y, z = xp.moveaxis(quat, -1, 0)
+    cos, sin = xp.cos(angle), xp.sin(angle)
+    # The body's own x and y axes in the plane, turned by the joint.
+    along_x = (1 - 2 * (y * y + z * z)) * cos + 2 * (x * y - w * z) * sin
+    along_y = 2 * (x * y + w * z) * cos + (1 - 2 * (x * x + z * z)) * sin
+    return xp.stack([along_x, along_y], -1)
+
+
 @functools.cache
 def world(spec: WorldSpec) -> World:
     """The world of a spec, compiled once a process."""
@@ -401,7 +416,7 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
 
 def _add_leaf(s: mujoco.MjSpec, index: int) -> None:
     """A hinged door's leaf, moved by a servo that a robot cannot overcome. As a fixed thing, it never meets walls or tables."""
-    leaf = s.worldbody.add_body(name=f"leaf{index}", pos=[*parked_mechanism(index), LEAF_HEIGHT / 2 + 0.01])
+    leaf = s.worldbody.add_body(name=f"leaf{index}", pos=[*parked_mechanism(index), LEAF_HEIGHT / 2 + LEAF_CLEARANCE])
     degrees = [-3, 3 + np.rad2deg(LEAF_OPEN)]
     leaf.add_joint(name=f"leaf{index}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], range=degrees, damping=2)
     half = LEAF_LENGTH / 2

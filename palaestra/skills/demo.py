@@ -13,7 +13,7 @@ from rich.markup import escape
 from palaestra.envs import language, parser
 from palaestra.envs.render import colours, floors, save_png
 from palaestra.envs.tasksets import TaskSetEnv
-from palaestra.envs.types import State, Task
+from palaestra.envs.types import State
 from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.director import FPS, Director
@@ -41,12 +41,12 @@ def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as
     skills = {name: learned(skill) for name, skill in SKILLS.items()}
     log = _fresh(folder)
     console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {escape(text)}\n")
-    with log, Director(env, task, folder / "demo.mp4", folder / "sheet.png") as director:
+    with log, Director(env, folder / "demo.mp4", folder / "sheet.png") as director:
         reporter = _Reporter(log, console, planner.name)
         executor = Executor(env, skills, planner, listen=reporter, watch=director)
         episode = executor.run(jax.tree.map(lambda x: jnp.asarray(x)[None], task), [text])[0]
         director.finish(episode)
-    _photograph(env, task, director.last, folder / "camera.png", console)
+    _photograph(env, director.last, folder / "camera.png", console)
     lost = f"[bold red]The goal does not hold: {episode.outcome}.[/] {escape(episode.detail)}"
     console.print("\n[bold green]The goal holds.[/]" if episode.success else f"\n{lost}")
     seconds, made = time.perf_counter() - clock, ", ".join(name for name in OUTPUTS if (folder / name).exists())
@@ -68,16 +68,14 @@ def _fresh(folder: Path) -> TextIO:
         raise PalaestraError(f"{folder}: cannot write ({error.strerror}). Fix: --folder another") from error
 
 
-def _photograph(env: TaskSetEnv, task: Task, state: State | None, path: Path, console: Console) -> None:
+def _photograph(env: TaskSetEnv, state: State | None, path: Path, console: Console) -> None:
     """The last state as a camera sees it, where OpenGL is there; a line that says what is missing where it is not."""
     if state is None:
         return
     try:
         with Camera(env.world, 640, 960) as camera:
-            objects, receptacles = colours(task.scene)
-            picture = camera.image(
-                state.physics.qpos, task.scene.layout, object_rgba=objects, receptacle_rgba=receptacles, floors=floors(task.scene)
-            )
+            scene = state.task.scene
+            picture = camera.image(state.physics.qpos, scene.layout, **colours(scene), floors=floors(scene))
         save_png(path, picture)
     except PalaestraError as error:
         console.print(f"[dim]No camera image: {escape(str(error))}[/]")

@@ -9,7 +9,7 @@ import numpy as np
 from palaestra.envs.env import Rearrange
 from palaestra.envs.film import Film
 from palaestra.envs.render import TopDown, contact_sheet, save_png
-from palaestra.envs.types import State, Task, row
+from palaestra.envs.types import State, row
 from palaestra.skills.executor import Episode
 
 FPS = 20  # control steps a second
@@ -22,8 +22,8 @@ class Director:
     A context manager; where the block raises there is neither.
     """
 
-    def __init__(self, env: Rearrange, task: Task, film: Path, sheet: Path):
-        self.env, self.task, self.sheet = env, task, sheet
+    def __init__(self, env: Rearrange, film: Path, sheet: Path):
+        self.env, self.sheet = env, sheet
         self.film = Film(film, fps=FPS // 2)
         self.top_down = TopDown(env.world)
         self.frames: list[np.ndarray] = []
@@ -59,14 +59,15 @@ class Director:
         lines = [f"{call.text}: {call.verdict}"] if call else []
         lines.append(f"{int(state.step) / FPS:.1f} s" + (f": {episode.outcome}" if episode.over else ""))
         frame = self.top_down.frame(
-            self.task.scene,
+            state.task.scene,  # the present one: rules make things come and go
             state.physics,
-            goal=self.task.goal,
+            goal=state.task.goal,
             holds=holds,
             title=episode.instruction,
             lines=tuple(lines),
             plan=tuple(plan),
             current=begun if call is not None and call.verdict == "succeeded" else begun - 1,
+            rules=self.env.show_rules,
         )
         self.film.add(frame)
         self.last = state

@@ -199,6 +199,7 @@ def draw(task_set: str, split: str, first: int, count: int, wanted: Wanted, path
                 title=example.instruction,
                 plan=example.plan.steps,
                 lines=(f"{task_set}/{split} {example.number}",),
+                rules=of.env.show_rules,
             )
         )
     try:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from palaestra.envs.types import row as example
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills import table
 from palaestra.skills.director import Director
@@ -52,7 +51,7 @@ def watch(folder: Path, episode: int, trial: int = 0, planner: str = "") -> dict
     arena = Arena(config)
     tasks = arena.tasks([episode])
     name = f"episode-{episode}" + (f"-{planner}" if planner else "") + (f"-trial{trial}" if trial else "")
-    with Director(arena.env, example(tasks, 0), folder / f"{name}.mp4", folder / f"{name}.png") as director:
+    with Director(arena.env, folder / f"{name}.mp4", folder / f"{name}.png") as director:
         arena.executor.watch = director
         (done,) = arena.run(Recorded(wanted), [episode], trial, tasks)
         director.finish(done)

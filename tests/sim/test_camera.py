@@ -11,7 +11,17 @@ import pytest
 
 from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_object, world
+from palaestra.sim.world import (
+    BUTTON_TRAVEL,
+    DENSITY,
+    LEAF_OPEN,
+    Layout,
+    WorldSpec,
+    parked_fixture,
+    parked_mechanism,
+    parked_object,
+    world,
+)
 
 SPEC = WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1)
 RED, GREEN = [0.85, 0.1, 0.1, 1], [0.1, 0.7, 0.2, 1]
@@ -167,3 +177,78 @@ def test_copy_has_the_physics_bodies(camera: Camera) -> None:
     body = mujoco.mjtObj.mjOBJ_BODY
     names = [[mujoco.mj_id2name(m, body, i) for i in range(m.nbody)] for m in (ours, theirs)]
     assert names[0] == names[1]
+
+
+# --- doors, buttons and plates ------------------------------------------------------------------------------------
+
+MECHANISMS = WorldSpec(cubes=1, balls=1, tables=2, plates=1, bins=1, rooms=2, leaves=1, buttons=1)
+GREY = [0.5, 0.5, 0.5, 1]
+
+
+@pytest.fixture(scope="module")
+def second() -> Iterator[Camera]:
+    try:
+        camera = Camera(world(MECHANISMS), height=240, width=320)
+    except PalaestraError as error:
+        pytest.skip(str(error))
+    with camera:
+        yield camera
+
+
+def mechanisms(leaf: bool = True, button: bool = True) -> Layout:
+    """The room of `layout`: a leaf in its middle along x, a button at the lower right, a plate at the lower left."""
+    lay, walls = layout(), MECHANISMS.walls - 4
+    aside = [parked_fixture(i) for i in range(walls)]
+    return lay.replace(
+        fixture_pos=np.array([*lay.fixture_pos[:4], *aside, lay.fixture_pos[4], [-1.2, -0.4, 0.08], lay.fixture_pos[5]], np.float32),
+        fixture_half=np.array([*lay.fixture_half[:4], *[[0.1] * 3] * walls, *lay.fixture_half[[4, 4, 5]]], np.float32),
+        object_used=np.array([False, False]),
+        leaf_pos=np.array([[-0.5, 0.0] if leaf else parked_mechanism(0)], np.float32),
+        leaf_quat=np.array([[1, 0, 0, 0]], np.float32),
+        leaf_angle=np.zeros(1, np.float32),
+        button_pos=np.array([[1.2, -0.6] if button else parked_mechanism(1)], np.float32),
+    )
+
+
+def look(camera: Camera, lay: Layout, *, angle: float = 0.0, up: float = 0.0, view: str = "house", **rgba: object) -> np.ndarray:
+    """A picture in which everything is grey but what is given."""
+    qpos = np.array(world(MECHANISMS).initial_qpos(lay))
+    qpos[-2:] = angle, up
+    plain = {"object_rgba": [GREY] * 2, "receptacle_rgba": [GREY] * 3, "leaf_rgba": [GREY], "button_rgba": [GREY]}
+    return camera.image(qpos, lay, view=view, **plain | rgba)  # type: ignore[arg-type]
+
+
+def test_leaf_is_seen_to_swing(second: Camera) -> None:
+    """Shut it lies along the picture, open it points away, in its colour."""
+    shut, open_ = (red(look(second, mechanisms(), angle=angle, leaf_rgba=[RED])) for angle in (0.0, LEAF_OPEN))
+    (_, columns), (_, fewer) = np.nonzero(shut), np.nonzero(open_)
+    assert np.ptp(columns) > 50
+    assert np.ptp(fewer) < 30
+    assert abs(fewer.mean() - columns.min()) < 25  # the hinge is at the left
+
+
+def test_cap_of_a_button_is_seen_going_down(second: Camera) -> None:
+    near = mechanisms().replace(button_pos=np.array([[-1.0 + world(MECHANISMS).body.reach + 0.2, -0.8]], np.float32))
+    up, down = (red(look(second, near, up=way, view="robot", button_rgba=[RED])) for way in (0.0, -BUTTON_TRAVEL))
+    assert up.sum() > 100
+    assert np.nonzero(down)[0].min() > np.nonzero(up)[0].min()
+    rows, columns = np.nonzero(red(look(second, mechanisms(), button_rgba=[RED])))
+    assert rows.min() > 120  # the lower right of the house
+    assert columns.min() > 200
+
+
+def test_what_is_parked_is_not_seen(second: Camera) -> None:
+    for away, rgba in ((mechanisms(leaf=False), {"leaf_rgba": [RED]}), (mechanisms(button=False), {"button_rgba": [RED]})):
+        assert red(look(second, mechanisms(), **rgba)).any()
+        assert not red(look(second, away, **rgba)).any()
+    hidden = {second._model.geom(i).name for i in np.flatnonzero(second._model.geom_rgba[:, 3] == 0)}
+    assert {"post0", "cap0"} <= hidden
+
+
+def test_plate_is_a_bright_pad_in_a_dark_frame(second: Camera) -> None:
+    plate, table = ([GREEN if i == k else GREY for i in range(3)] for k in (1, 0))
+    seen = [look(second, mechanisms(), receptacle_rgba=rgba).astype(int) for rgba in (plate, table)]
+    bright = [(green(image) & (image[..., 1] > 110)).sum() for image in seen]
+    dark = [(image[..., 1] - image[..., ::2].max(-1) > 12).sum() - b for image, b in zip(seen, bright, strict=True)]
+    assert min(bright) > 40
+    assert dark[0] / bright[0] > 1.3 * dark[1] / bright[1]
