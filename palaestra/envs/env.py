@@ -9,10 +9,11 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import edits, generator, goals, language, observation, predicates
+from palaestra.envs import context, edits, generator, goals, language, observation, predicates
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
+    MAX_DELAY,
     MAX_GOALS,
     MAX_TERMS,
     PREDICATES,
@@ -94,7 +95,8 @@ class Rearrange:
     Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
     after the other (used, kind one-hot [4], colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's terms
     (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [5],
-    subjects [E], targets [E]).
+    subjects [E], targets [E]); last, where the context is visible, friction, mass, strength, delay and noise (`Context`). Its noise is
+    on proprioception, rays and offsets.
     Action: the body's (see `MobileManipulator`). Reward: the gain in `Progress.share`, so an episode sums to at most 1.
     Terminated when the goal is done, or can no longer be because something that must always hold did not; truncated after
     `horizon` steps, or when the physics diverged.
@@ -111,6 +113,7 @@ class Rearrange:
         min_goals: int = 1,
         max_goals: int = 3,
         horizon: int = 1200,
+        context_visible: bool = False,
         engine: Engine | None = None,
     ):
         if not 1 <= min_goals <= max_goals <= MAX_GOALS:
@@ -119,7 +122,7 @@ class Rearrange:
         self.world: World = self.engine.world
         self.ranges = ranges or generator.SceneRange.make(self.world.spec)
         self.min_goals, self.max_goals = min_goals, max_goals
-        self.horizon = horizon
+        self.horizon, self.context_visible = horizon, context_visible
         e = num_entities(self.world.spec)
         self._entity_size = 1 + 4 + len(COLOURS) + 3 + 2
         self.observation_size = (
@@ -127,6 +130,7 @@ class Rearrange:
             + observation.SURROUNDINGS
             + (e - 1) * self._entity_size
             + MAX_TERMS * (6 + MAX_TERMS + len(PREDICATES) + 2 * e)
+            + (context.SIZE if context_visible else 0)
         )
         self.action_size = len(self.world.body.action_names)
 
@@ -167,17 +171,22 @@ class Rearrange:
         return edits.edit(key, self.world, task, self.attempt_goal)
 
     def reset(self, key: jax.Array, task: Task) -> tuple[State, TimeStep]:
-        """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""
-        del key
-        physics = self.engine.init(task.scene.layout)
-        ctrl = predicates.set_points_at_start(task.scene)
-        state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), progress=goals.start())
+        """The start of `task`, given from outside. Everything random is in the task but the noise of the sensors, which key is for."""
+        state = State(
+            physics=context.physics_at_start(self.engine, task),
+            ctrl=predicates.set_points_at_start(task.scene),
+            task=task,
+            step=jnp.zeros((), jnp.int32),
+            progress=goals.start(),
+            recent=jnp.zeros((MAX_DELAY, self.action_size)),
+            key=key,
+        )
         state, geo, holds = self._judge(state)
         return state, restart(self._observe(state, geo, holds), self._metrics(state, jnp.asarray(False)))
 
     def step(self, state: State, action: jax.Array) -> tuple[State, TimeStep]:
         before = state.progress.share
-        state, diverged = advance(self.engine, state, action)
+        state, diverged = advance(self.engine, *context.actuate(state, action))
         state, geo, holds = self._judge(state.replace(step=state.step + 1))
         reward = state.progress.share - before
         obs, metrics = self._observe(state, geo, holds), self._metrics(state, diverged)
@@ -222,6 +231,10 @@ class Rearrange:
         colour = jnp.concatenate([scene.object_colour, scene.receptacle_colour, jnp.full(spec.rooms, -1)])
         used = entity_used(spec, scene)[1:, None]
         offset = observation.to_base(geo.yaw, geo.position[1:] - jnp.append(geo.robot, 0.0))
+        robot = observation.proprioception(self.world, state.physics, state.ctrl)
+        sensed = jnp.concatenate([robot, observation.surroundings(self.world, scene, geo), offset.ravel()])
+        near, offset = jnp.split(context.sense(state, sensed), [len(sensed) - offset.size])
+        offset = offset.reshape(-1, 3)
         entities = jnp.concatenate([jax.nn.one_hot(kind, 4), jax.nn.one_hot(colour, len(COLOURS)), offset, geo.half[1:]], -1)
         entities = jnp.concatenate([used.astype(jnp.float32), jnp.where(used, entities, 0.0)], -1)
         flags = jnp.stack([goal.used, holds, goal.stage == ALWAYS, goal.stage == state.progress.stage], -1)
@@ -239,9 +252,9 @@ class Rearrange:
         )
         terms = jnp.where(goal.used[:, None], terms, 0.0)
         parts = [
-            observation.proprioception(self.world, state.physics, state.ctrl),
-            observation.surroundings(self.world, scene, geo),
+            near,
             entities.ravel(),
             terms.ravel(),
+            context.features(state.task.context) if self.context_visible else jnp.zeros(0),
         ]
         return jnp.clip(jnp.concatenate(parts), -10.0, 10.0).astype(jnp.float32)

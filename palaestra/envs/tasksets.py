@@ -2,6 +2,10 @@
 
 Splits never share a key: each folds its own number in. The test split differs by construction as well: a third of the
 (colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
+
+The sets `perturbed-<axis>` are `rearrange` changed along one axis: task n of a split is task n of `rearrange` in that split but for
+that axis. Of `perturbed-physics` the split says the regime as well: train, validation and test are train, interpolation and
+extrapolation.
 """
 
 from dataclasses import dataclass
@@ -9,9 +13,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
 from palaestra.envs.formulas import FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
+from palaestra.envs.perturbations import AXES, perturb
 from palaestra.envs.types import COLOURS, Goal, Scene, Task
 from palaestra.sim.engine import Engine
 from palaestra.sim.errors import UnknownNameError
@@ -19,6 +25,7 @@ from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import WorldSpec, world
 
 SPLITS = ("train", "validation", "test")
+_CHANGE = 1  # folded into a task's key: the stream of what it is changed by
 _HELD_OUT = {0: ("purple", "yellow"), 1: ("red", "blue")}  # kind (cube, ball): colours kept for the test split
 
 
@@ -36,6 +43,8 @@ class TaskSet:
     formulas: bool = False  # goals of all kinds (`envs.formulas`) instead of one to `max_goals` literals
     drive: bool = False  # one goal about where the robot is instead
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
+    axis: str = ""  # along which every task is changed, of `perturbations.AXES`
+    context_visible: bool = False  # whether agents observe the physical context
 
 
 TASK_SETS = {
@@ -48,6 +57,8 @@ TASK_SETS = {
         formulas=True,
         held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
     ),
+    **{f"perturbed-{axis}": TaskSet(f"the tasks of rearrange with {change}", axis=axis) for axis, change in AXES.items()},
+    "perturbed-physics-visible": TaskSet("perturbed-physics, which the agent observes", axis="physics", context_visible=True),
     "navigate-houses": TaskSet(
         "to be near a thing or in another room, in houses of one to four rooms",
         WorldSpec(cubes=1, balls=0, tables=1, bins=1, rooms=4),
@@ -84,9 +95,11 @@ class TaskSetEnv(Rearrange):
             min_goals=tasks.min_goals,
             max_goals=tasks.max_goals,
             horizon=tasks.horizon,
+            context_visible=tasks.context_visible,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
-        self.held_out_words = tasks.formulas and split == "test"
+        self.axis, self.regime = tasks.axis, REGIMES[SPLITS.index(split)]
+        self.held_out_words = (tasks.formulas and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.formulas else None
 
@@ -96,6 +109,16 @@ class TaskSetEnv(Rearrange):
         if self.formulas is not None:
             return attempt_formula(key, self.world, scene, self.formulas)
         return super().attempt_goal(key, scene)
+
+    def sample_task(self, key: jax.Array) -> Task:
+        return self._changed(key, super().sample_task(key))
+
+    def sample_tasks(self, keys: jax.Array) -> Task:
+        return jax.vmap(self._changed)(keys, super().sample_tasks(keys))
+
+    def _changed(self, key: jax.Array, task: Task) -> Task:
+        """The task of this key as the set's axis has it."""
+        return perturb(jax.random.fold_in(key, _CHANGE), self.axis, self, task, self.regime) if self.axis else task
 
     def level(self, key: jax.Array) -> Task:
         return super().level(jax.random.fold_in(key, SPLITS.index(self.split)))

@@ -108,11 +108,15 @@ class Layout(struct.PyTreeNode, kw_only=True):
     object_used: jax.Array  # [O] bool; unused objects float far away and touch nothing
     robot_q: jax.Array  # [nq_body], the body's joints at the start
 
-    def parameters(self) -> jax.Array:
-        """All that stays fixed during an episode, one float32 row [F*6 + O*4]."""
+    def parameters(self, friction: jax.Array | float = 1.0) -> jax.Array:
+        """All that stays fixed during an episode, one float32 row [F*6 + O*4 + 1].
+
+        `friction`: of every sliding contact, relative to what it would be without. A contact takes the larger of its two, so that an
+        object's own friction, below the floor's and the fingers', changes nothing; this does.
+        """
         fixtures = [self.fixture_pos.ravel(), self.fixture_half.ravel()]
         objects = [self.object_half, self.object_density, self.object_friction, self.object_used.astype(jnp.float32)]
-        return jnp.concatenate(fixtures + objects).astype(jnp.float32)
+        return jnp.concatenate([*fixtures, *objects, jnp.reshape(jnp.asarray(friction, jnp.float32), 1)]).astype(jnp.float32)
 
 
 def parked_fixture(index: int) -> np.ndarray:
@@ -157,7 +161,7 @@ class World:
         self.spec = spec
         self.substeps = spec.substeps
         self.max_contacts: int | None = spec.max_contacts
-        self.num_parameters = spec.fixtures * 6 + spec.objects * 4
+        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + 1
         self.body = bodies.body(spec.body)
         self.model = build_spec(spec).compile()
         m = self.model
@@ -184,8 +188,8 @@ class World:
         spec, m = self.spec, self.model
         xp: Any = np if isinstance(parameters, np.ndarray) else jnp
         lead, f, o = parameters.shape[:-1], spec.fixtures, spec.objects
-        at = np.cumsum([f * 3, f * 3, o, o, o])
-        pos, half, size, density, friction, used = xp.split(parameters, at, axis=-1)
+        at = np.cumsum([f * 3, f * 3, o, o, o, o])
+        pos, half, size, density, friction, used, every = xp.split(parameters, at, axis=-1)
         boxes = half.reshape(*lead, f, 3)[..., : len(self.box_geom), :]
         cube = np.arange(o) < spec.cubes
         cubes = xp.repeat(size[..., None], 3, axis=-1)
@@ -198,6 +202,7 @@ class World:
         aabb = xp.concatenate([xp.zeros_like(halves), halves], axis=-1)
         roll = xp.broadcast_to(xp.asarray(m.geom_friction[self.object_geom, 1:], size.dtype), (*lead, o, 2))
         slide = xp.concatenate([friction[..., None], roll], axis=-1)
+        slip = xp.concatenate([every, xp.ones((*lead, 2), size.dtype)], axis=-1)[..., None, :]  # sliding alone, of all geoms
         light = xp.stack([1 / mass, 1 / inertia], axis=-1)  # translation, rotation
         subtree = _put(m.body_subtreemass, bodies_, mass)
         total = subtree[..., :1] + (mass - m.body_mass[bodies_].astype(size.dtype)).sum(-1, keepdims=True)
@@ -207,7 +212,7 @@ class World:
             "geom_aabb": _put(m.geom_aabb, geoms, aabb),
             "bvh_aabb": _put(m.bvh_aabb, m.body_bvhadr[m.geom_bodyid[geoms]], aabb),
             "geom_rbound": _put(m.geom_rbound, geoms, radius),
-            "geom_friction": _put(m.geom_friction, self.object_geom, slide),
+            "geom_friction": _put(m.geom_friction, self.object_geom, slide) * slip,
             "geom_contype": _put(m.geom_contype, self.object_geom, xp.where(used > 0, 1, 0)),
             "geom_conaffinity": _put(m.geom_conaffinity, self.object_geom, xp.where(used > 0, 3, 0)),
             "body_mass": _put(m.body_mass, bodies_, mass),

@@ -68,6 +68,17 @@ def test_rewards_lie_between_zero_and_one(record, started):
     assert ((np.asarray(reward(state)) >= 0) & (np.asarray(reward(state)) <= 1)).all()
 
 
+def test_flags_are_the_truth_values_among_what_is_observed(record, started):
+    """Whatever else is observed varies, once things move."""
+    env, state, _ = started
+    rng = np.random.default_rng(0)
+    step = jax.jit(jax.vmap(env.step))
+    for _ in range(3):
+        state, _ = step(state, jnp.asarray(rng.uniform(-1, 1, (64, env.action_size)), jnp.float32))
+    seen = np.asarray(jax.jit(jax.vmap(lambda s: record.observe(env.world, env.view(s))))(state))
+    assert tuple(np.flatnonzero(np.isin(seen, (0, 1)).all(0))) == record.flags
+
+
 def test_the_policy_drives_its_own_components_only(record):
     env = SkillEnv(record)
     full = record.full_action(env.world, jnp.ones(record.action_size))

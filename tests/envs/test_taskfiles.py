@@ -98,9 +98,11 @@ def test_nothing_is_ever_unpickled(path):
     assert "cut short or damaged (Object arrays cannot be loaded" in refused(path)
 
 
-def test_a_newer_version_is_refused(path):
+def test_another_version_is_refused(path):
     message = refused(rewritten(path, lambda _, about: about.update(version=taskfiles.VERSION + 1)))
-    assert "got version 2 of palaestra/tasks, expected 1. Fix: a newer palaestra reads it" in message
+    assert "got version 3 of palaestra/tasks, expected 2. Fix: a newer palaestra reads it" in message
+    message = refused(rewritten(path, lambda _, about: about.update(version=1)))
+    assert "got version 1 of palaestra/tasks, expected 2. Fix: export the tasks again" in message
 
 
 def test_another_world_is_refused(path):
