@@ -3,6 +3,7 @@ for, or nothing of it is loaded."""
 
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from dataclasses import asdict
@@ -22,7 +23,7 @@ from palaestra.sim.world import WorldSpec, world
 
 FORMAT, VERSION = "palaestra/tasks", 2  # 2: tasks have a physical context
 _ABOUT, _CHECKSUM = "about", "sha256"  # the entries beside the arrays
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, OSError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, OSError, tokenize.TokenError)
 
 
 class TaskFileError(PalaestraError):
