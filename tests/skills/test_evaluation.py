@@ -45,11 +45,11 @@ A, B = literal(("on", "red_cube", "table")), literal(("inside", "red_ball", "bin
 
 @pytest.fixture(scope="module")
 def shared():
-    """One compiled executor for all evaluations of this module, whatever their folder and batch."""
+    """One compiled executor a set for all evaluations of this module, whatever their folder and batch."""
     made: dict[str, Arena] = {}
 
     def arena(config: Config) -> Arena:
-        found = made.setdefault("arena", Arena(config))
+        found = made.setdefault(config.set, Arena(config))
         found.config, found.executor.noise, found.executor._watch = config, config.noise, None
         return found
 
@@ -114,7 +114,7 @@ def test_probes_stand_beside_the_planner(shared, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_suite_compares_the_same_tasks_pair_by_pair(tmp_path, monkeypatch):
+def test_a_suite_compares_the_same_tasks_pair_by_pair(shared, tmp_path, monkeypatch):
     """Other words change nothing for the oracle, so that every row but for the words is that of its base task."""
     monkeypatch.setitem(suites.SUITES, "perturbed", ("rearrange", "perturbed-language"))
     result = measure("perturbed", FEW, 0, "test", PlannerChoice(), None, None, options=Options(folder=tmp_path))
