@@ -9,11 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import edits, generator, goals, language, observation, predicates, rules
+from palaestra.envs import context, edits, generator, goals, language, observation, predicates, rules
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
     KINDS,
+    MAX_DELAY,
     MAX_GOALS,
     MAX_TERMS,
     OPEN,
@@ -100,7 +101,8 @@ class Rearrange:
     after the other (used, kind one-hot [7], open or pressed, colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's terms
     (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [7],
     subjects [E], targets [E]), then the rules, where they are shown (used, lasting, of each of two facts needed, predicate one-hot [7],
-    subject [E], target [E] and what vanishes [E], then what appears or opens [E]).
+    subject [E], target [E] and what vanishes [E], then what appears or opens [E]); last, where the context is visible, friction, mass,
+    strength, delay and noise (`Context`). Its noise is on proprioception, rays and offsets.
     Action: the body's (see `MobileManipulator`). Reward: the gain in `Progress.share`, so an episode sums to at most 1.
     Terminated when the goal is done, or can no longer be because something that must always hold did not; truncated after
     `horizon` steps, or when the physics diverged.
@@ -118,6 +120,7 @@ class Rearrange:
         max_goals: int = 3,
         horizon: int = 1200,
         show_rules: bool = True,
+        context_visible: bool = False,
         engine: Engine | None = None,
     ):
         if not 1 <= min_goals <= max_goals <= MAX_GOALS:
@@ -127,7 +130,7 @@ class Rearrange:
         self.ranges = ranges or generator.SceneRange.make(self.world.spec)
         self.min_goals: int | jax.Array = min_goals
         self.max_goals: int | jax.Array = max_goals
-        self.horizon = horizon
+        self.horizon, self.context_visible = horizon, context_visible
         e = num_entities(self.world.spec)
         self.show_rules = show_rules
         entity_size = 1 + len(KINDS) + 1 + len(COLOURS) + 3 + 2
@@ -137,6 +140,7 @@ class Rearrange:
             + (e - 1) * entity_size
             + MAX_TERMS * (6 + MAX_TERMS + len(PREDICATES) + 2 * e)
             + (self.world.spec.rules * (2 + 2 * (1 + len(PREDICATES) + 3 * e) + e) if show_rules else 0)
+            + (context.SIZE if context_visible else 0)
         )
         self.action_size = len(self.world.body.action_names)
 
@@ -185,17 +189,22 @@ class Rearrange:
         return edits.edit(key, self.world, task, self.attempt_goal, self.admits)
 
     def reset(self, key: jax.Array, task: Task) -> tuple[State, TimeStep]:
-        """The start of `task`, given from outside. Everything random is in the task; key is for noise of later versions."""
-        del key
-        physics = self.engine.init(task.scene.layout)
-        ctrl = predicates.set_points_at_start(task.scene)
-        state = State(physics=physics, ctrl=ctrl, task=task, step=jnp.zeros((), jnp.int32), progress=goals.start())
+        """The start of `task`, given from outside. Everything random is in the task but the noise of the sensors, which key is for."""
+        state = State(
+            physics=context.physics_at_start(self.engine, task),
+            ctrl=predicates.set_points_at_start(task.scene),
+            task=task,
+            step=jnp.zeros((), jnp.int32),
+            progress=goals.start(),
+            recent=jnp.zeros((MAX_DELAY, self.action_size)),
+            key=key,
+        )
         state, geo, table, holds = self._judge(state)
         return state, restart(self._observe(state, geo, table, holds), self._metrics(state, jnp.asarray(False)))
 
     def step(self, state: State, action: jax.Array) -> tuple[State, TimeStep]:
         before = state.progress.share
-        state, diverged = advance(self.engine, state, action)
+        state, diverged = advance(self.engine, *context.actuate(state, action))
         state, geo, table, holds = self._judge(state.replace(step=state.step + 1))
         reward = state.progress.share - before
         obs, metrics = self._observe(state, geo, table, holds), self._metrics(state, diverged)
@@ -243,6 +252,10 @@ class Rearrange:
         )
         used = entity_used(spec, scene)[1:, None]
         offset = observation.to_base(geo.yaw, geo.position[1:] - jnp.append(geo.robot, 0.0))
+        robot = observation.proprioception(self.world, state.physics, state.ctrl)
+        sensed = jnp.concatenate([robot, observation.surroundings(self.world, scene, geo), offset.ravel()])
+        near, offset = jnp.split(context.sense(state, sensed), [len(sensed) - offset.size])
+        offset = offset.reshape(-1, 3)
         active = (jnp.diagonal(table[OPEN]) | jnp.diagonal(table[PRESSED]))[1:, None].astype(jnp.float32)
         looks = [jax.nn.one_hot(entity_kinds(spec), len(KINDS)), active, jax.nn.one_hot(colour, len(COLOURS))]
         entities = jnp.concatenate([*looks, offset, geo.half[1:]], -1)
@@ -262,11 +275,11 @@ class Rearrange:
         )
         terms = jnp.where(goal.used[:, None], terms, 0.0)
         parts = [
-            observation.proprioception(self.world, state.physics, state.ctrl),
-            observation.surroundings(self.world, scene, geo),
+            near,
             entities.ravel(),
             terms.ravel(),
             *([self._observed_rules(scene).ravel()] if self.show_rules else []),
+            context.features(state.task.context) if self.context_visible else jnp.zeros(0),
         ]
         return jnp.clip(jnp.concatenate(parts), -10.0, 10.0).astype(jnp.float32)
 

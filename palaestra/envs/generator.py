@@ -41,7 +41,7 @@ _ROBOT_DOORWAY = 0.30  # m, from the robot's axis to a doorway's centre
 _OBJECT_GAP = 0.30  # m, from an object's centre to walls and other things
 _OBJECT_DOORWAY = 0.45  # m, from an object's centre to a doorway's
 _NAMES = 6  # of ROOMS, for worlds of up to four rooms: to draw from more would change tasks that policies are measured on
-_OFF_CENTRE = 0.04  # m, how far an object may lie from its table's centre
+OFF_CENTRE = 0.04  # m, how far an object may lie from its table's centre
 
 
 class SceneRange(struct.PyTreeNode, kw_only=True):
@@ -370,7 +370,7 @@ def _place_objects(
         for j in range(min(spec.tables - spec.plates, o)):  # plates begin empty
             often = 0.5 + 0.5 * offset[j, 2] < ranges.on_table * o / spec.tables
             sits = (jnp.arange(o) == order[j]) & words["used"] & often
-            at = jnp.where(sits[:, None], pos[j, :2] + _OFF_CENTRE * offset[j, :2], at)
+            at = jnp.where(sits[:, None], pos[j, :2] + OFF_CENTRE * offset[j, :2], at)
             z = jnp.where(sits, z + 2 * pos[j, 2], z)
     return jnp.where(words["used"][:, None], jnp.concatenate([at, z[:, None]], -1), parked), fits
 

@@ -70,4 +70,4 @@ def _transformed(engine: Engine, scene: Scene, holds: jax.Array, physics: Physic
     v = slice(nq, nq + 6 * o)
     qvel = physics.qvel.at[v].set(jnp.where(still, 0.0, physics.qvel[v]))
     layout = lay.replace(object_used=(lay.object_used & ~gone) | born)
-    return layout, engine.at(qpos, qvel, layout.parameters())
+    return layout, engine.at(qpos, qvel, world.with_objects(physics.parameters, layout.object_used))

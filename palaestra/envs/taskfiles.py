@@ -3,6 +3,7 @@ for, or nothing of it is loaded."""
 
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from dataclasses import asdict
@@ -20,9 +21,9 @@ from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import digest, mismatch, named_leaves, write_atomically
 from palaestra.sim.world import WorldSpec, world
 
-FORMAT, VERSION = "palaestra/tasks", 2
+FORMAT, VERSION = "palaestra/tasks", 2  # 2: tasks have a physical context
 _ABOUT, _CHECKSUM = "about", "sha256"  # the entries beside the arrays
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, OSError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, OSError, tokenize.TokenError)
 
 
 class TaskFileError(PalaestraError):
@@ -62,14 +63,14 @@ def save_tasks(path: Path, tasks: Task, spec: WorldSpec, meta: dict[str, Any] | 
 def load_tasks(path: Path, spec: WorldSpec) -> tuple[Task, dict[str, Any]]:
     """The tasks of a file as numpy arrays with one leading axis, and what was said about them.
 
-    Raises TaskFileError where the file is missing, cut, foreign, newer, or of another world.
+    Raises TaskFileError where the file is missing, cut, foreign, older or newer, or of another world.
     """
     entries, about = _read(path)
     if about.get("format") != FORMAT:
         raise TaskFileError(f"{path}: got format {about.get('format')!r}, expected {FORMAT!r}: made by something else")
     if about.get("version") != VERSION:
-        version = about.get("version")
-        fix = "a newer palaestra reads it" if isinstance(version, int) and version > VERSION else "export the tasks again"
+        newer = isinstance(about.get("version"), int) and about["version"] > VERSION
+        fix = "a newer palaestra reads it" if newer else "export the tasks again; `meta` says which they are"
         raise TaskFileError(f"{path}: got version {about.get('version')!r} of {FORMAT}, expected {VERSION}. Fix: {fix}")
     checksum = entries.pop(_CHECKSUM, np.zeros(0, np.uint8)).tobytes().hex()
     if checksum != digest(entries):

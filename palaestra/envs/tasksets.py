@@ -2,6 +2,10 @@
 
 Splits never share a key: each folds its own number in. The test split differs by construction as well: a third of the
 (colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
+
+The sets `perturbed-<axis>` are `rearrange` changed along one axis: task n of a split is task n of `rearrange` in that split but for
+that axis. Of `perturbed-physics` the split says the regime as well: train, validation and test are train, interpolation and
+extrapolation.
 """
 
 import copy
@@ -14,9 +18,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import chains, primitives
+from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
 from palaestra.envs.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generator import SceneRange
+from palaestra.envs.perturbations import AXES, perturb
 from palaestra.envs.productions import RuleRange, attempt_rules, attempt_wish
 from palaestra.envs.types import COLOURS, Goal, Scene, Task
 from palaestra.sim.engine import Engine
@@ -25,6 +31,7 @@ from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import WorldSpec, world
 
 SPLITS = ("train", "validation", "test")
+_CHANGE = 1  # folded into a task's key: the stream of what it is changed by
 _HELD_OUT = {0: ("purple", "yellow"), 1: ("red", "blue")}  # kind (cube, ball): colours kept for the test split
 
 
@@ -43,6 +50,8 @@ class TaskSet:
     subtasks: int = 5  # of a chain
     rules: RuleRange = RuleRange()  # of kind "rules": how many
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
+    axis: str = ""  # along which every task is changed, of `perturbations.AXES`
+    context_visible: bool = False  # whether agents observe the physical context
 
 
 def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms: tuple[int, int], horizon: int) -> TaskSet:
@@ -63,6 +72,8 @@ TASK_SETS = {
         goals="formulas",
         held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
     ),
+    **{f"perturbed-{axis}": TaskSet(f"the tasks of rearrange with {change}", axis=axis) for axis, change in AXES.items()},
+    "perturbed-physics-visible": TaskSet("perturbed-physics, which the agent observes", axis="physics", context_visible=True),
     "navigate-houses": TaskSet(
         "to be near a thing or in another room, in houses of one to four rooms",
         WorldSpec(cubes=1, balls=0, tables=1, bins=1, rooms=4),
@@ -161,9 +172,11 @@ class TaskSetEnv(Rearrange):
             min_goals=tasks.min_goals,
             max_goals=tasks.max_goals,
             horizon=tasks.horizon,
+            context_visible=tasks.context_visible,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
-        self.held_out_words = tasks.goals in ("formulas", "chain") and split == "test"
+        self.axis, self.regime = tasks.axis, REGIMES[SPLITS.index(split)]
+        self.held_out_words = (tasks.goals in ("formulas", "chain") and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None
         self.drive = jnp.ones(len(DRIVES)) if tasks.goals == "drive" else None
@@ -201,6 +214,16 @@ class TaskSetEnv(Rearrange):
 
     def admits(self, task: Task) -> jax.Array:
         return KINDS[self.kind].admits(self, task)
+
+    def sample_task(self, key: jax.Array) -> Task:
+        return self._changed(key, super().sample_task(key))
+
+    def sample_tasks(self, keys: jax.Array) -> Task:
+        return jax.vmap(self._changed)(keys, super().sample_tasks(keys))
+
+    def _changed(self, key: jax.Array, task: Task) -> Task:
+        """The task of this key as the set's axis has it."""
+        return perturb(jax.random.fold_in(key, _CHANGE), self.axis, self, task, self.regime) if self.axis else task
 
     def level(self, key: jax.Array) -> Task:
         return super().level(jax.random.fold_in(key, SPLITS.index(self.split)))

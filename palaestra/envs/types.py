@@ -24,6 +24,7 @@ LARGE = 0.030  # m: an object whose half size is larger is called large
 MAX_GOALS = 4  # literals of a conjunction
 MAX_TERMS = 10
 ALWAYS = -1  # the stage of terms that must hold at every step
+MAX_DELAY = 3  # control steps (of 50 ms) by which actions may come late
 MANY = 1_000  # no upper bound: more pairs than any world has in use
 
 
@@ -99,9 +100,26 @@ class Goal(struct.PyTreeNode, kw_only=True):
     used: jax.Array  # [G] bool
 
 
+class Context(struct.PyTreeNode, kw_only=True):
+    """The physics in which a task is carried out. `palaestra.envs.context` draws it and applies it."""
+
+    friction: jax.Array  # [] of every sliding contact, relative to the nominal
+    mass: jax.Array  # [] of the objects, relative to the nominal
+    strength: jax.Array  # [] of the motors, up to 1: the share of the speeds and rates that an action asks for
+    delay: jax.Array  # [] int32, control steps between an action and the motors, 0 to MAX_DELAY
+    noise: jax.Array  # [] standard deviation of what is sensed, in the units of the observation
+
+    @staticmethod
+    def nominal() -> "Context":
+        """The physics as it stands, to the bit."""
+        one, zero = jnp.ones((), jnp.float32), jnp.zeros((), jnp.float32)
+        return Context(friction=one, mass=one, strength=one, delay=jnp.zeros((), jnp.int32), noise=zero)
+
+
 class Task(struct.PyTreeNode, kw_only=True):
     scene: Scene
     goal: Goal
+    context: Context = struct.field(default_factory=Context.nominal)
 
 
 class Progress(struct.PyTreeNode, kw_only=True):
@@ -121,6 +139,8 @@ class State(struct.PyTreeNode, kw_only=True):
     task: Task
     step: jax.Array  # [] int32, control steps since reset
     progress: Progress
+    recent: jax.Array  # [MAX_DELAY, nu_action] the last actions, the latest first
+    key: jax.Array  # [] of the sensors' noise
 
 
 class TimeStep(struct.PyTreeNode, kw_only=True):

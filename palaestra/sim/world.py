@@ -141,12 +141,16 @@ class Layout(struct.PyTreeNode, kw_only=True):
     leaf_angle: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [L] rad, at the start: 0 or LEAF_OPEN
     button_pos: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 2)))  # [U, 2] m
 
-    def parameters(self) -> jax.Array:
-        """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2]."""
+    def parameters(self, friction: jax.Array | float = 1.0) -> jax.Array:
+        """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2 + 1].
+
+        `friction`: of every sliding contact, relative to what it would be without. A contact takes the larger of its two, so that an
+        object's own friction, below the floor's and the fingers', changes nothing; this does.
+        """
         fixtures = [self.fixture_pos.ravel(), self.fixture_half.ravel()]
         objects = [self.object_half, self.object_density, self.object_friction, self.object_used.astype(jnp.float32)]
         mechanisms = [self.leaf_pos.ravel(), self.leaf_quat.ravel(), self.button_pos.ravel()]
-        return jnp.concatenate(fixtures + objects + mechanisms).astype(jnp.float32)
+        return jnp.concatenate([*fixtures, *objects, *mechanisms, jnp.reshape(jnp.asarray(friction, jnp.float32), 1)]).astype(jnp.float32)
 
 
 def parked_fixture(index: int) -> np.ndarray:
@@ -196,7 +200,7 @@ class World:
         self.spec = spec
         self.substeps = spec.substeps
         self.max_contacts: int | None = spec.max_contacts
-        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + spec.leaves * 6 + spec.buttons * 2
+        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + spec.leaves * 6 + spec.buttons * 2 + 1
         self.body = bodies.body(spec.body)
         self.model = build_spec(spec).compile()
         m = self.model
@@ -225,8 +229,8 @@ class World:
         spec, m = self.spec, self.model
         xp: Any = np if isinstance(parameters, np.ndarray) else jnp
         lead, f, o = parameters.shape[:-1], spec.fixtures, spec.objects
-        at = np.cumsum([f * 3, f * 3, o, o, o, o, 2 * spec.leaves, 4 * spec.leaves])
-        pos, half, size, density, friction, used, hinge, turn, posts = xp.split(parameters, at, axis=-1)
+        at = np.cumsum([f * 3, f * 3, o, o, o, o, 2 * spec.leaves, 4 * spec.leaves, 2 * spec.buttons])
+        pos, half, size, density, friction, used, hinge, turn, posts, every = xp.split(parameters, at, axis=-1)
         boxes = half.reshape(*lead, f, 3)[..., : len(self.box_geom), :]
         cube = np.arange(o) < spec.cubes
         cubes = xp.repeat(size[..., None], 3, axis=-1)
@@ -239,6 +243,7 @@ class World:
         aabb = xp.concatenate([xp.zeros_like(halves), halves], axis=-1)
         roll = xp.broadcast_to(xp.asarray(m.geom_friction[self.object_geom, 1:], size.dtype), (*lead, o, 2))
         slide = xp.concatenate([friction[..., None], roll], axis=-1)
+        slip = xp.concatenate([every, xp.ones((*lead, 2), size.dtype)], axis=-1)[..., None, :]  # sliding alone, of all geoms
         light = xp.stack([1 / mass, 1 / inertia], axis=-1)  # translation, rotation
         subtree = _put(m.body_subtreemass, bodies_, mass)
         total = subtree[..., :1] + (mass - m.body_mass[bodies_].astype(size.dtype)).sum(-1, keepdims=True)
@@ -248,7 +253,7 @@ class World:
             "geom_aabb": _put(m.geom_aabb, geoms, aabb),
             "bvh_aabb": _put(m.bvh_aabb, m.body_bvhadr[m.geom_bodyid[geoms]], aabb),
             "geom_rbound": _put(m.geom_rbound, geoms, radius),
-            "geom_friction": _put(m.geom_friction, self.object_geom, slide),
+            "geom_friction": _put(m.geom_friction, self.object_geom, slide) * slip,
             "geom_contype": _put(m.geom_contype, self.object_geom, xp.where(used > 0, 1, 0)),
             "geom_conaffinity": _put(m.geom_conaffinity, self.object_geom, xp.where(used > 0, 3, 0)),
             "body_mass": _put(m.body_mass, bodies_, mass),
@@ -279,6 +284,11 @@ class World:
         pos = jnp.where(layout.object_used[:, None], layout.object_pos, parked)
         free = jnp.concatenate([pos, quat], -1).ravel()
         return jnp.concatenate([layout.robot_q, free, layout.leaf_angle, jnp.zeros(self.spec.buttons)]).astype(jnp.float32)
+
+    def with_objects(self, parameters: jax.Array, used: jax.Array) -> jax.Array:
+        """The parameters [num_parameters] with other objects in use [O] bool."""
+        first = 6 * self.spec.fixtures + 3 * self.spec.objects
+        return parameters.at[first : first + self.spec.objects].set(used.astype(parameters.dtype))
 
     def _check(self, layout: Layout) -> None:
         """Refuse a layout of another world: shapes are all that can be seen of it while tracing."""

@@ -14,25 +14,28 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from palaestra.envs.env import Rearrange
 from palaestra.envs.tasksets import SPLITS, TaskSetEnv, task_set
 from palaestra.envs.types import Task
 from palaestra.policies.evaluate import evaluation_keys
 from palaestra.policies.files import file_hash, write_atomically
 from palaestra.sim.engines import best, make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import world
+from palaestra.sim.world import WorldSpec, world
 from palaestra.skills import table
 from palaestra.skills.executor import LANES, Episode, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.plan import PlanError
 from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem
 from palaestra.skills.planners.oracle import OraclePlanner
+from palaestra.skills.runner import Runner
 from palaestra.skills.shipped import WEIGHTS, learned
 from palaestra.skills.summary import of_calls, summary
 from palaestra.skills.table import Row
@@ -106,14 +109,28 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
+@lru_cache(maxsize=2)
+def _runner(engine: str, spec: WorldSpec) -> Runner:
+    """The skills in a world, compiled once for all sets of it: tasks are data."""
+    return Runner(Rearrange(engine=make_engine(engine, world(spec))), {name: learned(skill) for name, skill in SKILLS.items()})
+
+
 class Arena:
     """The compiled executor of a configuration, and its tasks."""
 
     def __init__(self, config: Config):
         self.config = config
-        self.env = TaskSetEnv(config.set, config.split, engine=make_engine(config.engine, world(task_set(config.set).spec)))
-        skills = {name: learned(skill) for name, skill in SKILLS.items()}
-        self.executor = Executor(self.env, skills, OraclePlanner(), max_steps=config.max_steps, noise=config.noise, lanes=config.lanes)
+        runner = _runner(config.engine, task_set(config.set).spec)
+        self.env = TaskSetEnv(config.set, config.split, engine=runner.env.engine)
+        self.executor = Executor(
+            self.env,
+            runner.skills,
+            OraclePlanner(),
+            max_steps=config.max_steps,
+            noise=config.noise,
+            runner=runner,
+            lanes=config.lanes,
+        )
         # One at a time, by one program, so that no task depends on how many there are.
         self._sample = jax.jit(self.env.sample_task)
         self._difficulty: dict[int, int] = {}

@@ -100,6 +100,7 @@ class Executor:
         max_steps: control steps, an episode; the environment's horizon without it.
         noise: "retries", where the policies are deterministic but for calls that have failed before; "always", where every call adds
             its policy's own noise.
+        runner: one of this world and these skills that is compiled already.
         lanes: environments that are stepped together. Always so many, however many tasks there are, so that a task goes the same to
             the bit, alone or among others; where one ends the next begins.
         listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
@@ -115,12 +116,13 @@ class Executor:
         max_replans: int = 6,
         max_steps: int | None = None,
         noise: str = "retries",
+        runner: Runner | None = None,
         lanes: int = LANES,
         listen: Listener | None = None,
         watch: Watcher | None = None,
     ):
         self.env, self.skills, self.planner = env, skills, planner
-        self.runner = Runner(env, skills)
+        self.runner = runner or Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
         self.noise, self.lanes = noise, lanes
         self._listen, self.watch = listen, watch

@@ -21,6 +21,7 @@ from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.recipes import full_id
 from palaestra.skills.shipped import CARDS, WEIGHTS, card, learned
+from palaestra.skills.suites import SUITES, measure_suite
 from palaestra.skills.training import SkillEnv
 
 
@@ -40,7 +41,7 @@ def measure(
         raise PalaestraError(f"episodes: got {episodes}, expected 1 or more")
     if not 0 <= seed < 2**31:
         raise PalaestraError(f"seed: got {seed}, expected 0 to 2147483647")
-    name = full_id(name)
+    name = name if name in SUITES else full_id(name)
     if name.startswith("skill/"):
         if options not in (None, Options()):
             raise PalaestraError(f"--folder, --batch, --trials, --probes, --noise: got some for {name!r}, expected a task set with them")
@@ -49,6 +50,10 @@ def measure(
         raise UnknownNameError("split", split, SPLITS)
     if policy is not None:
         raise PalaestraError(f"--policy: got {policy} for the task set {name!r}, expected a skill: task sets are measured with planners")
+    if name in SUITES:
+        if log is not None:
+            raise PalaestraError(f"--log: got {log} for the suite {name!r}, expected a task set: a suite leaves a table a set")
+        return measure_suite(name, episodes, seed, split, choice, engine, options or Options())
     return measure_task_set(name, episodes, seed, split, choice, log, engine, options or Options())
 
 

@@ -75,6 +75,7 @@ class Skill:
     failed: Callable[[World, View], jax.Array]  # [] bool: it cannot succeed any more
     start: Callable[[jax.Array, World, jax.Array], "Start"]  # (key, world, share of easy ones)
     train_spec: WorldSpec  # the world it is trained in
+    flags: tuple[int, ...] = ()  # components of the observation that are 0 or 1, on which a sensor's noise is not
     gate: float = 0.9  # the success rate that weights must show, with the lower end of its interval, to enter the library
 
     @property

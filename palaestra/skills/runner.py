@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import goals, rules
+from palaestra.envs import context, goals, rules
 from palaestra.envs.env import Rearrange, advance
 from palaestra.envs.types import Progress, State
 from palaestra.skills.record import view
 from palaestra.skills.shipped import LearnedSkill
 from palaestra.skills.training import Monitor
+
+_SENSORS = 1  # folded into an episode's key: the stream of its sensors' noise
 
 
 class Outcome(IntEnum):
@@ -51,8 +53,7 @@ class Runner:
     """Steps learned skills in the worlds of `env`."""
 
     def __init__(self, env: Rearrange, skills: Mapping[str, LearnedSkill]):
-        self.env, self.names = env, tuple(skills)
-        self._skills = [skills[name] for name in self.names]
+        self.env, self.skills, self.names = env, dict(skills), tuple(skills)
         self.run = jax.jit(self._run, static_argnums=1)
         self.begin = jax.jit(jax.vmap(self._begin))
         self.look = jax.jit(jax.vmap(self._look))
@@ -60,7 +61,7 @@ class Runner:
 
     def _begin(self, task: Any, key: jax.Array) -> Motion:
         """Environments at the start of their tasks, idle; leading axis B. `key`: the episode's random stream."""
-        state, _ = self.env.reset(jax.random.key(0), task)
+        state, _ = self.env.reset(jax.random.fold_in(key, _SENSORS), task)
         zero = jnp.zeros((), jnp.int32)
         return Motion(
             state=state,
@@ -103,22 +104,23 @@ class Runner:
         # Every skill's policy is small against a physics step: compute all, choose one.
         key, k_noise = jax.random.split(motion.key)
         actions = []
-        for s in self._skills:
-            action = s.act(jnp.clip(s.skill.observe(world, seen), -10.0, 10.0))
+        for s in self.skills.values():
+            sensed = context.sense(state, s.skill.observe(world, seen), s.skill.flags)
+            action = s.act(jnp.clip(sensed, -10.0, 10.0))
             noise = s.deviation * jax.random.normal(k_noise, action.shape)
             actions.append(s.skill.full_action(world, action + jnp.where(motion.noisy, noise, 0.0)))
         running = motion.outcome == Outcome.RUNNING
         action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)
-        state, diverged = advance(self.env.engine, state, action)
+        state, diverged = advance(self.env.engine, *context.actuate(state, action))
         seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
         if world.spec.changes:
             state = rules.apply(self.env.engine, state, seen.table)
             seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
         progress = goals.advance(state.task.goal, goals.terms(seen.table, state.task.goal), state.progress)
         state = state.replace(step=state.step + 1, progress=progress)
-        done = jnp.stack([s.skill.holds(s.skill.effect, seen) & s.skill.finished(world, seen) for s in self._skills])
-        failed = jnp.stack([s.skill.failed(world, seen) for s in self._skills])
-        horizon = jnp.asarray([s.skill.horizon for s in self._skills])
+        done = jnp.stack([s.skill.holds(s.skill.effect, seen) & s.skill.finished(world, seen) for s in self.skills.values()])
+        failed = jnp.stack([s.skill.failed(world, seen) for s in self.skills.values()])
+        horizon = jnp.asarray([s.skill.horizon for s in self.skills.values()])
         monitor = motion.monitor.update(done[motion.skill], failed[motion.skill])
         late = monitor.step >= horizon[motion.skill]
         outcome = jnp.where(late, Outcome.TIMEOUT, Outcome.RUNNING)

@@ -1,5 +1,7 @@
 """What is computed from an evaluation's episodes: plain functions of arrays over tasks."""
 
+import math
+
 import numpy as np
 
 ALPHAS = (0.1, 1, 5, 10, 20, 50, 100)  # per cent of the tasks
@@ -35,6 +37,12 @@ def halves(success: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Success rates by task in the two groups of trials: [trials, n] -> [n], [n]; trials even."""
     middle = len(success) // 2
     return success[:middle].mean(0), success[middle:].mean(0)
+
+
+def sign_test(lost: int, gained: int) -> float:
+    """Two-sided p of the exact sign test: that of pairs which differ, as likely either way, so few or fewer go one way."""
+    n, few = lost + gained, min(lost, gained)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(few + 1)) / 2**n)
 
 
 def percentile_20(score: np.ndarray) -> float:

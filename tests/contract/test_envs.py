@@ -17,6 +17,7 @@ ENVIRONMENTS = {
     **{f"skill/{name}": functools.partial(SkillEnv, skill) for name, skill in SKILLS.items()},
     # One set of each kind of goals: others differ in numbers alone, and every program takes half a minute to compile.
     **{name: functools.partial(TaskSetEnv, name) for name in {tasks.goals: name for name, tasks in TASK_SETS.items()}.values()},
+    "perturbed-physics-visible": functools.partial(TaskSetEnv, "perturbed-physics-visible"),
 }
 
 

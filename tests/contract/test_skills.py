@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from palaestra.envs.names import Entity
+from palaestra.envs.observation import SURROUNDINGS
 from palaestra.policies.evaluate import evaluation_keys
 from palaestra.sim.errors import UnknownNameError
 from palaestra.skills.library import SKILLS, skill
@@ -66,6 +67,17 @@ def test_rewards_lie_between_zero_and_one(record, started):
     env, state, _ = started
     reward = jax.jit(jax.vmap(lambda s: record.reward(env.world, env.view(s))))
     assert ((np.asarray(reward(state)) >= 0) & (np.asarray(reward(state)) <= 1)).all()
+
+
+def test_flags_are_the_truth_values_among_what_is_observed(record, started):
+    """What else is observed before the rays varies, once things move; a ray may meet nothing in all starts."""
+    env, state, _ = started
+    rng = np.random.default_rng(0)
+    step = jax.jit(jax.vmap(env.step))
+    for _ in range(3):
+        state, _ = step(state, jnp.asarray(rng.uniform(-1, 1, (64, env.action_size)), jnp.float32))
+    seen = np.asarray(jax.jit(jax.vmap(lambda s: record.observe(env.world, env.view(s))))(state))
+    assert tuple(np.flatnonzero(np.isin(seen[:, :-SURROUNDINGS], (0, 1)).all(0))) == record.flags
 
 
 def test_the_policy_drives_its_own_components_only(record):

@@ -98,7 +98,7 @@ def test_nothing_is_ever_unpickled(path):
     assert "cut short or damaged (Object arrays cannot be loaded" in refused(path)
 
 
-def test_a_newer_version_is_refused(path):
+def test_another_version_is_refused(path):
     message = refused(rewritten(path, lambda _, about: about.update(version=taskfiles.VERSION + 1)))
     assert "got version 3 of palaestra/tasks, expected 2. Fix: a newer palaestra reads it" in message
 

@@ -247,7 +247,7 @@ def test_bounding_volumes_are_those_of_the_compiler():
 
 def test_numpy_and_jax_agree_on_the_fields():
     w = world(SMALL)
-    row = open_floor(w, half=(0.025, 0.035), friction=0.7).parameters()
+    row = open_floor(w, half=(0.025, 0.035), friction=0.7).parameters(0.8)
     ours, theirs = w.fields(np.asarray(row)), w.fields(row)
     assert set(ours) == set(theirs)
     for name, value in ours.items():
@@ -269,6 +269,18 @@ def test_a_sliding_cube_stops_where_its_friction_says(small, friction):
     state = engine.at(start.qpos, start.qvel.at[w.object_v[0]].set(speed), start.parameters)
     step = jax.jit(engine.step)
     for _ in range(60 if friction < 0.1 else 20):
+        state = step(state, jnp.zeros(6))
+    assert float(state.qpos[6]) == pytest.approx(speed**2 / (2 * friction * 9.81), rel=0.08)
+
+
+@pytest.mark.parametrize("friction", [0.1, 0.3])
+def test_friction_of_all_contacts_is_data(small, friction):
+    """v² / (2 μ g), floor and cube as they are but for that."""
+    w, speed = small.world, 0.5
+    start = small.init(layout := open_floor(w, pos=((0.0, 1.0, 0.03), (3.0, 3.0, 0.03))))
+    state = small.at(start.qpos, start.qvel.at[w.object_v[0]].set(speed), layout.parameters(friction))
+    step = jax.jit(small.step)
+    for _ in range(20):
         state = step(state, jnp.zeros(6))
     assert float(state.qpos[6]) == pytest.approx(speed**2 / (2 * friction * 9.81), rel=0.08)
 

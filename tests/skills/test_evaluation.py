@@ -7,9 +7,10 @@ import pytest
 
 from palaestra.envs.goals import literal
 from palaestra.sim.errors import PalaestraError
-from palaestra.skills import evaluation, table
+from palaestra.skills import evaluation, suites, table
 from palaestra.skills import watch as watching
 from palaestra.skills.evaluation import Arena, Config, Options, measure_task_set
+from palaestra.skills.measure import measure
 from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.summary import summary
 from palaestra.skills.table import Row, TableError
@@ -46,11 +47,11 @@ A, B = literal(("on", "red_cube", "table")), literal(("inside", "red_ball", "bin
 
 @pytest.fixture(scope="module")
 def shared():
-    """One compiled executor for all evaluations of this module, whatever their folder and batch."""
+    """One compiled executor a set for all evaluations of this module, whatever their folder and batch."""
     made: dict[str, Arena] = {}
 
     def arena(config: Config) -> Arena:
-        found = made.setdefault("arena", Arena(config))
+        found = made.setdefault(config.set, Arena(config))
         found.config, found.executor.noise, found.executor.watch = config, config.noise, None
         return found
 
@@ -112,6 +113,20 @@ def test_probes_stand_beside_the_planner(shared, tmp_path):
     assert result["outcomes"] == {"incomplete plan": FEW}
     assert set(result["beside"]) == {"oracle", "random", "no-language", "shuffled"}
     assert result["beside"]["oracle"]["value"] > max(result["beside"][p]["value"] for p in ("random", "no-language", "shuffled"))
+
+
+@pytest.mark.slow
+def test_a_suite_compares_the_same_tasks_pair_by_pair(shared, tmp_path, monkeypatch):
+    """Other words change nothing for the oracle, so that every row but for the words is that of its base task."""
+    monkeypatch.setitem(suites.SUITES, "perturbed", ("rearrange", "perturbed-language"))
+    result = measure("perturbed", FEW, 0, "test", PlannerChoice(), None, None, options=Options(folder=tmp_path))
+    base, other = (table.read(tmp_path / name / "episodes.csv", FEW) for name in suites.SUITES["perturbed"])
+    assert all(a.instruction != b.instruction for a, b in zip(base, other, strict=True))
+    assert [replace(row, set="rearrange", instruction="") for row in other] == [replace(row, instruction="") for row in base]
+    assert result["base"]["value"] == result["value"] == sum(row.success for row in base) / FEW
+    pair = result["sets"]["perturbed-language"]
+    assert (pair["drop"], pair["lost"], pair["gained"], pair["p"]) == (0, 0, 0, 1)
+    assert json.loads((tmp_path / "summary.json").read_text())["sets"] == result["sets"]
 
 
 def test_a_folder_with_another_run_is_left_as_it_is(shared, tmp_path):

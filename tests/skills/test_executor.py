@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.skills.executor import Executor
+from palaestra.skills.executor import CHUNK, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
@@ -54,6 +54,28 @@ def scripted(executor):
 
     yield use
     executor.planner, executor.max_steps, executor._listen = real
+
+
+def test_skills_feel_the_context_of_their_task(executor):
+    """Late actions: the robot stands for as many steps; weaker motors: it comes less far; noise: it goes another way, at once."""
+    runner, lanes = executor.runner, executor.lanes
+    task = jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x[:1]), lanes, 0), tasks("rearrange", "validation", 64))
+    table = jnp.full((lanes, 2), 1 + executor.env.world.spec.objects)
+    delay = jnp.zeros(lanes, jnp.int32).at[1].set(3)
+    strength, noise = jnp.ones(lanes).at[2].set(0.5), jnp.zeros(lanes).at[3].set(0.1)
+    motion = runner.begin(
+        task.replace(context=task.context.replace(delay=delay, strength=strength, noise=noise)), jax.random.split(jax.random.key(0), lanes)
+    )
+    navigate = jnp.full(lanes, runner.names.index("navigate"))
+    motion = runner.start(motion, jnp.ones(lanes, bool), navigate, table, jnp.zeros(lanes, bool))
+    start = np.asarray(motion.state.physics.qpos[0, :3])
+    _, states = runner.run(motion, CHUNK)
+    nominal, late, weak, noisy, same = np.moveaxis(np.asarray(states.physics.qpos[:, :5, :3]), 1, 0)
+    np.testing.assert_array_equal(nominal, same)
+    np.testing.assert_allclose(late[:3], np.broadcast_to(start, (3, 3)), atol=1e-4)
+    assert np.abs(late[-1] - start).max() > 1e-3
+    assert np.linalg.norm((weak[-1] - start)[:2]) < 0.75 * np.linalg.norm((nominal[-1] - start)[:2])
+    assert (noisy[1] != nominal[1]).any()
 
 
 def test_oracle_and_learned_skills_finish_tasks_in_unseen_houses(executor, some):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from palaestra.skills.scores import cvar, halves, mean_interval, path_length_score, percentile_20
+from palaestra.skills.scores import cvar, halves, mean_interval, path_length_score, percentile_20, sign_test
+from palaestra.skills.suites import paired
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,15 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution_for_many_valu
     half = 1.96 * values.std() / np.sqrt(2000)
     np.testing.assert_allclose([low, high], [values.mean() - half, values.mean() + half], atol=0.01)
     assert mean_interval(values) == (low, high)
+
+
+def test_the_sign_test_is_that_of_the_binomial_distribution():
+    """Of 10 pairs that differ, 1 or fewer go one way with probability 11 / 1024; twice that for both ways."""
+    assert sign_test(9, 1) == sign_test(1, 9) == pytest.approx(22 / 1024)
+    assert sign_test(0, 0) == sign_test(3, 3) == 1.0
+
+
+def test_pairs_are_compared_task_by_task():
+    found = paired([True, True, True, False], [True, False, False, True])
+    assert (found["value"], found["lost"], found["gained"], found["drop"]) == (0.5, 2, 1, 0.25)
+    assert found["p"] == 1.0

@@ -119,6 +119,7 @@ NAVIGATE = Skill(
     observe=observe,
     reward=reward,
     finished=finished,
+    flags=tuple(observation.PROPRIOCEPTION + i for i in (5, 6, 7)),
     failed=failed,
     start=start,
     gate=0.95,

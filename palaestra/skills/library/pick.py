@@ -114,6 +114,7 @@ PICK = Skill(
     observe=observe,
     reward=reward,
     finished=finished,
+    flags=tuple(observation.PROPRIOCEPTION + i for i in (11, 15)),
     failed=failed,
     start=start,
     train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1),

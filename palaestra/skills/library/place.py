@@ -127,6 +127,7 @@ PLACE = Skill(
     observe=observe,
     reward=reward,
     finished=finished,
+    flags=tuple(observation.PROPRIOCEPTION + i for i in (17, 18, 20, 21)),
     failed=failed,
     start=start,
     train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1),

@@ -95,5 +95,6 @@ PRESS = Skill(
     finished=finished,
     failed=failed,
     start=start,
+    flags=(observation.PROPRIOCEPTION + 9,),
     train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1, buttons=1),
 )
