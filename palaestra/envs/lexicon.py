@@ -306,8 +306,13 @@ def split_clauses(text: str) -> list[list[Item]]:
             following.always |= item.always
             following.at_end |= item.at_end
     for item, following in itertools.pairwise(reversed(items)):  # "the door and the other door are open"
-        shares = item.mode and not (item.verb or item.opens) and following.verb in ("", "move", "keep", "leave", "take")
-        if shares and not (following.mode or following.states) and any(set(w.value.split()) & _TURNED for w in following.chunks()[0]):
+        shares = (
+            item.mode
+            and item.link in ("and", "or")
+            and not (item.verb or item.opens)
+            and following.verb in ("", "move", "keep", "leave", "take")
+        )
+        if shares and not (following.mode or following.states) and any(set(w.value.split()) & _TURNED for w in following.chunks()[0][-1:]):
             following.mode, following.waits = item.mode, True
     groups: list[list[Item]] = []
     choosing = False

@@ -360,7 +360,7 @@ class _Reader:
         return bool(item.negated), always and not item.at_end
 
     def _term(self, predicate: str, group: Group, places: tuple[str, ...], denied: bool, text: str, away: bool = False) -> Term:
-        """So many of the group, at one of these places; without places, so many of them open or pressed, or near, held or around the robot."""
+        """So many of the group, at one of these places; without places, so many open or pressed, or near, held or around the robot."""
         n, low, high = len(group.members), group.least, group.most
         if low > n and not group.open:
             self._fail(f"there are only {n} of those", text)
