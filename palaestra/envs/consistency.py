@@ -6,7 +6,7 @@ import itertools
 from palaestra.envs import goals
 from palaestra.envs.goals import PLACING, Formula, fact_phrase
 from palaestra.envs.names import Fact
-from palaestra.envs.references import RECEPTACLES, Things
+from palaestra.envs.references import FIXED, Things
 from palaestra.envs.types import MAX_TERMS
 from palaestra.sim.errors import PalaestraError
 
@@ -45,5 +45,5 @@ def _clash(a: Fact, b: Fact, things: Things) -> str:
 
 def _robot_room(fact: Fact, things: Things) -> str:
     """The room in which the robot has to be; objects may be anywhere by then."""
-    fixed = fact[0] == "near" and things[fact[2]].kind in RECEPTACLES
+    fixed = fact[0] == "near" and things[fact[2]].kind in FIXED
     return fact[2] if fact[0] == "in_room" else things.places[fact[2]].room if fixed else ""

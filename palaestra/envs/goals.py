@@ -77,7 +77,10 @@ def conjunction(spec: WorldSpec, predicate: jax.Array, subject: jax.Array, targe
 
 @dataclass(frozen=True, order=True)
 class Term:
-    """Of the facts predicate(s, t) over all subjects and targets, at least and at most so many are true."""
+    """Of the facts predicate(s, t) over all subjects and targets, at least and at most so many are true.
+
+    Of predicates about one thing, subjects and targets are the same things, and the facts are predicate(s, s).
+    """
 
     predicate: str
     subjects: tuple[str, ...]
@@ -87,6 +90,8 @@ class Term:
 
     @property
     def pairs(self) -> list[Fact]:
+        if self.predicate in UNARY:
+            return [(self.predicate, s, s) for s in self.subjects]
         return [(self.predicate, s, t) for s in self.subjects for t in self.targets]
 
     def holds(self, facts: frozenset[Fact]) -> bool:
@@ -329,27 +334,27 @@ _WORDS = {"near": "near", "holding": "holding", "on": "on", "inside": "in", "in_
 
 
 def fact_phrase(fact: Fact) -> str:
-    """A fact for the viewer and logs: "red_cube on blue_table", "robot in kitchen", "red_door open"."""
+    """A fact for the viewer and logs: "red_cube on blue_table", "robot in kitchen", "green_door open"."""
     predicate, subject, target = fact
-    return f"{subject} {_WORDS[predicate]}" if predicate in UNARY else f"{subject} {_WORDS[predicate]} {target}"
+    if predicate in UNARY:
+        return f"{subject} {predicate}"
+    return f"{subject} {_WORDS[predicate]} {target}"
 
 
 def term_phrase(term: Term) -> str:
     """A term for the viewer and logs: "red_cube not on blue_table", "exactly 2 of red_cube, blue_cube, red_ball in red_bin"."""
-    n, word = len(term.pairs), _WORDS[term.predicate]
-    if term.predicate in UNARY:
-        return f"{', '.join(term.subjects)} {'not ' if term.at_most == 0 else ''}{word}"
-    subjects, targets = ", ".join(term.subjects), " or ".join(term.targets)
+    n, subjects = len(term.pairs), ", ".join(term.subjects)
+    rest = term.predicate if term.predicate in UNARY else f"{_WORDS[term.predicate]} {' or '.join(term.targets)}"
     if term.at_most == 0:
-        return f"{subjects} not {word} {targets}"
+        return f"{subjects} not {rest}"
     one_of_places = len(term.subjects) == 1 and term.at_least == 1 and term.at_most >= n
     if term.at_least == n or one_of_places:
-        return f"{subjects} {word} {targets}"
+        return f"{subjects} {rest}"
     if term.at_most >= n:
         count = f"at least {term.at_least}"
     else:
         count = f"exactly {term.at_least}" if term.at_least == term.at_most else f"{term.at_least} to {term.at_most}"
-    return f"{count} of {subjects} {word} {targets}"
+    return f"{count} of {subjects} {rest}"
 
 
 def phrases(terms: Iterable[tuple[int, int, Term]]) -> list[str]:

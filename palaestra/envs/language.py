@@ -4,12 +4,15 @@ An instruction is made from a formula (`palaestra.envs.goals`) and the tables of
 `palaestra.envs.parser` reads back. Things are only named by what fits them and nothing else; "a cube" and "any cube" mean that any will do.
 """
 
-from palaestra.envs import goals
+import numpy as np
+
+from palaestra.envs import goals, rulebook
 from palaestra.envs import wordings as w
 from palaestra.envs.goals import Formula
-from palaestra.envs.names import ROBOT, Fact, entities
-from palaestra.envs.references import OBJECTS, Things, listing, noun_phrase, start_places
-from palaestra.envs.types import Scene, Task
+from palaestra.envs.mechanics import mechanics
+from palaestra.envs.names import ROBOT, Fact
+from palaestra.envs.references import OBJECTS, Things, listing, noun_phrase
+from palaestra.envs.types import Scene, Task, leaf_entity
 from palaestra.envs.wordings import Taste
 from palaestra.envs.writer import Writer, is_loose
 from palaestra.sim.world import WorldSpec
@@ -80,10 +83,19 @@ def _relation(receptacle: str) -> str:
     return "in" if receptacle.endswith("bin") else "on"
 
 
-def describe(spec: WorldSpec, scene: Scene) -> str:
-    """The scene at the start in a few plain sentences: rooms, and what is where."""
-    rooms = [e.name for e in entities(spec, scene) if e.kind == "room"]
-    places = start_places(spec, scene)
+def rules(spec: WorldSpec, scene: Scene, seed: int | None = None, held_out: bool = False) -> list[str]:
+    """What changes what in this house, a sentence a rule, as `palaestra.envs.rulebook` reads; `seed` chooses among wordings."""
+    things, taste = Things.of(spec, scene), Taste(seed, held_out)
+    return [rulebook.say(rule, things, taste) for rule in mechanics(spec, scene).rules]
+
+
+def describe(spec: WorldSpec, scene: Scene, *, with_rules: bool = True, with_positions: bool = False) -> str:
+    """The scene at the start in plain sentences: rooms, what is where, doors, and the rules unless they are to be found out.
+
+    With positions it tells to the decimetre where all is, so that "left of" and "nearest to" can be followed by who only reads.
+    """
+    things = Things.of(spec, scene)
+    rooms, places = tuple(things.rooms), things.places
     count = "one room" if len(rooms) == 1 else f"{len(rooms)} rooms"
     lines = [f"The house has {count}: {listing([noun_phrase(room) for room in rooms])}."]
     lines.append(f"The robot is in {noun_phrase(places[ROBOT].room)}.")
@@ -96,8 +108,19 @@ def describe(spec: WorldSpec, scene: Scene) -> str:
         lines.append(f"{noun_phrase(name).capitalize()} is {_relation(receptacle)} {noun_phrase(receptacle)}.")
     held = [name for name, place in places.items() if place.held]
     lines += [f"The robot is holding {noun_phrase(name)}." for name in held]
-    objects, lifted = [e.name for e in entities(spec, scene) if e.type == "object"], len(resting) + len(held)
+    objects, lifted = [name for name in things.names(*OBJECTS) if name in places], len(resting) + len(held)
     if lifted < len(objects):
         rest = "The other objects are" if lifted else "All objects are" if len(objects) > 1 else "The object is"
         lines.append(f"{rest} on the floor.")
-    return " ".join(lines)
+    angle = np.asarray(scene.layout.leaf_angle)
+    for name, place in places.items():
+        if place.between:
+            state = "open" if angle[things[name].index - leaf_entity(spec, 0)] > 0 else "shut"
+            between = listing([noun_phrase(room) for room in place.between])
+            lines.append(f"{noun_phrase(name).capitalize()} between {between} is {state}.")
+    if with_positions:
+        at = things.rooms | {name: place.at for name, place in places.items()}
+        west, south = (min(xy[k] for xy in at.values()) for k in (0, 1))
+        spots = [f"{noun_phrase(name)} ({x - west:.1f}, {y - south:.1f})" for name, (x, y) in at.items()]
+        lines.append(f"Seen from above, in metres to the east and to the north, of rooms the middle: {listing(spots)}.")
+    return " ".join([*lines, *(rules(spec, scene) if with_rules else [])])

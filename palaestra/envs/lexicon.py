@@ -6,8 +6,9 @@ in the blue bin" is one clause of two items, which share a verb. What they ask f
 
 import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from palaestra.envs.compass import DIRECTIONS
 from palaestra.envs.types import COLOURS, ROOMS
 from palaestra.envs.wordings import NUMBERS
 
@@ -26,6 +27,9 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "approach, reach, visit, stop at, stop by, stop near, stop next to, stop beside, going, driving, heading, entering, coming, "
         "stopping, staying, setting foot, approaching, visiting",
         "avoid": "avoid, avoiding, stay away from, keep away from, stay out of, keep out of, stay clear of, keep clear of",
+        "press": "press, push, hit, weigh down, pressing, pushing, hitting, weighing down",
+        "open": "opening",
+        "shut": "closing, shutting",
         "spare": "keep your hands off, leave alone",
         "free": "no matter where, wherever",
     },
@@ -34,6 +38,11 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "must": "should, must, needs to, has to, may, can",
         "stay": "must stay, should stay, needs to stay, has to stay, stays, must remain, should remain, remains, remain",
         "free": "may be anywhere, can be anywhere, need not stay there, does not have to stay there",
+    },
+    "mode": {  # of a door or a button: before it, one of the first is a verb
+        "open": "open",
+        "shut": "shut, close, closed",
+        "pressed": "pressed, pressed down, pushed, weighed down, held down",
     },
     "not": {
         "never": "never",
@@ -49,6 +58,12 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "from": "from",
         "off": "off, off of, out of, away from",
         "near": "near, near to, next to, beside, by, close to, alongside, in front of",
+        "between": "between",
+        "north": "north of, to the north of, on the north side of",
+        "south": "south of, to the south of, on the south side of",
+        "east": "east of, to the east of, on the east side of, right of, to the right of, on the right of",
+        "west": "west of, to the west of, on the west side of, left of, to the left of, on the left of",
+        "nearest": "nearest to, nearest, closest to",
     },
     "join": {
         "and": "and, also, in addition, as well as, while",
@@ -85,6 +100,10 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
     },
     "number": {str(n): f"{n}, {word}" if n != 1 else "1" for n, word in enumerate(NUMBERS)},  # "one" is a noun, too
     "pronoun": {"it": "it", "them": "them", "there": "there"},
+    "side": {  # of the house
+        **{side: f"{side}, {side}ern, {side}ernmost" for side in DIRECTIONS},
+        **{f"{a} {b}": f"{a} {b}, {a}{b}, {a} {b}ern, {a}{b}ern" for a in ("north", "south") for b in ("east", "west")},
+    },
     "size": {"small": "small, little", "large": "large, big"},
     "colour": {colour: colour for colour in COLOURS},
     "room": {room: room for room in ROOMS},
@@ -93,20 +112,26 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "ball": "ball, sphere",
         "table": "table, desk",
         "bin": "bin, container",
+        "plate": "plate, pressure plate, pad, pressure pad",
+        "door": "door",
+        "button": "button, switch",
         "room": "room",
         "cube bin": "box",
         "cube ball": "object",
-        "cube ball table bin": "thing, item, one",
+        "cube ball table bin plate door button": "thing, item, one",
     },
     "plural": {
         "cube": "cubes, blocks",
         "ball": "balls, spheres",
         "table": "tables, desks",
         "bin": "bins, containers",
+        "plate": "plates, pressure plates, pads, pressure pads",
+        "door": "doors",
+        "button": "buttons, switches",
         "room": "rooms",
         "cube bin": "boxes",
         "cube ball": "objects",
-        "cube ball table bin": "things, items, ones",
+        "cube ball table bin plate door button": "things, items, ones",
     },
 }
 _SHORT = {  # a word for two
@@ -122,6 +147,7 @@ _LONGEST_FIRST = "|".join(
 )
 _WORD = re.compile(rf"(?:{_LONGEST_FIRST})(?![\w'])|[,.;:!?]|[^\s,.;:!?]+", re.IGNORECASE)
 _GERUNDS = {phrase.split()[0] for phrase in _PHRASES if phrase.split()[0].endswith("ing")} - {"bring"}
+_TURNED = {"door", "button", "plate"}  # what can be open or pressed
 _LINKS = ("", ",", "stop", "and", "or", "earlier", "then")  # of several joints in a row, the last of these counts
 
 
@@ -144,6 +170,10 @@ def _words(text: str) -> list[Word]:
         phrase = " ".join(m.group().lower().split())
         for part in _SHORT.get(phrase, (phrase,)):
             found.append(Word(m.group(), *_PHRASES.get(part, ("unknown", part)), m.start(), m.end()))
+    for k in [k for k, word in enumerate(found) if word.value == "between"]:  # "and" belongs to it
+        at = next((j for j in range(k + 1, len(found)) if found[j].value == "and"), None)
+        if at is not None:
+            found[at] = replace(found[at], kind="preposition", value="between")
     kinds = [*(word.kind for word in found[1:]), ""]
     return [word for word, after in zip(found, kinds[: len(found)], strict=True) if not (word.value == "there" and after == "state")]
 
@@ -167,6 +197,8 @@ class Item:
     at_end: bool = False
     either: bool = False  # a choice begins
     empty: bool = False
+    mode: str = ""  # says that something is open, shut or pressed
+    waits: bool = False  # and so does the next item, with which it shares that
     free: bool = False  # says that things may be anywhere
     sub: str = ""  # begins a clause with after or before
     words: list[Word] = field(default_factory=list)
@@ -210,6 +242,11 @@ class Item:
             self.at_end = True
         elif word.kind == "empty":
             self.verb, self.empty = (self.verb if self.words else "clear"), bool(self.words)
+        elif word.kind == "mode":
+            if self.words or self.being:
+                self.mode = word.value
+            else:
+                self.verb = word.value
         elif word.kind == "verb":
             self.verb, self.gerund = word.value, word.text.lower().split()[0] in _GERUNDS
             if word.value in ("avoid", "spare"):
@@ -268,6 +305,15 @@ def split_clauses(text: str) -> list[list[Item]]:
         if not (item.verb or item.states or item.opens):
             following.always |= item.always
             following.at_end |= item.at_end
+    for item, following in itertools.pairwise(reversed(items)):  # "the door and the other door are open"
+        shares = (
+            item.mode
+            and item.link in ("and", "or")
+            and not (item.verb or item.opens)
+            and following.verb in ("", "move", "keep", "leave", "take")
+        )
+        if shares and not (following.mode or following.states) and any(set(w.value.split()) & _TURNED for w in following.chunks()[0][-1:]):
+            following.mode, following.waits = item.mode, True
     groups: list[list[Item]] = []
     choosing = False
     for k, item in enumerate(items):
@@ -276,7 +322,7 @@ def split_clauses(text: str) -> list[list[Item]]:
         own = item.verb or item.opens or item.sub or not groups or (item.link in ("then", "earlier") and _states(items[k:]))
         before_verb = groups[-1][0].verb if groups else ""
         told = before_verb == "free" and any(other.states for other in groups[-1])
-        if own or (item.states and (told or before_verb in ("take", "pick", "hold", "go"))):
+        if own or (item.states and (told or before_verb in ("take", "pick", "hold", "go", "open", "shut", "press"))):
             groups.append([])
         groups[-1].append(item)
         if before is None or item.negated or item.stop or item.sub:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from palaestra.envs.lexicon import Chunk, Word
 from palaestra.envs.names import Entity
-from palaestra.envs.references import OBJECTS, RECEPTACLES, Things
+from palaestra.envs.references import FIXED, OBJECTS, RECEPTACLES, Things
 from palaestra.envs.types import MANY
+from palaestra.envs.wordings import RELATIONS
 
 PLACES = (*RECEPTACLES, "room")
 _ALL, _NOT_ALL = -1, -2  # numbers that depend on how many there are
@@ -60,36 +61,32 @@ class Nouns:
         spoken = any(word.kind == "pronoun" for word in content)
         found = [e for e in self.things.entities if e.kind in kinds and self._fits(e, content)]
         try:
-            places = [self._one(where) for _, where in relations] if found else []
+            found = self._there(found, relations) if found else []
         except NounError:
             return False
-        return spoken or not content or any(all(self._is_at(e, place) for place in places) for e in found)
+        return spoken or not content or bool(found)
 
     def find(self, words: list[Word], relations: Sequence[Chunk], kinds: tuple[str, ...]) -> list[Group]:
         """The things that a noun phrase means; `relations` say where they are at the start. Several groups where each is meant."""
         content, group, definite = _quantified(words)
         if not content:
             raise NounError("it does not name a thing")
-        of_room = "room" in kinds and any(word.kind == "room" for word in content)
+        of_room = "room" in kinds and names_room(content)
         here = ", ".join(e.name for e in self.things.entities if e.kind in (("room",) if of_room else kinds))
         if unknown := [word.text for word in content if word.kind == "unknown"]:
             raise NounError(f"I do not know {unknown[0]!r}; there are: {here}")
         if pronoun := next((word.value for word in content if word.kind == "pronoun"), ""):
             return self._noted(self._pronoun(pronoun, kinds), kinds)
         found = [e for e in self.things.entities if self._fits(e, content)]
-        meant, last = list(found), words[-1]
-        for preposition, where in relations:
-            if preposition not in ("in", "on", "from", "off") and where[:1] and where[0].value != "there":
-                raise NounError(f"{preposition!r} does not tell where a thing is, expected in, on or from")
-            place, last = self._one(where), where[-1]
-            found = [e for e in found if self._is_at(e, place)]
+        meant, last = list(found), [words, *(where for _, where in relations)][-1][-1:] or words[-1:]
+        found = self._there(found, relations)
         if not found:
             meant = [e for e in self.things.entities if e.kind == "room"] if of_room else meant
-            raise NounError(f"there is no {self.text[content[0].start : last.end]} here; there are: {here}", meant)
+            raise NounError(f"there is no {self.text[content[0].start : last[0].end]} here; there are: {here}", meant)
         fitting = [e for e in found if e.kind in kinds]
         if not fitting:
-            raise NounError(f"{found[0].name} is a {found[0].kind}, expected a {' or a '.join(kinds)}", wrong=found[0])
-        phrase, names = self.text[words[0].start : last.end], tuple(e.name for e in fitting)
+            raise NounError(self._expected(found[0], kinds), wrong=found[0])
+        phrase, names = self.text[words[0].start : last[0].end], tuple(e.name for e in fitting)
         if group is not None:
             if definite not in (0, len(names)):
                 raise NounError(f"{phrase!r} are {definite}, and there are {len(names)}: {', '.join(names)}", fitting)
@@ -114,21 +111,44 @@ class Nouns:
                 known[:] = [*(group for group in known if group not in groups), joined]
         return joined
 
-    def _one(self, words: list[Word]) -> str:
-        (group, *more) = Nouns(self.text, self.things, named=self.named).find(words, (), PLACES)
+    def _expected(self, thing: Entity, kinds: tuple[str, ...]) -> str:
+        """That a thing is of none of these kinds; those that are not in this scene go without saying."""
+        here = [kind for kind in kinds if self.things.names(kind)] or kinds
+        return f"{thing.name} is a {thing.kind}, expected a {' or a '.join(here)}"
+
+    def _one(self, words: list[Word], kinds: tuple[str, ...], relations: Sequence[Chunk] = ()) -> str:
+        (group, *more) = Nouns(self.text, self.things, named=self.named).find(words, relations, kinds)
         if more or len(group.members) > 1:
             raise NounError("a thing is in one place at the start", [self.things[name] for name in group.members])
         return group.members[0]
 
+    def _there(self, things: list[Entity], relations: Sequence[Chunk]) -> list[Entity]:
+        """Those of these things that are where they are said to be; "nearest" is meant among those of which all else is true."""
+        compared = []
+        for k, (preposition, where) in enumerate(relations):
+            if preposition in RELATIONS:
+                compared.append((preposition, where, [r for r in relations[k + 1 :] if r[0] in ("in", "from")]))
+                continue
+            if preposition not in ("in", "on", "from", "off", "between") and where[:1] and where[0].value != "there":
+                raise NounError(f"{preposition!r} does not tell where a thing is, expected in, on or from")
+            place = self._one(where, PLACES)
+            things = [e for e in things if self._is_at(e, place)]
+        for relation, where, rest in sorted(compared, key=lambda c: c[0] == "nearest"):
+            anchor = self._one(where, (*FIXED, *OBJECTS), rest)
+            kept = self.things.related(relation, anchor, tuple(e.name for e in things))
+            things = [e for e in things if e.name in kept]
+        return things
+
     def _is_at(self, thing: Entity, place: str) -> bool:
         where = self.things.places.get(thing.name)
-        return where is not None and place in (where.room, where.receptacle)
+        return where is not None and place in (where.room, where.receptacle, *where.between)
 
     def _fits(self, thing: Entity, words: list[Word]) -> bool:
         """Whether every word is true of the thing; "the kitchen table" is the table in the kitchen."""
         kinds = [word.value.split() for word in words if word.kind in ("noun", "plural")]
-        rooms = (thing.name, self.things.places[thing.name].room) if kinds and thing.name in self.things.places else (thing.name,)
-        truth = {"size": (thing.size,), "colour": (thing.colour,), "room": rooms}
+        place = self.things.places.get(thing.name)
+        rooms = (thing.name, place.room, *place.between) if kinds and place is not None else (thing.name,)
+        truth = {"size": (thing.size,), "colour": (thing.colour,), "room": rooms, "side": self.things.sides.get(thing.name, ())}
         named = bool(kinds) or any(word.kind == "room" for word in words)
         return named and all(thing.kind in kind for kind in kinds) and all(w.value in truth[w.kind] for w in words if w.kind in truth)
 
@@ -138,8 +158,14 @@ class Nouns:
         if not named:
             raise NounError(f"nothing named before can be {pronoun!r}")
         if wrong := next((e for g in named for e in map(self.things.__getitem__, g.members) if e.kind not in wanted), None):
-            raise NounError(f"{wrong.name} is a {wrong.kind}, expected a {' or a '.join(kinds)}", wrong=wrong)
+            raise NounError(self._expected(wrong, kinds), wrong=wrong)
         return list(named)
+
+
+def names_room(words: Sequence[Word]) -> bool:
+    """Whether a noun phrase is about a room: "the kitchen", "the north room", but not "the kitchen table"."""
+    nouns = [word.value for word in words if word.kind in ("noun", "plural")]
+    return set(nouns) == {"room"} or (not nouns and any(word.kind == "room" for word in words))
 
 
 def _quantified(words: list[Word]) -> tuple[list[Word], Group | None, int]:

@@ -27,11 +27,11 @@ from palaestra.envs.goals import Formula, Option, Term, literal
 from palaestra.envs.language import clauses, plain
 from palaestra.envs.lexicon import Chunk, Item, Word, split_clauses
 from palaestra.envs.names import ROBOT, Entity, Fact
-from palaestra.envs.nouns import PLACES, Group, NounError, Nouns
+from palaestra.envs.nouns import PLACES, Group, NounError, Nouns, names_room
 from palaestra.envs.parts import Part, assemble, passed
 from palaestra.envs.references import OBJECTS, RECEPTACLES, Things, noun_phrase
-from palaestra.envs.types import MANY, Goal, Scene
-from palaestra.envs.wordings import STEPWISE
+from palaestra.envs.types import MANY, UNARY, Goal, Scene
+from palaestra.envs.wordings import RELATIONS, STEPWISE
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -68,9 +68,11 @@ def read(text: str, things: Things) -> Formula:
 
 # --- clauses to parts ---------------------------------------------------------------------------------------------
 
-_GOES = {"table": "on", "bin": "in"}
+_GOES = {"table": "on", "plate": "on", "bin": "in"}
+_PLACED = {"on": ("table", "plate"), "inside": ("bin",)}
+_TURNED = {"open": ("door",), "pressed": ("button", "plate")}
+_ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go", "open", "shut", "press")
 _STEPWISE = re.compile("|".join(rf"\b{row.removesuffix(': ')}\b\s*[:,]?" for row in STEPWISE.all), re.IGNORECASE)
-_ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go")
 
 
 def _destination(chunks: list[Chunk], verb: str) -> int | None:
@@ -80,11 +82,11 @@ def _destination(chunks: list[Chunk], verb: str) -> int | None:
     "Off" and "out of", and "from" after "remove", say where it must not be.
     """
     away = [k for k, (preposition, _) in enumerate(chunks) if preposition == "off" or (preposition == "from" and verb == "remove")]
-    static = ("from", "on", "in") if verb == "take" else ("from",)
-    able = away or [k for k, (preposition, _) in enumerate(chunks) if preposition not in static]
-    fixtures = [
-        k for k in able if any(w.kind in ("noun", "plural") for w in chunks[k][1]) or not any(w.kind == "room" for w in chunks[k][1])
-    ]
+    # "The cube left of the bin in the kitchen": the room belongs to the bin.
+    told = [k + 1 for k, (preposition, _) in enumerate(chunks[:-1]) if preposition in RELATIONS and names_room(chunks[k + 1][1])]
+    static = ("from", "between", *RELATIONS, *(("on", "in") if verb == "take" else ()))
+    able = away or [k for k, (preposition, _) in enumerate(chunks) if preposition not in static and k not in told]
+    fixtures = [k for k in able if not names_room(chunks[k][1])]
     return max(fixtures or able, default=None)
 
 
@@ -172,6 +174,12 @@ class _Reader:
             self.waiting = []
         elif verb == "clear" or item.empty:
             self._empty(head, chunks, item, text)
+        elif item.mode:
+            self._turn(item.mode, head, chunks, item, text)
+        elif verb in ("open", "shut", "press", "pressed"):
+            predicate, words = ("open" if verb in ("open", "shut") else "pressed"), head or [w for _, part in chunks[:1] for w in part]
+            groups = self.nouns.find(words, chunks if head else chunks[1:], _TURNED[predicate])
+            self._robot(predicate, groups, item, text, away=verb == "shut")
         elif verb == "leave" and not chunks and self.nouns.may_be(head, ("room",)):
             self._robot("in_room", self.nouns.find(head, [], ("room",)), item, text, away=True)
         elif verb in ("pick", "hold"):
@@ -185,7 +193,7 @@ class _Reader:
 
     def _go(self, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         preposition, words = ("to", head) if head else chunks.pop(0)
-        groups = self.nouns.find(words, chunks, (*PLACES, *OBJECTS))
+        groups = self.nouns.find(words, chunks, (*PLACES, *OBJECTS, "door", "button"))
         for group in groups:
             room = self.things[group.members[0]].kind == "room"
             predicate, fits = ("in_room", ("to", "in", "into")) if room else ("near", ("to", "near"))
@@ -195,7 +203,10 @@ class _Reader:
             self._robot(predicate, [group], item, text)
 
     def _robot(self, predicate: str, groups: list[Group], item: Item, text: str, means: bool = False, away: bool = False) -> None:
-        """The robot near, in or holding things; `means`: perhaps only in order to place them. "... or the other" adds to the last."""
+        """The robot near, in or holding things, or what it opens and presses; `means`: perhaps only in order to place them.
+
+        "... or the other" adds to the last.
+        """
         denied, always = self._polarity(item)
         denied ^= away
         for group in groups:
@@ -218,7 +229,29 @@ class _Reader:
             else:
                 self.means.pop(frozenset(group.members), None)
 
+    def _turn(self, mode: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
+        """Doors that are open or shut, and what is pressed, in words that tell how things are: "the green door should be open"."""
+        predicate = "pressed" if mode == "pressed" else "open"
+        self._wait(self.nouns.find(head, chunks, _TURNED[predicate]), item)
+        if item.waits:
+            return
+        denied, always = self._polarity(item)
+        terms = [self._term(predicate, group, (), denied ^ (mode == "shut"), text) for group in self.waiting]
+        self._add(Part([tuple(terms)], text, always=always or self.first.always), self.first)
+        self.waiting, self.last = [], None
+
     # --- objects
+
+    def _wait(self, groups: list[Group], item: Item) -> None:
+        """What is moved or turned, until it is said how: "the red cube or the green ball", "two of the doors"."""
+        for group in groups:
+            if self.waiting and self.waiting[-1].open:
+                self.waiting[-1] = self.nouns.join([self.waiting[-1], group])
+            elif self.waiting and item.link == "or":
+                self.waiting = [self.nouns.join([*self.waiting, group])]
+            else:
+                self.first = item if not self.waiting else self.first
+                self.waiting.append(group)
 
     def _place(self, verb: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         """Objects wait until a destination is named: "put the red cube and the green ball in the blue bin"."""
@@ -226,14 +259,7 @@ class _Reader:
         if head and self.last and not self.waiting and self._is_place(head, chunks):
             return self._retarget("to", self.nouns.find(head, chunks, RECEPTACLES), item, text)
         if head:
-            for group in self._moved(verb, head, chunks, at):
-                if self.waiting and self.waiting[-1].open:
-                    self.waiting[-1] = self.nouns.join([self.waiting[-1], group])
-                elif self.waiting and item.link == "or":
-                    self.waiting = [self.nouns.join([*self.waiting, group])]
-                else:
-                    self.first = item if not self.waiting else self.first
-                    self.waiting.append(group)
+            self._wait(self._moved(verb, head, chunks, at), item)
         if at is None:
             return None
         preposition, words = chunks[at]
@@ -283,10 +309,11 @@ class _Reader:
             self._fail(f"an object goes to one place, not to {' and '.join(target[0].members)}", text)
         ways: list[Option] = []
         apart = whole or denied or away
-        for kind, predicate in (("table", "on"), ("bin", "inside")):
-            names = tuple(name for group in target for name in group.members if self.things[name].kind == kind)
+        for predicate, kinds in _PLACED.items():
+            names = tuple(name for group in target for name in group.members if self.things[name].kind in kinds)
             if not names:
                 continue
+            kind = self.things[names[0]].kind
             if not preposition.startswith(("to", "off", "from", _GOES[kind])):
                 if len(names) < len(target[0].members):
                     continue  # "on anything" means tables
@@ -321,9 +348,13 @@ class _Reader:
         denied, always = self._polarity(item)
         nothing = Group(self.things.names(*OBJECTS), 0, 0)
         names = [name for group in self.nouns.find(head, chunks, RECEPTACLES) for name in group.members]
-        kinds = {name: "on" if self.things[name].kind == "table" else "inside" for name in names}
+        kinds = {name: self._holds(name) for name in names}
         terms = tuple(self._term(predicate, nothing, (name,), denied, text) for name, predicate in kinds.items())
         self._add(Part([terms], text, always=always), item)
+
+    def _holds(self, receptacle: str) -> str:
+        """The predicate about what is on or in it."""
+        return next(predicate for predicate, kinds in _PLACED.items() if self.things[receptacle].kind in kinds)
 
     # --- both
 
@@ -335,7 +366,7 @@ class _Reader:
         return bool(item.negated), always and not item.at_end
 
     def _term(self, predicate: str, group: Group, places: tuple[str, ...], denied: bool, text: str, away: bool = False) -> Term:
-        """So many of the group, at one of these places; without places, so many of them near, held or around the robot."""
+        """So many of the group, at one of these places; without places, so many open or pressed, or near, held or around the robot."""
         n, low, high = len(group.members), group.least, group.most
         if low > n and not group.open:
             self._fail(f"there are only {n} of those", text)
@@ -348,6 +379,7 @@ class _Reader:
         if denied:
             low, high = (0, low - 1) if low > 0 else (high + 1, MANY)
         subjects, targets = (group.members, places) if places else ((ROBOT,), group.members)
+        subjects = targets if predicate in UNARY else subjects
         return Term(predicate, subjects, targets, low, high)
 
     def _add(self, part: Part, item: Item) -> None:
@@ -396,7 +428,7 @@ class _Reader:
             names = {e.name for e in error.about}
             return [fact for fact in self._possible() if names & set(fact[1:])]
         inside = self._receptacles_in(error.wrong)
-        return [("on" if e.kind == "table" else "inside", name, e.name) for g in self.waiting for name in g.members for e in inside]
+        return [(self._holds(e.name), name, e.name) for g in self.waiting for name in g.members for e in inside]
 
     def _receptacles_in(self, room: Entity) -> list[Entity]:
         return [e for e in self.things.entities if e.kind in RECEPTACLES and self.things.places[e.name].room == room.name]
@@ -404,7 +436,8 @@ class _Reader:
     def _possible(self) -> list[Fact]:
         """All facts that a goal of this scene may have."""
         objects, receptacles = self.things.names(*OBJECTS), self.things.names(*RECEPTACLES)
-        facts = [("on" if r in self.things.names("table") else "inside", name, r) for name in objects for r in receptacles]
-        facts += [("near", ROBOT, name) for name in (*receptacles, *objects)]
+        facts = [(self._holds(r), name, r) for name in objects for r in receptacles]
+        facts += [("near", ROBOT, name) for name in (*receptacles, *objects, *self.things.names("door", "button"))]
+        facts += [(predicate, name, name) for predicate, kinds in _TURNED.items() for name in self.things.names(*kinds)]
         facts += [("in_room", ROBOT, name) for name in self.things.names("room")]
         return facts + [("holding", ROBOT, name) for name in objects]

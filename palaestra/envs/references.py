@@ -1,49 +1,71 @@
 """What words can mean in one scene: its things, where they are at the start, and the descriptions that fit exactly some of them."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import house
-from palaestra.envs.names import Entity, entities
+from palaestra.envs import compass, house
+from palaestra.envs.compass import Point
+from palaestra.envs.names import ROBOT, Entity, entities
 from palaestra.envs.types import Scene, receptacle_boxes
-from palaestra.envs.wordings import NOUNS, SIZES, Taste
+from palaestra.envs.wordings import NOUNS, RELATIONS, SIZES, Taste
 from palaestra.sim import bodies
 from palaestra.sim.world import WorldSpec
 
-OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "bin")
+OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "plate", "bin")
+FIXED = (*RECEPTACLES, "button")  # kinds of things that stay where they are, in one room
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a thing is at the start."""
 
-    room: str
-    receptacle: str = ""  # the table or bin that it lies on or in
+    room: str = ""  # doors are in none,
+    receptacle: str = ""  # the table, plate or bin that it lies on or in
     held: bool = False  # in the robot's hand
+    between: tuple[str, ...] = ()  # but between two
+    at: Point = (0.0, 0.0)  # m, world
 
 
 def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
-    """Where everything but the rooms is at the start, by name; on the host."""
+    """Where everything but the rooms is at the start, by name; on the host. Objects that rules make are nowhere yet."""
     things = entities(spec, scene)
-    layout, first_receptacle = scene.layout, 1 + spec.objects
+    layout, names = scene.layout, {e.index: e.name for e in things}
     centre, half, height = (np.asarray(a) for a in receptacle_boxes(spec, scene))
-    at = np.concatenate([np.asarray(layout.robot_q)[None, :2], np.asarray(layout.object_pos)[:, :2], centre])
-    room = np.asarray(house.room_of(scene, jnp.asarray(at))) + first_receptacle + spec.receptacles
-    names = {e.index: e.name for e in things}
+    doorways = np.asarray(scene.leaf_doorway)
+    at = np.concatenate(
+        [
+            np.asarray(layout.robot_q)[None, :2],
+            np.asarray(layout.object_pos)[:, :2],
+            centre,
+            np.asarray(scene.door)[doorways],
+            np.asarray(layout.button_pos),
+        ]
+    )
+    rooms = {int(i): e.name for i, e in zip(np.flatnonzero(scene.room_used), (e for e in things if e.kind == "room"), strict=True)}
+    room = np.asarray(house.room_of(scene, jnp.asarray(at)))
+    made = {int(i) for i in np.asarray(scene.rules.product)}
+    there = {1 + int(i) for i in np.flatnonzero(layout.object_used)} - {1 + i for i in made}
+    first_leaf = 1 + spec.objects + spec.receptacles
     holding = held(spec, scene)
     places = {}
     for e in things:
-        if e.kind == "room":
+        if e.kind == "room" or (e.type == "object" and e.index not in there):
+            continue
+        x, y = map(float, at[e.index])
+        if e.kind == "door":
+            first, second = np.asarray(scene.door_rooms)[doorways[e.index - first_leaf]]
+            places[e.name] = Place(between=(rooms[int(first)], rooms[int(second)]), at=(x, y))
             continue
         receptacle = ""
         if e.type == "object":
             above = np.asarray(layout.object_pos)[e.index - 1, 2] < height + 2 * np.asarray(layout.object_half)[e.index - 1]
             over = (np.abs(at[e.index] - centre) <= half).all(-1) & above
-            receptacle = names[first_receptacle + int(over.argmax())] if over.any() else ""
-        places[e.name] = Place(names[int(room[e.index])], receptacle, e.index == holding)
+            receptacle = names[1 + spec.objects + int(over.argmax())] if over.any() else ""
+        places[e.name] = Place(rooms[int(room[e.index])], receptacle, e.index == holding, at=(x, y))
     return places
 
 
@@ -57,16 +79,24 @@ def held(spec: WorldSpec, scene: Scene) -> int:
     return 1 + int(distance.argmin())
 
 
+def room_centres(spec: WorldSpec, scene: Scene) -> dict[str, Point]:
+    """The middle of each room, by name [m, world]."""
+    rooms = [e.name for e in entities(spec, scene) if e.kind == "room"]
+    corners = np.asarray(scene.room)[np.asarray(scene.room_used)]
+    return {name: (float(x0 + x1) / 2, float(y0 + y1) / 2) for name, (x0, y0, x1, y1) in zip(rooms, corners, strict=True)}
+
+
 @dataclass(frozen=True)
 class Things:
     """What there is in a scene, on the host."""
 
     entities: tuple[Entity, ...]
     places: dict[str, Place]
+    rooms: dict[str, Point] = field(default_factory=dict)  # m, their middles
 
     @classmethod
     def of(cls, spec: WorldSpec, scene: Scene) -> "Things":
-        return cls(entities(spec, scene), start_places(spec, scene))
+        return cls(entities(spec, scene), start_places(spec, scene), room_centres(spec, scene))
 
     def __getitem__(self, name: str) -> Entity:
         return next(e for e in self.entities if e.name == name)
@@ -74,36 +104,72 @@ class Things:
     def names(self, *kinds: str) -> tuple[str, ...]:
         return tuple(e.name for e in self.entities if e.kind in kinds)
 
+    @cached_property
+    def sides(self) -> dict[str, tuple[str, ...]]:
+        """On which sides of the house each room may be said to be: "north", "south east"."""
+        return compass.sides(self.rooms)
+
+    def related(self, relation: str, anchor: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Which of these things may be said to be so to the anchor: "west" of it, in the same room, or the "nearest" to it of all."""
+        if anchor not in self.places:
+            return ()
+        to, others = self.places[anchor], {name: self.places[name] for name in names if name in self.places and name != anchor}
+        near = {name: place.at for name, place in others.items() if relation == "nearest" or place.room == to.room != ""}
+        return compass.related(relation, to.at, near)
+
     def descriptions(self, names: tuple[str, ...]) -> list["Description"]:
-        """All descriptions that fit these things and nothing else, the shortest first."""
+        """All descriptions that fit these things and nothing else, the shortest first, without relations."""
         meant = [self[name] for name in names]
         rooms = {self.places[e.name].room if e.name in self.places else "" for e in meant}
-        receptacles = {self.places[e.name].receptacle if e.type == "object" else "" for e in meant}
+        receptacles = {self.places[e.name].receptacle if e.type == "object" and e.name in self.places else "" for e in meant}
         choices = [
             [noun for noun in NOUNS if all(e.kind in noun.split() for e in meant)],
             sorted({"", *({e.colour for e in meant} if len({e.colour for e in meant}) == 1 else ())}),
             sorted({"", *({e.size for e in meant} if len({e.size for e in meant}) == 1 else ())}),
             sorted({"", *(rooms if len(rooms) == 1 else ()), *(receptacles if len(receptacles) == 1 else ())}),
         ]
-        found = [Description(noun, colour, size, place) for noun, colour, size, place in itertools.product(*choices)]
-        exact = [d for d in found if {e.name for e in self.entities if self.fits(e, d)} == set(names)]
+        found = itertools.starmap(Description, itertools.product(*choices))
+        exact = [d for d in found if set(self.fitting(d)) == set(names)]
         return sorted(exact, key=lambda d: (sum(map(bool, (d.colour, d.size, d.place))), bool(d.place), len(d.noun)))
+
+    def relations(self, name: str) -> list["Description"]:
+        """Descriptions of one thing by its relation to another one that is fixed in its room, which fit it clearly and alone.
+
+        Only those of which the relation is the point: without it, they would fit other things, too.
+        """
+        thing, place = self[name], self.places.get(name)
+        if place is None or not place.room or name == ROBOT:
+            return []
+        found = []
+        for noun, colour, size in itertools.product((thing.kind,), ("", thing.colour), sorted({"", thing.size})):
+            alike = self.fitting(Description(noun, colour, size))
+            if len(alike) == 1:
+                continue
+            for anchor, relation in itertools.product(self.names(*FIXED), RELATIONS):
+                to = self.places[anchor]
+                clear = to.room == place.room and anchor != place.receptacle and compass.clear(relation, to.at, place.at)
+                if clear and self.related(relation, anchor, alike) == (name,):
+                    found.append(Description(noun, colour, size, "", relation, anchor))
+        return found
 
     def vague(self, name: str) -> list[tuple["Description", tuple[str, ...]]]:
         """Descriptions of an object that fit other objects, too, and all that they fit."""
         thing = self[name]
         choices = itertools.product((thing.kind, " ".join(OBJECTS)), ("", thing.colour), ("", thing.size))
-        objects = [e for e in self.entities if e.kind in OBJECTS]
-        found = {d: tuple(e.name for e in objects if self.fits(e, d)) for d in itertools.starmap(Description, choices)}
+        found = {d: self.fitting(d) for d in itertools.starmap(Description, choices)}
         return [(description, fits) for description, fits in found.items() if len(fits) > 1]
 
-    def fits(self, thing: Entity, description: "Description") -> bool:
+    def fitting(self, description: "Description") -> tuple[str, ...]:
+        """The names of all things that a description fits, its relation left aside."""
+        return tuple(e.name for e in self.entities if self._fits(e, description))
+
+    def _fits(self, thing: Entity, description: "Description") -> bool:
         place = self.places.get(thing.name)
         return (
             thing.kind in description.noun.split()
             and description.colour in ("", thing.colour)
             and description.size in ("", thing.size)
-            and (not description.place or (place is not None and description.place in (place.room, place.receptacle)))
+            and (not description.place or (place is not None and description.place in (place.room, place.receptacle, *place.between)))
         )
 
 
@@ -114,16 +180,21 @@ class Description:
     noun: str  # a key of NOUNS
     colour: str = ""
     size: str = ""
-    place: str = ""  # the room, table or bin where it is at the start
+    place: str = ""  # the room, table, plate or bin where it is at the start
+    relation: str = ""  # a key of RELATIONS: how it is to
+    anchor: str = ""  # another thing of its room
 
-    def phrase(self, taste: Taste, plural: bool = False) -> str:
-        """Without an article: "small red cubes from the kitchen", "table in the study"."""
+    def phrase(self, taste: Taste, plural: bool = False, where: str = "") -> str:
+        """Without an article: "small red cubes from the kitchen", "table in the study"; `where` instead of the place's name."""
         size = taste.row(SIZES[self.size]) if self.size else ""
-        noun = taste.row(NOUNS[self.noun]) + ("s" if plural else "")
+        noun = taste.row(NOUNS[self.noun])
+        noun += "" if not plural else "es" if noun.endswith("ch") else "s"
         words = [word for word in (size, self.colour, noun) if word]
+        if self.relation:
+            words.append(f"{taste.row(RELATIONS[self.relation])} {noun_phrase(self.anchor)}")
         if self.place:
-            link = "in" if set(self.noun.split()) <= set(RECEPTACLES) else "from"
-            words.append(f"{link} {noun_phrase(self.place)}")
+            fixed = set(self.noun.split()) <= set(FIXED) or self.relation
+            words.append(f"{'in' if fixed else 'from'} {where or noun_phrase(self.place)}")
         return " ".join(words)
 
 

@@ -50,7 +50,8 @@ class Taste:
 
 # --- clauses ------------------------------------------------------------------------------------------------------
 
-# {x} is what is moved, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x} in number.
+# {x} is what is moved, opened or pressed, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x}
+# in number. A plate is pressed by what lies on it: "weighed down".
 ACTS: dict[str, Rows] = {
     "on": Rows(
         (
@@ -122,6 +123,17 @@ ACTS: dict[str, Rows] = {
         ),
         ("take hold of {y}", "get hold of {y}"),
     ),
+    "open": Rows(
+        ("open {x}", "get {x} open", "make sure that {x} {is} open", "{x} should be open at the end"), ("see to it that {x} {is} open",)
+    ),
+    "pressed": Rows(
+        ("press {x}", "push {x}", "go and press {x}", "make sure that {x} {is} pressed", "{x} should be pressed at the end"),
+        ("hit {x}", "see to it that {x} {is} pressed"),
+    ),
+    "weighed down": Rows(
+        ("weigh down {x}", "make sure that {x} {is} weighed down", "{x} should be weighed down at the end"),
+        ("see to it that {x} {is} held down",),
+    ),
 }
 # How many things are somewhere: these fit counts with an upper end, and "no cube".
 STATES: dict[str, Rows] = {
@@ -130,6 +142,11 @@ STATES: dict[str, Rows] = {
     "near": Rows(("make sure that you are next to {y}", "be next to {y} at the end"), ("see to it that you are beside {y}",)),
     "in_room": Rows(("make sure that you are in {y}", "be in {y} at the end"), ("see to it that you are in {y}",)),
     "holding": Rows(("make sure that you are holding {y}", "be holding {y} at the end"), ("see to it that you are holding {y}",)),
+    "open": Rows(("make sure that {x} {is} open", "{x} should be open at the end"), ("see to it that {x} {is} open",)),
+    "pressed": Rows(("make sure that {x} {is} pressed", "{x} should be pressed at the end"), ("see to it that {x} {is} pressed",)),
+    "weighed down": Rows(
+        ("make sure that {x} {is} weighed down", "{x} should be weighed down at the end"), ("see to it that {x} {is} held down",)
+    ),
 }
 # What must not be so in the end. Rows with {none} say it of several things at once, as "no red cube".
 DENIALS: dict[str, Rows] = {
@@ -165,6 +182,24 @@ DENIALS: dict[str, Rows] = {
         ("the robot should not be holding {y} at the end", "do not hold {y} at the end", "do not end up holding {y}"),
         ("make sure that you are not holding {y} at the end",),
     ),
+    "open": Rows(
+        (
+            "make sure that {x} {is} not open",
+            "make sure that {x} {is} shut",
+            "{x} should not be open at the end",
+            "{x} should be shut at the end",
+            "make sure that {none} is open",
+        ),
+        ("do not leave {x} open", "see to it that {none} is open"),
+    ),
+    "pressed": Rows(
+        ("make sure that {x} {is} not pressed", "{x} should not be pressed at the end", "make sure that {none} is pressed"),
+        ("do not leave {x} pressed", "see to it that {none} is pressed"),
+    ),
+    "weighed down": Rows(
+        ("make sure that {x} {is} not weighed down", "{x} should not be weighed down at the end", "make sure that {none} is weighed down"),
+        ("do not leave {x} weighed down", "see to it that {none} is held down"),
+    ),
 }
 # Where the denied things are all objects that there are.
 EMPTY: dict[str, Rows] = {
@@ -184,6 +219,18 @@ ALWAYS_SO: dict[str, Rows] = {
     "near": Rows(("always stay near {y}", "stay next to {y} all the time"), ("at all times, stay close to {y}",)),
     "in_room": Rows(("stay in {y} all the time", "always stay in {y}", "never leave {y}"), ("at all times, stay inside {y}",)),
     "holding": Rows(("hold {y} all the time", "always hold {y}"), ("at all times, keep hold of {y}",)),
+    "open": Rows(
+        ("keep {x} open all the time", "keep {x} open", "{x} must stay open", "{x} must always be open"),
+        ("at all times, make sure that {x} {is} open",),
+    ),
+    "pressed": Rows(
+        ("keep {x} pressed all the time", "keep {x} pressed", "{x} must stay pressed", "{x} must always be pressed"),
+        ("at all times, make sure that {x} {is} pressed",),
+    ),
+    "weighed down": Rows(
+        ("keep {x} weighed down all the time", "keep {x} weighed down", "{x} must stay weighed down", "{x} must always be weighed down"),
+        ("at all times, make sure that {x} {is} held down",),
+    ),
 }
 # and what must never be.
 NEVER: dict[str, Rows] = {
@@ -196,6 +243,12 @@ NEVER: dict[str, Rows] = {
     "near": Rows(("never go near {y}", "do not go near {y}", "stay away from {y}"), ("keep clear of {y}",)),
     "in_room": Rows(("never enter {y}", "do not go into {y}", "do not enter {y}", "stay out of {y}"), ("avoid {y}",)),
     "holding": Rows(("never pick up {y}", "do not pick up {y}", "do not touch {y}"), ("avoid picking up {y}", "keep your hands off {y}")),
+    "open": Rows(("never open {x}", "do not open {x}", "keep {x} shut", "{x} must never be open"), ("avoid opening {x}",)),
+    "pressed": Rows(("never press {x}", "do not press {x}", "do not push {x}", "{x} must never be pressed"), ("avoid pressing {x}",)),
+    "weighed down": Rows(
+        ("never weigh down {x}", "do not weigh down {x}", "{x} must never be weighed down"),
+        ("avoid weighing down {x}",),
+    ),
 }
 THROUGHOUT = Rows(("throughout, ",), ("at all times, ",))  # before one of STATES
 # The same behind or before another clause.
@@ -205,6 +258,9 @@ WITHOUT: dict[str, Rows] = {
     "near": Rows(("without going near {y}", "without ever going near {y}"), ("without coming close to {y}",)),
     "in_room": Rows(("without entering {y}", "without ever entering {y}", "without going into {y}"), ("without setting foot in {y}",)),
     "holding": Rows(("without picking up {y}", "without ever picking up {y}", "without touching {y}"), ("without lifting {y}",)),
+    "open": Rows(("without opening {x}", "without ever opening {x}")),
+    "pressed": Rows(("without pressing {x}", "without ever pressing {x}", "without pushing {x}"), ("without hitting {x}",)),
+    "weighed down": Rows(("without weighing down {x}", "without ever weighing down {x}")),
 }
 # Acts and states as parts of other sentences: "after putting the red cube on the blue table, ...".
 DOING: dict[str, Rows] = {
@@ -213,6 +269,9 @@ DOING: dict[str, Rows] = {
     "near": Rows(("going to {y}", "driving to {y}", "stopping next to {y}")),
     "in_room": Rows(("going to {y}", "entering {y}", "driving into {y}")),
     "holding": Rows(("taking hold of {y}", "holding {y}")),
+    "open": Rows(("opening {x}",)),
+    "pressed": Rows(("pressing {x}", "pushing {x}")),
+    "weighed down": Rows(("weighing down {x}",)),
 }
 BEING: dict[str, Rows] = {
     "on": Rows(("{x} {is} on {y}",)),
@@ -220,6 +279,9 @@ BEING: dict[str, Rows] = {
     "near": Rows(("you are next to {y}", "the robot is next to {y}")),
     "in_room": Rows(("you are in {y}", "the robot is in {y}")),
     "holding": Rows(("you are holding {y}", "the robot is holding {y}")),
+    "open": Rows(("{x} {is} open",)),
+    "pressed": Rows(("{x} {is} pressed",)),
+    "weighed down": Rows(("{x} {is} weighed down",)),
 }
 # By convention what was put down stays where it is; this says that it need not.
 FREE = Rows(("no matter where {x} {is} by then", "{x} may be anywhere by then", "{x} need not stay there"), ("wherever {x} {is} by then",))
@@ -276,9 +338,20 @@ NOUNS: dict[str, Rows] = {
     "ball": Rows(("ball",), ("sphere",)),
     "table": Rows(("table",), ("desk",)),
     "bin": Rows(("bin",), ("container",)),
+    "plate": Rows(("plate", "pressure plate"), ("pad",)),
+    "door": Rows(("door",)),
+    "button": Rows(("button",), ("switch",)),
     "room": Rows(("room",)),
     "cube ball": Rows(("object",)),
-    "cube ball table bin": Rows(("thing",), ("item",)),
+    "cube ball table bin plate door button": Rows(("thing",), ("item",)),
+}
+# Seen from above, north up.
+RELATIONS = {
+    "north": Rows(("north of",), ("to the north of",)),
+    "south": Rows(("south of",), ("to the south of",)),
+    "east": Rows(("right of", "to the right of", "east of"), ("to the east of",)),
+    "west": Rows(("left of", "to the left of", "west of"), ("to the west of",)),
+    "nearest": Rows(("nearest to", "closest to")),
 }
 SIZES = {"small": Rows(("small",), ("little",)), "large": Rows(("large",), ("big",))}
 # Of a described group ({s} cube, {p} cubes, {n} either as the number {k} is), and of things that are listed: {list}.

@@ -1,18 +1,20 @@
 """Formulas to English: a term becomes a clause, an option or a stage a sentence, by the tables of `palaestra.envs.wordings`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palaestra.envs import goals
 from palaestra.envs import wordings as w
 from palaestra.envs.goals import PLACING, Formula, Option, Term
 from palaestra.envs.names import ROBOT
-from palaestra.envs.references import OBJECTS, Description, Things, listing, noun_phrase
-from palaestra.envs.types import MANY
+from palaestra.envs.references import OBJECTS, Description, Place, Things, listing, noun_phrase
+from palaestra.envs.types import MANY, UNARY
 from palaestra.envs.wordings import Join, Rows, Taste
 
 _DETAIL = 0.12  # the probability of a true but needless size, and of where a thing is
-_DESCRIBED = 0.2  # that a thing goes by a description instead of its name, and
+_DESCRIBED = 0.2  # that a thing goes by a description instead of its name,
+_RELATED = 0.15  # and by its relation to another one,
+_SIDED = 0.25  # with its room, and a room by its side of the house, and
 _GROUPED = 0.7  # that several do where one fits;
 _MERGED = 0.6  # that literals share a clause, and
 _PAIRED = 0.35  # that two stages share a sentence like "before going to the table, ..."
@@ -48,20 +50,39 @@ class Writer:
 
     def thing(self, name: str) -> str:
         """One thing by its name, at times with a true detail, or by another description that fits it alone."""
-        entity, taste = self.things[name], self.taste
+        entity, taste, place = self.things[name], self.taste, self.things.places.get(name, Place())
         if name in self.vague:
             return "the " + self.vague[name].phrase(taste)
-        if taste.chance(_DESCRIBED) and entity.kind != "room":
+        if entity.kind == "room":
+            return self.room(name)
+        if place.between and taste.chance(_RELATED):
+            first, second = (place.between[i] for i in taste.shuffled(2))
+            return f"the {taste.row(w.NOUNS['door'])} between {self.room(first)} and {self.room(second)}"
+        if taste.chance(_RELATED) and not self.bare and (related := self.things.relations(name)):
+            description = related[taste.number(len(related))]
+            return self.described(replace(description, place=place.room) if taste.chance(_SIDED) else description)
+        if taste.chance(_DESCRIBED):
             found = [d for d in self.things.descriptions((name,))[:4] if not (self.bare and d.place)]
             if found:
-                return "the " + found[taste.number(len(found))].phrase(taste)
-        if entity.kind == "room":
-            return noun_phrase(name)
+                return self.described(found[taste.number(len(found))])
         size = entity.size if name.startswith(entity.size or "-") or taste.chance(_DETAIL) else ""
-        place, where = self.things.places[name], ""
+        where = ""
         if taste.chance(_DETAIL) and not self.bare:
             where = place.receptacle if place.receptacle and taste.chance(0.5) else place.room
-        return "the " + Description(entity.kind, entity.colour, size, where).phrase(taste)
+        return self.described(Description(entity.kind, entity.colour, size, where))
+
+    def described(self, description: Description) -> str:
+        where = self.room(description.place) if description.place in self.things.rooms else ""
+        return "the " + description.phrase(self.taste, where=where)
+
+    def room(self, name: str) -> str:
+        """A room by its name, or at times by the side of the house where no other one is."""
+        if len(self.things.rooms) > 1 and self.taste.chance(_SIDED):
+            sides = self.things.sides
+            alone = [side for side in sides[name] if sum(side in others for others in sides.values()) == 1]
+            if alone:
+                return f"the {alone[self.taste.number(len(alone))].replace(' ', '-')} {self.taste.row(w.NOUNS['room'])}"
+        return noun_phrase(name)
 
     def names(self, names: Iterable[str], last: str = "and") -> str:
         return listing([self.thing(name) for name in names], last)
@@ -118,7 +139,12 @@ class Writer:
             return self.denial(term, loose)
         bounded = term.at_most < MANY or (term.predicate not in PLACING and len(term.pairs) > 1 and term.at_least > 1)
         table = w.STATES if bounded and (term.at_least == 0 or term.predicate not in PLACING or self.taste.chance(0.5)) else w.ACTS
-        return self.positive(term, table[term.predicate], loose)
+        return self.positive(term, table[self.said(term)], loose)
+
+    def said(self, term: Term) -> str:
+        """The key of a term's wordings: of plates, to be pressed is to be weighed down."""
+        plates = term.predicate == "pressed" and all(self.things[name].kind == "plate" for name in term.targets)
+        return "weighed down" if plates else term.predicate
 
     def positive(self, term: Term, rows: Rows, loose: bool = False) -> str:
         if not loose:
@@ -128,17 +154,23 @@ class Writer:
         if term.predicate not in PLACING:
             if term.predicate == "holding" and self.moved & set(term.targets):
                 rows = rows.keep(without=("pick up", "grab"))
-            return self.fill(self.taste.row(rows), _Noun(ROBOT), self.counted(term.targets, term.at_least, term.at_most))
+            noun = self.counted(term.targets, term.at_least, term.at_most)
+            return self.fill(self.taste.row(rows), noun, noun)
         n, plain = len(term.subjects), len(term.targets) == 1 and term.at_least == len(term.subjects) and term.at_most == MANY
         x = self.each(term.subjects) if plain and n > 1 else self.counted(term.subjects, term.at_least, term.at_most)
         return self.fill(self.taste.row(rows), x, self.any_of(term.targets))
 
     def denial(self, term: Term, loose: bool) -> str:
-        rows, objects = w.DENIALS[term.predicate], self.things.names(*OBJECTS)
-        if term.predicate not in PLACING:
+        rows, objects = w.DENIALS[self.said(term)], self.things.names(*OBJECTS)
+        if term.predicate not in (*PLACING, *UNARY):
             return self.fill(self.taste.row(rows), _Noun(ROBOT), self.any_of(term.targets))
         y = self.any_of(term.targets)
-        if set(objects) == set(term.subjects) and len(objects) > 1 and (self.taste.rng is None or self.taste.chance(0.5)):
+        if (
+            term.predicate in PLACING
+            and set(objects) == set(term.subjects)
+            and len(objects) > 1
+            and (self.taste.rng is None or self.taste.chance(0.5))
+        ):
             return self.fill(self.taste.row(w.EMPTY[term.predicate]), _Noun(ROBOT), y)
         if len(term.subjects) == 1:
             row = self.taste.row(rows.keep("{x}", without=() if loose else ("{x} should",)))
@@ -150,17 +182,18 @@ class Writer:
         return self.fill(row, x, y)
 
     def never(self, term: Term, table: dict[str, Rows]) -> str:
-        x = self.any_of(term.subjects) if term.predicate in PLACING else _Noun(ROBOT)
-        return self.fill(self.taste.row(table[term.predicate]), x, self.any_of(term.targets))
+        rows = table[self.said(term)].keep(without=("shut",) if len(term.subjects) > 1 else ())
+        x = self.any_of(term.subjects) if term.predicate in (*PLACING, *UNARY) else _Noun(ROBOT)
+        return self.fill(self.taste.row(rows), x, x if term.predicate in UNARY else self.any_of(term.targets))
 
     def always(self, term: Term) -> str:
         if term.at_most == 0:
             return self.never(term, w.NEVER)
         number = len(term.targets) if term.predicate not in PLACING else 0
         if term.at_most < MANY or (number > 1 and term.at_least > 1):
-            return self.taste.row(w.THROUGHOUT) + self.positive(term, w.STATES[term.predicate].keep(without=("at the end",)))
+            return self.taste.row(w.THROUGHOUT) + self.positive(term, w.STATES[self.said(term)].keep(without=("at the end",)))
         one_room = () if number == 1 else ("never leave",)
-        return self.positive(term, w.ALWAYS_SO[term.predicate].keep(without=one_room), loose=True)
+        return self.positive(term, w.ALWAYS_SO[self.said(term)].keep(without=one_room), loose=True)
 
     def merged(self, option: Option) -> list[Term]:
         """Literals that can share a clause do so, mostly: same predicate and place, or the robot's denials."""
@@ -217,8 +250,9 @@ class Writer:
         if told and (len(stages) > 2 or (freed and self.taste.chance(0.5))):
             return self.steps(stages)
         if len(stages) == 2 and self.taste.chance(_PAIRED):
-            single = [self.merged(option) for stage in said for option, free in stage if not free]
-            if [len(terms) for terms in single] == [1, 1] and all(t.at_least > 0 and t.at_most == MANY for (t,) in single):
+            single = [self.merged(option) for stage in said for option, _ in stage]
+            bound = not any(free for stage in said for _, free in stage)
+            if bound and [len(terms) for terms in single] == [1, 1] and all(t.at_least > 0 and t.at_most == MANY for (t,) in single):
                 return self.pair(single[0][0], single[1][0])
         return join([self.choice(options) for options in said], self.taste, w.HELD_OUT_ORDERS if self.taste.held_out else w.ORDERS)
 
@@ -239,9 +273,9 @@ class Writer:
             if f"{{{key}}}" in row:
                 forms[key] = self.clause(term, loose=False)
             if f"{{doing_{key}}}" in row:
-                forms[f"doing_{key}"] = self.positive(term, w.DOING[term.predicate])
+                forms[f"doing_{key}"] = self.positive(term, w.DOING[self.said(term)])
             if f"{{being_{key}}}" in row:
-                forms[f"being_{key}"] = self.positive(term, w.BEING[term.predicate], loose=True)
+                forms[f"being_{key}"] = self.positive(term, w.BEING[self.said(term)], loose=True)
         return row.format(**forms)
 
     def rules(self, always: Option, loose: bool) -> tuple[str, str, list[str]]:

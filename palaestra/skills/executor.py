@@ -261,7 +261,7 @@ class Executor:
         if len(episode.plans) > self.max_replans:
             self._end(episode, f"skill failure ({_last_failure(episode)})", f"{self.max_replans} new plans did not help")
             return False
-        scene_text = language.describe(self.env.world.spec, task.scene)
+        scene_text = language.describe(self.env.world.spec, task.scene, with_rules=self.env.show_rules, with_positions=True)
         left, history = episode.goal.after(episode.stage), tuple(episode.history)
         problem = Problem(
             episode.instruction, episode.things, now, left, scene_text, history, episode.number, task.scene, episode.mechanics

@@ -99,7 +99,8 @@ class Example:
     def report(self) -> dict[str, Any]:
         return {
             "number": self.number,
-            "scene": language.describe(self.spec, self.task.scene),
+            "scene": language.describe(self.spec, self.task.scene, with_rules=False),
+            "rules": language.rules(self.spec, self.task.scene, self.number, self.env.held_out_words) if self.env.show_rules else [],
             "instruction": self.instruction,
             "goal": language.describe_goal(self.spec, self.task),
             "plan": [str(call) for call in self.plan.steps],
@@ -173,6 +174,8 @@ def sample(
     for example in source(task_set, split, config).examples(first, count, wanted):
         report = example.report() | ({"pddl": example.pddl()} if with_pddl else {})
         console.print(f"[bold]{task_set}/{split} {example.number}[/]  {escape(report['scene'])}")
+        if report["rules"]:
+            console.print(f"[bold]Rules:[/] {escape(' '.join(report['rules']))}")
         console.print(f"[bold]Instruction:[/] {escape(report['instruction'])}")
         console.print(f"[bold]Goal:[/] {escape('; '.join(report['goal']))}")
         console.print(f"[bold]Plan ({report['length']}):[/] {' → '.join(report['plan'])}\n")

@@ -18,8 +18,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from palaestra.envs import goals, language, parser
+from palaestra.envs import goals, language, parser, rulebook
+from palaestra.envs.mechanics import mechanics
 from palaestra.envs.overlaps import overlaps
+from palaestra.envs.references import Things
 from palaestra.envs.types import Task, row
 from palaestra.policies.evaluate import wilson
 from palaestra.sim.errors import PalaestraError
@@ -161,6 +163,9 @@ def _read_back(spec: WorldSpec, task: Task, asked: Problem, finding: Finding) ->
         text = language.render(spec, task, finding.number, held_out=bool(finding.number % 2))
         said = goals.formula(spec, task.replace(goal=parser.parse(text, spec, task.scene)))
         fault = "" if said == asked.goal else f"{text!r} was read as {'; '.join(goals.describe(said))}"
+        rules = language.rules(spec, task.scene, finding.number, held_out=bool(finding.number % 2))
+        read = rulebook.read_all(text := " ".join(rules), Things.of(spec, task.scene))
+        fault = fault or ("" if read == mechanics(spec, task.scene).rules else f"{text!r} was read as {read}")
     except Exception as error:  # whatever goes wrong with words is what is looked for
         fault = f"{text!r} was not read: {error}"
     if fault:

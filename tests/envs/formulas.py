@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 
 from palaestra.envs.goals import Formula, Option, Term, alternatives, literal, possible, rows
-from palaestra.envs.references import OBJECTS, RECEPTACLES, Things
-from palaestra.envs.types import MANY, MAX_TERMS
+from palaestra.envs.references import FIXED, OBJECTS, Things
+from palaestra.envs.types import MANY, MAX_TERMS, UNARY
 from palaestra.sim.errors import PalaestraError
 
 
@@ -32,15 +32,23 @@ class Maker:
         """A fact, a denial or a count; what is placed or held is of `objects`."""
         rng, things = self.rng, self.things
         predicate = str(rng.choice(["on", "inside", "near", "holding", "in_room"], p=[0.35, 0.3, 0.12, 0.11, 0.12]))
-        names = {"on": things.names("table"), "inside": things.names("bin"), "in_room": things.names("room"), "holding": objects}
-        targets = names.get(predicate, things.names(*OBJECTS, *RECEPTACLES))
+        mechanisms = {"open": things.names("door"), "pressed": things.names("button", "plate")}
+        turned = [name for name, there in mechanisms.items() if there]
+        if turned and rng.random() < 0.3:
+            predicate = str(rng.choice(turned))
+        names = {"on": things.names("table", "plate"), "inside": things.names("bin"), "in_room": things.names("room"), "holding": objects}
+        targets = (names | mechanisms).get(predicate, things.names(*OBJECTS, *FIXED, "door"))
         placing = predicate in ("on", "inside")
         if not targets or (placing and not objects):
             return None
         kind = rng.integers(5)
         many = self.some(objects if placing else targets, 2)
         at = self.one(targets) if rng.random() < 0.7 else self.some(targets)
-        subjects, targets = (many, at) if placing else (("robot",), many)
+        if predicate in UNARY:
+            at = many = many[:1] if kind == 0 else many
+        subjects, targets = (many, at) if placing else (many, many) if predicate in UNARY else (("robot",), many)
+        if kind <= 1 and predicate in UNARY:
+            return Term(predicate, many, many, len(many))
         if kind <= 1:
             fact = Term(predicate, subjects[:1] if placing else subjects, targets[:1])
             return fact if kind == 0 or not placing else Term(predicate, many, targets[:1], len(many))
@@ -89,7 +97,7 @@ class Maker:
 
     def rooms(self, facts) -> set[str]:
         rooms = {target for predicate, _, target in facts if predicate == "in_room"}
-        fixed = {t for p, _, t in facts if p == "near" and self.things[t].kind in RECEPTACLES}
+        fixed = {t for p, _, t in facts if p == "near" and self.things[t].kind in FIXED}
         return rooms | {self.things.places[t].room for t in fixed}
 
     @staticmethod

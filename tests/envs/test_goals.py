@@ -12,28 +12,32 @@ from hypothesis import strategies as st
 from palaestra.envs import goals
 from palaestra.envs.goals import Formula, Term, alternatives, describe, literal
 from palaestra.envs.names import entities, facts
-from palaestra.envs.types import ALWAYS, MANY, MAX_TERMS, PREDICATES, Goal, Task, num_entities
+from palaestra.envs.types import ALWAYS, MANY, MAX_TERMS, PREDICATES, UNARY, Goal, Task, num_entities
 from palaestra.sim.errors import PalaestraError
 from tests.envs.worlds import env, one, tasks
 
-SPEC = env().world.spec
-SCENE = one(tasks().scene, int(np.argmax(tasks().scene.layout.object_used.sum(1) + tasks().scene.room_used.sum(1) / 10)))
+SET = "doors"  # its houses have all kinds of things
+SPEC = env(SET).world.spec
+SCENE = one(tasks(SET).scene, int(np.argmax(tasks(SET).scene.layout.object_used.sum(1) + tasks(SET).scene.room_used.sum(1) / 10)))
 THINGS = entities(SPEC, SCENE)
 OBJECTS = [t.name for t in THINGS if t.type == "object"]
 TABLES = [t.name for t in THINGS if t.kind == "table"]
 BINS = [t.name for t in THINGS if t.kind == "bin"]
 ROOMS = [t.name for t in THINGS if t.kind == "room"]
+DOORS = [t.name for t in THINGS if t.kind == "door"]
+PRESSED = [t.name for t in THINGS if t.kind in ("button", "plate")]
 N = num_entities(SPEC)
-# What a fact may be about: robot near and holding, objects on tables and inside bins, the robot in rooms.
+# What a fact may be about: robot near and holding, objects on tables and inside bins, the robot in rooms, a thing alone.
 KINDS = {"near": (["robot"], OBJECTS + TABLES + BINS), "holding": (["robot"], OBJECTS), "on": (OBJECTS, TABLES), "inside": (OBJECTS, BINS)}
-KINDS["in_room"] = (["robot"], ROOMS)
+KINDS |= {"in_room": (["robot"], ROOMS), "open": (DOORS, DOORS), "pressed": (PRESSED, PRESSED)}
 
 
 @st.composite
 def a_term(draw):
     predicate = draw(st.sampled_from(PREDICATES))
     subjects, targets = (tuple(draw(st.lists(st.sampled_from(k), min_size=1, unique=True))) for k in KINDS[predicate])
-    n = len(subjects) * len(targets)
+    subjects = targets if predicate in UNARY else subjects
+    n = len(targets) if predicate in UNARY else len(subjects) * len(targets)
     at_least = draw(st.integers(0, n))
     return Term(predicate, subjects, targets, at_least, draw(st.sampled_from([MANY, *range(at_least, n + 1)])))
 
@@ -93,6 +97,8 @@ def test_alternatives_say_what_the_option_says(option, seed):
     now = {("near", "robot", name) for name in OBJECTS + TABLES + BINS if rng.random() < 0.3} | {("in_room", "robot", rng.choice(ROOMS))}
     held = rng.choice([*OBJECTS, None])
     now |= {("holding", "robot", held)} if held else set()
+    now |= {("open", name, name) for name in DOORS if rng.random() < 0.5}
+    now |= {("pressed", name, name) for name in PRESSED if rng.random() < 0.5}
     for name in OBJECTS:
         place = rng.choice([None, *TABLES, *BINS])
         if place and name != held:
@@ -184,6 +190,9 @@ def test_exactly_two_has_one_alternative_for_each_pair():
         (literal(ON, true=False), f"{CUBE} not on {TABLE}"),
         (Term("inside", tuple(OBJECTS), (BIN,), 2, 2), f"exactly 2 of {', '.join(sorted(OBJECTS))} in {BIN}"),
         (Term("inside", tuple(OBJECTS), (BIN,), 1), f"at least 1 of {', '.join(sorted(OBJECTS))} in {BIN}"),
+        (literal(("open", "red_door", "red_door")), "red_door open"),
+        (literal(("pressed", "red_plate", "red_plate"), true=False), "red_plate not pressed"),
+        (Term("open", ("a", "b", "c"), ("a", "b", "c"), 2, 2), "exactly 2 of a, b, c open"),
         (Term("on", (CUBE,), tuple(TABLES)), f"{CUBE} on {' or '.join(sorted(TABLES))}" if len(TABLES) > 1 else f"{CUBE} on {TABLE}"),
     ],
 )
@@ -208,7 +217,7 @@ def test_what_cannot_be_written_is_refused():
 
 
 def test_facts_of_a_generated_start_do_not_reach_its_goal():
-    e, batch = env(), tasks()
+    e, batch = env(SET), tasks(SET)
     state, _ = jax.jit(jax.vmap(e.reset))(jax.random.split(jax.random.key(0), 8), jax.tree.map(lambda x: x[:8], batch))
     table = np.asarray(jax.jit(jax.vmap(lambda s: e.perceive(s)[1]))(state))
     for i in range(8):

@@ -3,7 +3,8 @@
 The random formulas are those of `tests.envs.formulas`: stages, options, counts, denials and rules over generated scenes.
 
 The house, made by hand: the kitchen with the robot, the blue table (a red cube on it), the red bin, a small red cube and the
-purple ball; the study with the green table, the green bin and the blue cube.
+purple ball; the study with the green table, the green bin and the blue cube. What it lacks is in `tests.envs.houses`: a door,
+buttons, a plate, rules.
 """
 
 import itertools
@@ -22,12 +23,15 @@ from palaestra.envs.language import describe, describe_goal, plain, render, say
 from palaestra.envs.names import entities
 from palaestra.envs.parser import InstructionError, parse, read
 from palaestra.envs.references import Things, noun_phrase
+from palaestra.envs.tasksets import TASK_SETS
 from palaestra.envs.types import COLOURS, PREDICATES, ROOMS, Goal, Scene, Task
 from palaestra.envs.wordings import Rows, Taste
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_fixture
 from tests.envs import worlds
 from tests.envs.formulas import Maker, constructions
+from tests.envs.houses import SPEC as DOORS
+from tests.envs.houses import house
 from tests.envs.worlds import NINE, one
 
 SPEC = WorldSpec(cubes=3, balls=1, tables=2, bins=2, rooms=4)
@@ -119,7 +123,10 @@ def test_read_inverts_say_for_generated_tasks(tasks, houses):
 
 def check(seed: int, houses, held_out: bool) -> set[str]:
     """Says a random formula, reads it, and returns its constructions."""
-    _, _, things = houses[seed % len(houses)]
+    return check_in(houses[seed % len(houses)][-1], seed, held_out)
+
+
+def check_in(things: Things, seed: int, held_out: bool) -> set[str]:
     said = Maker(things, seed).formula()
     if said is None:
         return set()
@@ -139,6 +146,24 @@ def test_read_inverts_say_for_random_formulas(houses, held_out):
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_read_inverts_say_for_any_seed(houses, seed, held_out):
     check(seed, houses, held_out)
+
+
+@pytest.mark.parametrize("name", ["doors", "rules-trivial", "rules-small", "rules-medium", "rules-high"])
+def test_parse_inverts_render_with_doors_and_rules(name):
+    spec = TASK_SETS[name].spec
+    for i in range(100):
+        task = one(worlds.tasks(name), i)
+        text = render(spec, task, i, held_out=bool(i % 2))
+        assert formula(spec, task.replace(goal=parse(text, spec, task.scene))) == formula(spec, task), text
+        things = Things.of(spec, task.scene)
+        for seed in range(3):
+            check_in(things, 1000 * seed + i, held_out=seed == 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_read_inverts_say_in_a_house_with_doors(seed, held_out):
+    check_in(WITH_DOORS, seed, held_out)
 
 
 def test_plain_instructions_come_back(houses):
@@ -162,6 +187,12 @@ def test_every_room_can_be_asked_for(name):
     assert formula(NINE, Task(scene=scene, goal=goal)).literals == [("in_room", "robot", name)]
 
 
+HOUSE, WITH_DOORS = house(), Things.of(DOORS, house())
+ALONE = {  # of facts about one thing
+    "open": ("open", "green_door", "green_door"),
+    "pressed": ("pressed", "blue_button", "blue_button"),
+    "weighed down": ("pressed", "red_plate", "red_plate"),
+}
 ONE_OF_EACH = {
     "on": ("on", "blue_cube", "green_table"),
     "inside": ("inside", "purple_ball", "red_bin"),
@@ -171,7 +202,24 @@ ONE_OF_EACH = {
 }
 
 
-@pytest.mark.parametrize("predicate", PREDICATES)
+def test_every_predicate_has_its_wordings():
+    assert {*ONE_OF_EACH, *ALONE} == {*PREDICATES, "weighed down"}
+    tables = (wordings.ACTS, wordings.STATES, wordings.DENIALS, wordings.ALWAYS_SO, wordings.NEVER, wordings.WITHOUT, wordings.DOING)
+    assert all(set(table) == set(wordings.ACTS) == {*ONE_OF_EACH, *ALONE} for table in (*tables, wordings.BEING))
+
+
+@pytest.mark.parametrize("key", ALONE)
+def test_every_wording_about_one_thing_means_it_and_is_rendered(key):
+    fact = ALONE[key]
+    for table, said in ((wordings.ACTS, Formula.of([fact])), (wordings.DENIALS, Formula((((literal(fact, true=False),),),)))):
+        rendered = [say(said, WITH_DOORS, Taste(seed, held_out=seed % 4 == 0)).lower() for seed in range(300)]
+        for row in table[key].all:
+            text = row.format(x=noun_phrase(fact[1]), none="none of " + noun_phrase(fact[1]), **{"is": "is"})
+            assert read(text, WITH_DOORS) == said, text
+            assert row in table[key].held_out or "{none}" in row or any(text in line for line in rendered), text
+
+
+@pytest.mark.parametrize("predicate", ONE_OF_EACH)
 def test_every_wording_means_its_predicate_and_is_rendered(predicate, scene):
     fact = ONE_OF_EACH[predicate]
     task = Task(scene=scene, goal=goal_of(scene, fact))
@@ -217,7 +265,7 @@ def test_what_is_rendered_is_a_sentence_and_depends_on_the_seed_alone(tasks):
     for i, task in enumerate(tasks[:50]):
         text = render(SPEC, task, i)
         assert text == render(SPEC, jax.tree.map(jnp.asarray, task), i)
-        assert re.fullmatch(r"[A-Z][A-Za-z ,;]+(\. [A-Z][A-Za-z ,;]+)*\.", text), text
+        assert re.fullmatch(r"[A-Z][A-Za-z ,;-]+(\. [A-Z][A-Za-z ,;-]+)*\.", text), text
         assert "  " not in text
     assert len({render(SPEC, tasks[3], seed) for seed in range(50)}) > 40
 
@@ -227,7 +275,7 @@ def test_details_are_true_and_understood(scene):
     texts = [render(SPEC, task, seed) for seed in range(200)]
     details = ("from the blue table", "from the kitchen", "from the study", "bin in the kitchen", "small blue cube")
     assert all(any(detail in text for text in texts) for detail in details)
-    assert not any("large blue" in text or "bin in the study" in text for text in texts)
+    assert not any("large blue" in text or "red bin in the study" in text for text in texts)
 
 
 # --- how it is said -----------------------------------------------------------------------------------------------
@@ -405,6 +453,114 @@ PHRASINGS = [  # all of it at the same time
         ["robot holding purple_ball", *(f"always {o} not in red_bin" for o in OBJECTS.split(", "))],
     ),
 ]
+
+
+IN_HOUSE = [  # with doors: all of it at the same time, or as it says
+    ("open the green door", ["green_door open"]),
+    ("make sure the green door is open", ["green_door open"]),
+    ("please get the door between the study and the kitchen open", ["green_door open"]),
+    ("the door should be open and the blue button pressed", ["green_door open", "blue_button pressed"]),
+    ("push both buttons", ["blue_button pressed", "green_button pressed"]),
+    ("press the blue button or the green one", ["at least 1 of blue_button, green_button pressed"]),
+    ("press a button", ["at least 1 of blue_button, green_button pressed"]),
+    ("press exactly one button", ["exactly 1 of blue_button, green_button pressed"]),
+    ("make sure that the blue button and the green button are pressed", ["blue_button pressed", "green_button pressed"]),
+    ("make sure that the blue button or the green button is pressed", ["at least 1 of blue_button, green_button pressed"]),
+    ("hit the switch in the study", ["green_button pressed"]),
+    ("close the green door", ["green_door not open"]),
+    ("make sure that no button is pressed", ["blue_button not pressed", "green_button not pressed"]),
+    ("weigh down the red plate", ["red_plate pressed"]),
+    ("put the blue cube on the red plate", ["blue_cube on red_plate"]),
+    (
+        "put the blue cube on the pressure plate, then open the door",
+        ["1. blue_cube on red_plate", "2. green_door open", "2. blue_cube on red_plate"],
+    ),
+    ("clear the pad", [f"{name} not on red_plate" for name in ("small_red_cube", "large_red_cube", "blue_cube", "yellow_ball")]),
+    ("go to the green door", ["robot near green_door"]),
+    ("stand next to the blue button", ["robot near blue_button"]),
+    ("first press the blue button, then enter the study", ["1. blue_button pressed", "2. robot in study"]),
+    ("before you open the green door, press the blue button", ["1. blue_button pressed", "2. green_door open"]),
+    ("once the blue button is pressed, pick up the ball", ["1. blue_button pressed", "2. robot holding yellow_ball"]),
+    ("open the door after pressing the green button", ["1. green_button pressed", "2. green_door open"]),
+    ("hold the blue cube without opening the green door", ["robot holding blue_cube", "always green_door not open"]),
+    (
+        "hold the blue cube without pressing any button",
+        ["robot holding blue_cube", *(f"always {b}_button not pressed" for b in ("blue", "green"))],
+    ),
+    ("hold the blue cube and keep the green door shut", ["robot holding blue_cube", "always green_door not open"]),
+    ("hold the blue cube, but never press the blue button", ["robot holding blue_cube", "always blue_button not pressed"]),
+    ("keep the red plate weighed down and hold the blue cube", ["robot holding blue_cube", "always red_plate pressed"]),
+    ("either open the green door or put the ball in the bin", ["green_door open", "or yellow_ball in green_bin"]),
+    # what comes about later
+    ("put the large red cube in the bin", ["large_red_cube in green_bin"]),
+    ("put the red cube from the kitchen in the bin", ["small_red_cube in green_bin"]),
+    # relations and sides at the start
+    ("put the cube west of the blue table in the bin", ["small_red_cube in green_bin"]),
+    ("put the cube to the left of the blue table in the kitchen in the bin", ["small_red_cube in green_bin"]),
+    ("put the cube left of the blue table in the west room on the table in the east room", ["small_red_cube on green_table"]),
+    ("hold the cube south of the blue table", ["robot holding blue_cube"]),
+    ("press the button nearest to the ball", ["green_button pressed"]),
+    ("put the ball on the table north of the blue cube", ["yellow_ball on blue_table"]),
+    ("go into the eastern room", ["robot in study"]),
+    ("press the button in the west room", ["blue_button pressed"]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), IN_HOUSE)
+def test_doors_buttons_and_relations(text, expected):
+    found = describe_goal(DOORS, Task(scene=HOUSE, goal=parse(text, DOORS, HOUSE)))
+    assert sorted(found) == sorted(expected)
+
+
+IN_HOUSE_TROUBLE = [
+    ("open the blue button", "blue_button is a button, expected a door", "Press the blue button."),
+    ("press the green door", "green_door is a door, expected a button or a plate", None),
+    ("press the button", "'the button' could be blue_button or green_button", "Press the blue button."),
+    ("hold the red cube", "'the red cube' could be small_red_cube or large_red_cube", None),  # one is there, and one may be
+    ("hold the cube nearest to the blue table", "'the cube nearest to the blue table' could be small_red_cube or blue_cube", None),
+    ("hold the ball in the west room", "there is no ball in the west room here", None),
+    ("go into the north room", "'the north room' could be kitchen or study", None),
+    ("hold the large red cube from the kitchen", "there is no large red cube from the kitchen here", None),
+]
+
+
+@pytest.mark.parametrize(("text", "reason", "suggestion"), IN_HOUSE_TROUBLE)
+def test_trouble_with_doors_and_relations(text, reason, suggestion):
+    with pytest.raises(InstructionError) as caught:
+        parse(text, DOORS, HOUSE)
+    assert reason in str(caught.value)
+    assert suggestion in (None, caught.value.suggestion)
+    assert read(caught.value.suggestion, WITH_DOORS).stages
+
+
+def test_relations_are_said_where_they_are_clear():
+    found = {d.phrase(Taste(None)) for d in WITH_DOORS.relations("small_red_cube")}
+    assert "cube left of the blue table" in found
+    assert "red cube left of the blue table" in found
+    assert "cube nearest to the blue table" not in found  # the blue cube is as near
+    assert WITH_DOORS.relations("yellow_ball") == []  # there is no other ball
+    assert WITH_DOORS.relations("large_red_cube") == []  # it is nowhere yet
+    said = Formula.of([("holding", "robot", "small_red_cube")])
+    texts = {say(said, WITH_DOORS, Taste(seed)) for seed in range(1500)}
+    assert any(re.search("(left|west) of the blue table in the west room", text) for text in texts)
+    assert not any(" north of" in text for text in texts if "cube" in text)
+
+
+def test_relations_in_generated_houses_fit_one_thing(houses):
+    """Against the layout: what is said to be west of something has a smaller x, in the same room."""
+    found = 0
+    for _, scene, things in houses[:40]:
+        at = {e.name: scene.layout.object_pos[e.index - 1] for e in things.entities if e.type == "object"}
+        for name in at:
+            for d in things.relations(name):
+                anchor = things.places[d.anchor]
+                dx, dy = at[name][0] - anchor.at[0], at[name][1] - anchor.at[1]
+                away = {"west": -dx, "east": dx, "north": dy, "south": -dy}
+                assert d.relation == "nearest" or away[d.relation] == max(away.values()) > 0.3
+                assert things.places[name].room == anchor.room
+                found += 1
+                assert read(f"pick up the {d.phrase(Taste(None))}", things).literals == [("holding", "robot", name)]
+    assert found > 100
 
 
 @pytest.mark.parametrize(("text", "expected"), PHRASINGS)

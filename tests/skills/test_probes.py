@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from palaestra.envs.goals import formula
-from palaestra.envs.language import render, start_places
+from palaestra.envs.language import render
 from palaestra.envs.names import entities
+from palaestra.envs.references import start_places
 from palaestra.envs.types import Task
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import Plan, validate

@@ -1,6 +1,7 @@
 """`palaestra tasks` as a user types it; verification finds what was spoilt on purpose."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +9,21 @@ import numpy as np
 import pytest
 
 from palaestra.__main__ import main
+from palaestra.envs import rulebook
 from palaestra.envs.configs import Space
 from palaestra.envs.filters import filtered, num_rooms, num_terms
 from palaestra.envs.goals import formula
+from palaestra.envs.parser import parse
+from palaestra.envs.references import Things
 from palaestra.envs.taskfiles import load_tasks
 from palaestra.envs.tasksets import SPLITS, TASK_SETS
-from palaestra.envs.types import HOLDING, INSIDE, row
+from palaestra.envs.types import HOLDING, INSIDE, Task, row
 from palaestra.skills import verify as verifying
-from palaestra.skills.plan import validate
+from palaestra.skills.plan import Plan, validate
 from palaestra.skills.planners.base import LIBRARY
-from palaestra.skills.tasks import CHUNK, Wanted, problem
+from palaestra.skills.tasks import CHUNK, Example, Wanted, problem
 from palaestra.skills.tasks import source as source_of
+from tests.envs import houses
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +179,17 @@ def test_without_the_extra_the_fix_is_named(capsys, monkeypatch):
     status, _, err = run(capsys, "verify", "--count", "2", "--pddl", "1")
     assert status == 2
     assert "needs the package 'up-fast-downward', which is not installed. Fix: pip install 'palaestra[pddl]'" in err
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_report_tells_the_rules_unless_they_are_hidden(shown):
+    goal = parse("Open the green door.", houses.SPEC, houses.house())
+    world = SimpleNamespace(spec=houses.SPEC)
+    env = SimpleNamespace(world=world, held_out_words=False, show_rules=shown, instruction=lambda task, number: "")
+    example = Example(env, 3, SimpleNamespace(task=Task(scene=houses.house(), goal=goal)), np.zeros(0))
+    example.__dict__["plan"] = Plan(())  # what the oracle finds is of no matter here
+    report = example.report()
+    assert report["goal"] == ["green_door open"]
+    assert "blue button has been pressed" not in report["scene"]
+    rules = rulebook.read_all(" ".join(report["rules"]), Things.of(houses.SPEC, houses.house()))
+    assert rules == (houses.RULES if shown else ())
