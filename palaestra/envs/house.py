@@ -19,6 +19,18 @@ def room_of(scene: Scene, xy: jax.Array) -> jax.Array:
     return xp.argmin(xp.where(scene.room_used, outside, _FAR), axis=-1).astype(jnp.int32)
 
 
+def reachable(scene: Scene, xy: jax.Array, passable: jax.Array) -> jax.Array:
+    """The rooms that can be driven to from xy [2] m through these doorways [D] bool: [R] bool."""
+    rooms = len(scene.room)
+    ends = (scene.door_rooms[:, :, None] == jnp.arange(rooms)) & passable[:, None, None]  # [D, 2, R]
+    joined = (ends[:, 0, :, None] & ends[:, 1, None, :]).any(0)
+    joined |= joined.T
+    reached = room_of(scene, xy) == jnp.arange(rooms)
+    for _ in range(rooms - 1):
+        reached |= (joined & reached[:, None]).any(0)
+    return reached
+
+
 def next_way_point(
     scene: Scene, start: jax.Array, target: jax.Array, target_room: jax.Array, passable: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

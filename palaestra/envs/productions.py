@@ -75,7 +75,7 @@ class _Chain(NamedTuple):
         return self.product.max(initial=-1, where=jnp.arange(len(self.product)) == self.depth - 1)
 
 
-class _Doors(NamedTuple):
+class Doors(NamedTuple):
     """What the shut doors part."""
 
     shut: jax.Array  # [L] bool
@@ -90,7 +90,7 @@ def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: Rule
     chain = _chain(k_chain, spec, ranges)
     members, products = chain.members(spec.objects), chain.products(spec.objects)
     scene, fits = attempt_scene(k_scene, world, scenes, Cast(needed=members & ~products, absent=products))
-    scene, doors, doors_fit = _hang_doors(k_doors, spec, scene, ranges)
+    scene, doors, doors_fit = hang_doors(k_doors, spec, scene, *ranges.doors)
     opening, weights, can_open = _opening(k_open, spec, scene, doors, ~members, ranges)
     making, places = _making(k_make, spec, chain)
     goal, sensible = _goal(k_goal, world, scene, chain, places, weights)
@@ -110,14 +110,15 @@ def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: Rule
 # --- doors --------------------------------------------------------------------------------------------------------
 
 
-def _hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, ranges: RuleRange) -> tuple[Scene, _Doors, jax.Array]:
-    """Shut doors in some doorways, which swing away from the robot's side, and whether all have the room for it; key is consumed."""
-    nothing = _Doors(jnp.zeros(0, bool), jnp.zeros((0, spec.rooms), bool), jnp.zeros(0, jnp.int32))
+def hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, least: int, most: int) -> tuple[Scene, Doors, jax.Array]:
+    """`least` to `most` shut doors, which swing away from the robot's side, and whether so many have the room; key is consumed."""
+    nothing = Doors(jnp.zeros(0, bool), jnp.zeros((0, spec.rooms), bool), jnp.zeros(0, jnp.int32))
     if not spec.leaves:
         return scene, nothing, jnp.asarray(True)
     k_count, k_which, k_side = jax.random.split(key, 3)
     # For every doorway, then a choice of those in which a leaf has the room to swing.
-    behind = ~jax.vmap(lambda d: _reached(scene, d))(jnp.arange(spec.doors)) & scene.room_used  # [D, R]
+    others = scene.door_used & ~jnp.eye(spec.doors, dtype=bool)  # [D, D]
+    behind = ~jax.vmap(house.reachable, (None, None, 0))(scene, scene.layout.robot_q[:2], others) & scene.room_used  # [D, R]
     joins = scene.door_rooms
     near_first = ~jnp.take_along_axis(behind, joins, -1)[:, 0]
     near, far = jnp.where(near_first, joins[:, 0], joins[:, 1]), jnp.where(near_first, joins[:, 1], joins[:, 0])
@@ -131,7 +132,7 @@ def _hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, ranges: RuleRange
     along = jnp.where(free[:, None], first, -first)  # from the hinge to the other edge
     fits = (free | other_free) & scene.door_used
     doorway = random_order(k_which, spec.doors, fits)[: spec.leaves]
-    count = jnp.minimum(jax.random.randint(k_count, (), ranges.doors[0], ranges.doors[1] + 1), fits.sum())
+    count = jnp.minimum(jax.random.randint(k_count, (), least, most + 1), fits.sum())
     behind, near, along, swing, centre = (x[doorway] for x in (behind, near, along, swing, centre))
 
     shut = jnp.arange(spec.leaves) < count
@@ -146,20 +147,7 @@ def _hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, ranges: RuleRange
         leaf_quat=jnp.where(mirrored[:, None], upside_down, upright),
     )
     scene = scene.replace(layout=layout, leaf_doorway=doorway.astype(jnp.int32), leaf_used=shut)
-    return scene, _Doors(shut, behind & shut[:, None], near), count >= ranges.doors[0]
-
-
-def _reached(scene: Scene, without: jax.Array) -> jax.Array:
-    """The rooms that the robot can come to if one doorway is shut [R] bool."""
-    rooms = len(scene.room)
-    there = scene.door_used & (jnp.arange(len(scene.door)) != without)
-    ends = (scene.door_rooms[:, :, None] == jnp.arange(rooms)) & there[:, None, None]  # [D, 2, R]
-    joined = (ends[:, 0, :, None] & ends[:, 1, None, :]).any(0)
-    joined |= joined.T
-    reached = house.room_of(scene, scene.layout.robot_q[:2]) == jnp.arange(rooms)
-    for _ in range(rooms - 1):
-        reached |= (joined & reached[:, None]).any(0)
-    return reached
+    return scene, Doors(shut, behind & shut[:, None], near), count >= least
 
 
 def _swings(spec: WorldSpec, scene: Scene, hinge: jax.Array, towards: jax.Array) -> jax.Array:
@@ -179,7 +167,7 @@ def _swings(spec: WorldSpec, scene: Scene, hinge: jax.Array, towards: jax.Array)
 
 
 def _opening(
-    key: jax.Array, spec: WorldSpec, scene: Scene, doors: _Doors, spare: jax.Array, ranges: RuleRange
+    key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare: jax.Array, ranges: RuleRange
 ) -> tuple[Rules, jax.Array, jax.Array]:
     """A rule for each shut door, the objects that are to be weights [O] bool, and whether each door can be opened [] bool.
 

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 
 from palaestra.envs import house, observation, poses
 from palaestra.envs.generator import SceneRange, sample_scene
-from palaestra.envs.predicates import distances
-from palaestra.envs.types import KINDS, entity_used, leaf_entity, num_entities, room_entity
-from palaestra.sim.world import World, WorldSpec
+from palaestra.envs.predicates import distances, table_at_start
+from palaestra.envs.productions import hang_doors
+from palaestra.envs.types import IN_ROOM, KINDS, button_entity, entity_used, leaf_entity, num_entities, room_entity
+from palaestra.sim.world import LEAF_OPEN, World, WorldSpec
 from palaestra.skills.library import starts
 from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
 
@@ -79,11 +80,13 @@ def failed(world: World, view: View) -> jax.Array:
 
 def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     """Anywhere in a house, in two of five cases with an object in the hand, and in two of five reaching over a table or into a
-    bin, as other skills end; the target is any other thing or room."""
+    bin, as other skills end; doors are open or shut, and the target is any other thing or room that can be reached."""
     del easy
-    k_scene, k_held, k_which, k_target, k_pose, k_hand, k_reach, k_over, k_rooms = jax.random.split(key, 9)
+    k_scene, k_held, k_which, k_target, k_pose, k_hand, k_reach, k_over, k_rooms, k_doors, k_open = jax.random.split(key, 11)
     spec = world.spec
-    scene = sample_scene(k_scene, world, SceneRange.make(spec))
+    scene, _, _ = hang_doors(k_doors, spec, sample_scene(k_scene, world, SceneRange.make(spec)), 0, spec.leaves)
+    is_open = jax.random.bernoulli(k_open, 0.6, (spec.leaves,))
+    scene = scene.replace(layout=scene.layout.replace(leaf_angle=jnp.where(is_open, LEAF_OPEN, 0.0)))
     held = jnp.where(jax.random.bernoulli(k_held, 0.4), starts.choose(k_which, scene.layout.object_used), -1)
     anywhere, free = starts.pose_anywhere(k_pose, world, scene, held)
     reaching, fits = starts.pose_reaching(k_over, world, scene, held)
@@ -91,7 +94,14 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     q, found = jnp.where(reaches, reaching, anywhere), jnp.where(reaches, fits, free)
     scene = poses.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
-    candidates = entity_used(spec, scene) & (jnp.arange(num_entities(spec)) > 0)
+    shut = scene.leaf_used & ~is_open
+    passable = scene.door_used & ~((jnp.arange(spec.doors)[:, None] == scene.leaf_doorway) & shut).any(-1)
+    reached = house.reachable(scene, q[:2], passable)
+    candidates = entity_used(spec, scene) & (table_at_start(world, scene)[IN_ROOM][:, room_entity(spec, 0) :] & reached).any(-1)
+    candidates = candidates.at[room_entity(spec, 0) :].set(reached & scene.room_used)
+    by_door = shut & reached[scene.door_rooms[scene.leaf_doorway]].any(-1)
+    candidates = candidates.at[leaf_entity(spec, 0) : button_entity(spec, 0)].set(by_door)
+    candidates &= jnp.arange(num_entities(spec)) > 0
     rooms = jnp.arange(len(candidates)) >= room_entity(spec, 0)
     here = room_entity(spec, house.room_of(scene, q[:2]))
     candidates &= (jnp.arange(len(candidates)) != 1 + held) | (held < 0)
@@ -107,8 +117,8 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
 
 NAVIGATE = Skill(
     name="navigate",
-    version=1,
-    doc="Drive to an object, a table, a bin or a room, through doorways where needed. Keeps what the hand holds. "
+    version=2,
+    doc="Drive to a thing, a door or a room, through doorways that are open where needed. Keeps what the hand holds. "
     "Afterwards the robot is near the target (in it, if it is a room) and near nothing else that it was near before.",
     params=(Param("target", KINDS),),
     precondition=(),
@@ -123,5 +133,5 @@ NAVIGATE = Skill(
     failed=failed,
     start=start,
     gate=0.95,
-    train_spec=WorldSpec(cubes=1, balls=1, tables=2, bins=1, rooms=4),
+    train_spec=WorldSpec(cubes=1, balls=1, tables=2, bins=1, rooms=4, leaves=2, buttons=1),
 )
