@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from palaestra.envs import goals, house
 from palaestra.envs.formulas import begins
-from palaestra.envs.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals
-from palaestra.envs.predicates import table_at_start
+from palaestra.envs.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals, standing
+from palaestra.envs.predicates import NEAR_DISTANCE, table_at_start
 from palaestra.envs.rules import conditions
 from palaestra.envs.types import (
     HOLDING,
@@ -34,7 +34,7 @@ from palaestra.envs.types import (
     leaf_entity,
     room_entity,
 )
-from palaestra.sim.world import BUTTON_HALF, LEAF_LENGTH, World, WorldSpec, parked_mechanism
+from palaestra.sim.world import LEAF_LENGTH, World, WorldSpec, parked_mechanism
 
 _SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
 
@@ -127,8 +127,8 @@ def hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, least: int, most: 
     middle = 0.5 * (scene.room[far, :2] + scene.room[far, 2:])
     swing = through * jnp.sign(((middle - centre) * through).sum(-1, keepdims=True))  # [D, 2], into the far room
     first = jnp.where(jax.random.bernoulli(k_side, shape=(spec.doors, 1)), 1.0, -1.0) * through[:, ::-1]
-    free = _swings(spec, scene, centre - first * LEAF_LENGTH / 2, first + swing)
-    other_free = _swings(spec, scene, centre + first * LEAF_LENGTH / 2, swing - first)
+    free = _swings(spec, scene, far, centre - first * LEAF_LENGTH / 2, first, swing)
+    other_free = _swings(spec, scene, far, centre + first * LEAF_LENGTH / 2, -first, swing)
     along = jnp.where(free[:, None], first, -first)  # from the hinge to the other edge
     fits = (free | other_free) & scene.door_used
     doorway = random_order(k_which, spec.doors, fits)[: spec.leaves]
@@ -150,20 +150,19 @@ def hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, least: int, most: 
     return scene, Doors(shut, behind & shut[:, None], near), count >= least
 
 
-def _swings(spec: WorldSpec, scene: Scene, hinge: jax.Array, towards: jax.Array) -> jax.Array:
-    """Whether nothing stands in the square from `hinge` [L, 2] m in the direction of `towards` [L, 2], +-1 each: [L] bool."""
+def _swings(spec: WorldSpec, scene: Scene, room: jax.Array, hinge: jax.Array, along: jax.Array, swing: jax.Array) -> jax.Array:
+    """Whether in a room [D] nothing is in the way of a leaf that swings from `along` to `swing` [D, 2], unit vectors: [D] bool.
+
+    Behind an open leaf nothing is in reach of a robot before it: it would be near, and could not come to it.
+    """
     lay = scene.layout
-    corner = hinge + towards * _SWING
-    low, high = jnp.minimum(hinge, corner)[:, None], jnp.maximum(hinge, corner)[:, None]
-    centre = jnp.concatenate([lay.fixture_pos[spec.walls :, :2], lay.button_pos, lay.object_pos[:, :2]])
-    half = jnp.concatenate(
-        [
-            lay.fixture_half[spec.walls :, :2],
-            jnp.full((spec.buttons, 2), BUTTON_HALF),
-            jnp.repeat(1.42 * lay.object_half[:, None], 2, -1),
-        ]
-    )
-    return ~((centre + half > low) & (centre - half < high)).all(-1).any(-1)
+    first, last = hinge - NEAR_DISTANCE * along - 0.02 * swing, hinge + _SWING * (along + swing)
+    low, high = jnp.minimum(first, last)[:, None], jnp.maximum(first, last)[:, None]
+    centre, half = standing(spec, scene)
+    centre = jnp.concatenate([centre, lay.object_pos[:, :2]])
+    half = jnp.concatenate([half, jnp.repeat(1.42 * lay.object_half[:, None], 2, -1)])
+    here = house.room_of(scene, centre) == room[:, None]
+    return ~(here & ((centre + half > low) & (centre - half < high)).all(-1)).any(-1)
 
 
 def _opening(
