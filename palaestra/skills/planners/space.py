@@ -33,7 +33,7 @@ class Action:
     breaks: int  # literals
 
 
-Step = tuple[int, int, int, int, Call]  # pre, neg, add, delete, call: an action where the robot is now
+Step = tuple[int, int, int, int, Action]  # pre, neg, add, delete: an action where the robot is now
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Ground:
     actions: list[Action]
     fixed: int  # facts that no action changes
     _makers: dict[int, int] = field(default_factory=dict)
+    _users: dict[int, int] = field(default_factory=dict)
     _for_load: dict[int, list[Action]] = field(default_factory=dict)
     _those: dict[Fact, int] = field(default_factory=dict)
 
@@ -88,6 +89,12 @@ class Ground:
         if literal not in self._makers:
             self._makers[literal] = sum(1 << a.number for a in self.actions if a.makes >> literal & 1)
         return self._makers[literal]
+
+    def users(self, low: int) -> int:
+        """The actions that need a literal, given as a bit: their numbers as bits."""
+        if low not in self._users:
+            self._users[low] = sum(1 << a.number for a in self.actions if a.needs & low)
+        return self._users[low]
 
     def for_load(self, load: int) -> list[Action]:
         """The actions of a robot that holds this: the facts of `holding` that are true."""
@@ -124,6 +131,7 @@ class Space:
             raise PlanError(Fault(Failure.GOAL, "nothing to plan for", got, "facts to make true", fix))
         self.problem, self.skills, self.goal = problem, skills, goal
         self.kinds = tuple(t.type for t in problem.things)
+        self.kinds_of = {t.name: t.type for t in problem.things}
         self.plain = dict(zip((t.name for t in problem.things), _plain_names(self.kinds), strict=True))
         self.names = {there: here for here, there in self.plain.items()}  # of things, by their names in actions
         things, mechanics = problem.things, problem.mechanics
@@ -229,7 +237,7 @@ class Space:
         key = load | (state & self.house.robot_rooms if self.house else 0)
         if key not in self._steps:
             found = [a for a in self.common.for_load(load) if self.usable(a)]
-            self._steps[key] = self.house.steps(found, state) if self.house else [(a.pre, a.neg, a.add, a.delete, a.call) for a in found]
+            self._steps[key] = self.house.steps(found, state) if self.house else [(a.pre, a.neg, a.add, a.delete, a) for a in found]
         return self._steps[key]
 
 
@@ -293,7 +301,7 @@ class House:
                 continue
             way = self.way(state, goes, a.add & self._doors) if goes else 0
             if way is not None:
-                found.append((a.pre | way, a.neg, a.add, a.delete, a.call))
+                found.append((a.pre | way, a.neg, a.add, a.delete, a))
         return found
 
     def way(self, state: int, goes: int, to_door: int = 0) -> int | None:
