@@ -18,6 +18,7 @@ from palaestra.skills.planners.oracle import OraclePlanner, why_impossible
 from palaestra.skills.referee import Referee, Verdict
 from palaestra.skills.rules import Rulebook
 from tests.skills.simulator import WITH_PRESS, Endless, House, make, random_house, settle, shortest, step
+from tests.skills.test_operators import house as plain_house
 
 KEY = Rule((("holding", ROBOT, "red_object"), ("near", ROBOT, "blue_door")), opens="blue_door")
 DOOR = Door("blue_door", ("kitchen", "study"))
@@ -307,6 +308,15 @@ def test_rules_that_never_end_are_refused() -> None:
     house = make({"red_object": "kitchen"}, "kitchen", Mechanics(rules=rules), objects=("blue_object",))
     with pytest.raises(PalaestraError, match="set each other off for ever"):
         ground(WITH_PRESS, house.things, house.mechanics)
+
+
+def test_passages_alone_change_nothing() -> None:
+    things, facts = plain_house()
+    ways = Mechanics(passages=(("kitchen", "study"), ("study", "lounge"), ("lounge", "bedroom")))
+    assert ground(WITH_PRESS, things, ways) == ground(WITH_PRESS, things)
+    goal = Formula.of([("inside", "red_cube", "red_bin"), ("on", "green_cube", "blue_table")])
+    plans = [OraclePlanner(WITH_PRESS).plan(Problem("", things, facts, goal, mechanics=m)) for m in (ways, Mechanics())]
+    assert plans[0] == plans[1]
 
 
 # --- kinds --------------------------------------------------------------------------------------------------------

@@ -138,18 +138,15 @@ class RemainingInHouse(Remaining):
         """
         state = holds & self._all
         robot = state & self.house.robot_rooms
-        found: dict[tuple[int, int], tuple[int, int]] = {}  # literals with the actions that may bring them about; what comes later
-        sets: dict[tuple[int, int], int] = {}
+        found: set[tuple[int, int]] = set()
+        sets: dict[tuple[int, int], int] = {}  # of actions: any plan has one of each
+        # Literals, the actions that may bring them about, those that come later, and what must not be held later.
         queue = [(1 << i, -1, 0, 0) for i in ones(todo)]
-        while queue:
-            low, driving, later, hands = queue.pop()
+        for low, driving, later, hands in queue:
             key = low, driving
             if key in found:
-                known_later, known_hands = found[key]
-                if not (later & ~known_later or hands & ~known_hands):
-                    continue
-                later, hands = later | known_later, hands | known_hands
-            found[key] = later, hands
+                continue
+            found.add(key)
             known = self._known.get(low) or self.known(low)
             if known.lost and not state & known.lost:
                 return []
@@ -172,11 +169,9 @@ class RemainingInHouse(Remaining):
             lacking = (cause.needs | more | doors) & ~holds
             if cause.held and not state & self._mates[cause.held]:  # whatever it is near now, it will not be when it has picked that
                 lacking |= cause.needs & self._near & ~self._mates[cause.held]
-            if not (cause.by_rules and lacking):
+            if not (cause.by_rules and lacking):  # else what is lacking counts
                 sets[key] = makers
-            else:
-                sets.pop(key, None)
-            if low & hands:
+            if low & hands:  # to be held before something that it must not be held for
                 queue.append((low << self.space.n, -1, 0, 0))
             if known.free and not (state & self._mates[known.free] and state & self._spots):
                 sets[low, -2] = self.space.common.users(known.free) & self._drives | self._eaters(low)
