@@ -197,6 +197,17 @@ def test_a_plate_holds_a_door_open_while_something_is_on_it() -> None:
     assert caught.value.failure is Failure.IMPOSSIBLE
 
 
+def test_a_rule_eats_even_where_its_door_is_open_already() -> None:
+    plate = Rule((("pressed", "red_plate", "red_plate"),), opens="blue_door", lasting=False)
+    eats = Rule((("holding", ROBOT, "green_object"),), opens="blue_door", consumes=("green_object",))
+    rooms = {"red_object": "kitchen", "green_object": "kitchen", "red_plate": "kitchen", "red_table": "kitchen"}
+    mechanics = Mechanics(doors=(DOOR,), rules=(plate, eats))
+    house = make(rooms, "kitchen", mechanics, ("on", "red_object", "red_plate"), ("pressed", "red_plate", "red_plate"), others="study")
+    with pytest.raises(PlanError) as caught:
+        solve(house, ("on", "green_object", "red_table"))
+    assert caught.value.failure is Failure.IMPOSSIBLE
+
+
 def test_a_button_keeps_its_door_open() -> None:
     rule = Rule((("pressed", "red_button", "red_button"),), opens="blue_door")
     house = make({"red_button": "kitchen", "red_object": "study"}, "kitchen", Mechanics(doors=(DOOR,), rules=(rule,)))

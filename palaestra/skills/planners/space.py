@@ -264,8 +264,8 @@ class House:
         self.moved = sum(pressed for _, pressed in self.plates) | sum(self.open.values())  # by no action itself
         self.watched = space.bits(book.watched)
         both = list(zip(self.conditions, rules, strict=True))
-        # Conditions, with the door that is open once they held.
-        self._lasting = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.opens not in book.fickle]
+        # Conditions, with the door that is open once they held; with nothing where objects end.
+        self._lasting = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.consumes or r.opens not in book.fickle]
         self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
         self.robot_rooms = space.those("in_room", ROBOT)
         terms = [t for option in (*itertools.chain(*space.goal.stages), space.goal.always) for t in option]
