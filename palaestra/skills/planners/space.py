@@ -265,7 +265,7 @@ class House:
         self.watched = space.bits(book.watched)
         both = list(zip(self.conditions, rules, strict=True))
         # Conditions, with the door that is open once they held; with nothing where objects end.
-        self._lasting = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.consumes or r.opens not in book.fickle]
+        self._firing = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.consumes or r.opens not in book.fickle]
         self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
         self.robot_rooms = space.those("in_room", ROBOT)
         terms = [t for option in (*itertools.chain(*space.goal.stages), space.goal.always) for t in option]
@@ -291,7 +291,7 @@ class House:
         for loads, pressed in self.plates:
             if bool(state & loads) != bool(state & pressed):
                 return True
-        for condition, done in self._lasting:
+        for condition, done in self._firing:
             if state & condition == condition and not state & done:
                 return True
         return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
