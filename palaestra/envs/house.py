@@ -8,6 +8,7 @@ from palaestra.envs.types import Scene
 
 CLEAR = 0.45  # m, the way point's distance before and behind a doorway
 _FAR = 1e6
+_TIP = 0.25  # m, from a leaf's tip the way that a robot needs
 
 
 def room_of(scene: Scene, xy: jax.Array) -> jax.Array:
@@ -17,6 +18,26 @@ def room_of(scene: Scene, xy: jax.Array) -> jax.Array:
     xy, low, high = xp.asarray(xy), scene.room[:, :2], scene.room[:, 2:]
     outside = xp.maximum(low - xy[..., None, :], xy[..., None, :] - high).max(-1)
     return xp.argmin(xp.where(scene.room_used, outside, _FAR), axis=-1).astype(jnp.int32)
+
+
+def around(start: jax.Array, point: jax.Array, leaf: jax.Array, there: jax.Array) -> jax.Array:
+    """Where to head for instead of a point [2] m, if an open door stands between: past the tip of the leaf [2] m.
+
+    `leaf` [L, 2, 2] m: hinge and tip of each; `there` [L] bool: which may be in the way.
+    """
+    hinge, tip = leaf[:, 0], leaf[:, 1]
+    beyond = (tip - hinge) / jnp.maximum(jnp.linalg.norm(tip - hinge, axis=-1, keepdims=True), 1e-6)
+    end = tip + _TIP * beyond
+
+    def side(a: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
+        """Which side of the line from a to b the point c is on."""
+        return jnp.sign((b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0])
+
+    crossed = (side(hinge, end, start) * side(hinge, end, point) < 0) & (side(start, point, hinge) * side(start, point, end) < 0)
+    blocked = crossed & there
+    away = jnp.where(blocked, jnp.linalg.norm(tip - start, axis=-1), _FAR)
+    first = jnp.argmin(away)
+    return jnp.where(blocked.any(), end[first] + 0.1 * beyond[first], point)
 
 
 def reachable(scene: Scene, xy: jax.Array, passable: jax.Array) -> jax.Array:

@@ -29,6 +29,7 @@ GRASP_FORCE = 1.0  # N, of the weaker finger
 GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be from the grip point: forward, sideways, up
 LOOSE = 0.006  # m, by which the opening must exceed what it has let go of
 AT_REST = 0.1  # m/s
+AJAR = 0.3  # rad, from where a leaf is in the way of what is in the room
 OPEN_ENOUGH = 1.3  # rad, from where a door counts as open
 BUTTON_TOP = BUTTON_POST + 2 * BUTTON_TRAVEL  # m, of what stands in the way
 RESTS = 0.02  # m, between an object's underside and the table's top
@@ -45,6 +46,8 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     support: jax.Array  # [O] m, the height of what is under each object
     grasped: jax.Array  # [O] bool: between the fingers, which both press
     barriers: "Barriers"
+    leaf: jax.Array  # [L, 2, 2] m, hinge and tip of each leaf
+    ajar: jax.Array  # [L] bool, leaves that stand or swing in a room
     open: jax.Array  # [L] bool, leaves
     pressed: jax.Array  # [U] bool, buttons
     passable: jax.Array  # [D] bool: doorways in which no leaf is in the way
@@ -85,6 +88,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     hung = scene.leaf_doorway
     doorway = jnp.concatenate([scene.door[hung], jnp.zeros((spec.leaves, 1))], -1)
     buttons = jnp.concatenate([scene.layout.button_pos, jnp.full((spec.buttons, 1), BUTTON_TOP)], -1)
+    solid = barriers(scene, angle)
     open_ = (angle >= OPEN_ENOUGH) & scene.leaf_used
     shut = ((jnp.arange(spec.doors)[:, None] == hung) & (scene.leaf_used & ~open_)).any(-1)
     position = jnp.concatenate(
@@ -119,7 +123,9 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         position=position,
         half=jnp.concatenate([jnp.zeros((1, 2)), object_half, half, mechanism_half, room_half]),
         support=jnp.max(jnp.where(over & above, floor, 0.0), axis=-1, initial=0.0),
-        barriers=barriers(scene, angle),
+        barriers=solid,
+        leaf=jnp.stack([scene.layout.leaf_pos, 2 * solid.centre[: spec.leaves] - scene.layout.leaf_pos], 1),
+        ajar=(angle > AJAR) & scene.leaf_used,
         open=open_,
         pressed=(up < -BUTTON_PRESSED) & scene.button_used,
         passable=scene.door_used & ~shut,

@@ -34,7 +34,7 @@ KINDS |= {"in_room": (["robot"], ROOMS), "open": (DOORS, DOORS), "pressed": (PRE
 
 @st.composite
 def a_term(draw):
-    predicate = draw(st.sampled_from(PREDICATES))
+    predicate = draw(st.sampled_from(sorted(KINDS)))
     subjects, targets = (tuple(draw(st.lists(st.sampled_from(k), min_size=1, unique=True))) for k in KINDS[predicate])
     subjects = targets if predicate in UNARY else subjects
     n = len(targets) if predicate in UNARY else len(subjects) * len(targets)

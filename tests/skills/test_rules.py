@@ -18,6 +18,7 @@ from palaestra.skills.planners.oracle import OraclePlanner, why_impossible
 from palaestra.skills.referee import Referee, Verdict
 from palaestra.skills.rules import Rulebook
 from tests.skills.simulator import WITH_PRESS, Endless, House, make, random_house, settle, shortest, step
+from tests.skills.test_operators import house as plain_house
 
 KEY = Rule((("holding", ROBOT, "red_object"), ("near", ROBOT, "blue_door")), opens="blue_door")
 DOOR = Door("blue_door", ("kitchen", "study"))
@@ -196,6 +197,17 @@ def test_a_plate_holds_a_door_open_while_something_is_on_it() -> None:
     assert caught.value.failure is Failure.IMPOSSIBLE
 
 
+def test_a_rule_eats_even_where_its_door_is_open_already() -> None:
+    plate = Rule((("pressed", "red_plate", "red_plate"),), opens="blue_door", lasting=False)
+    eats = Rule((("holding", ROBOT, "green_object"),), opens="blue_door", consumes=("green_object",))
+    rooms = {"red_object": "kitchen", "green_object": "kitchen", "red_plate": "kitchen", "red_table": "kitchen"}
+    mechanics = Mechanics(doors=(DOOR,), rules=(plate, eats))
+    house = make(rooms, "kitchen", mechanics, ("on", "red_object", "red_plate"), ("pressed", "red_plate", "red_plate"), others="study")
+    with pytest.raises(PlanError) as caught:
+        solve(house, ("on", "green_object", "red_table"))
+    assert caught.value.failure is Failure.IMPOSSIBLE
+
+
 def test_a_button_keeps_its_door_open() -> None:
     rule = Rule((("pressed", "red_button", "red_button"),), opens="blue_door")
     house = make({"red_button": "kitchen", "red_object": "study"}, "kitchen", Mechanics(doors=(DOOR,), rules=(rule,)))
@@ -307,6 +319,15 @@ def test_rules_that_never_end_are_refused() -> None:
     house = make({"red_object": "kitchen"}, "kitchen", Mechanics(rules=rules), objects=("blue_object",))
     with pytest.raises(PalaestraError, match="set each other off for ever"):
         ground(WITH_PRESS, house.things, house.mechanics)
+
+
+def test_passages_alone_change_nothing() -> None:
+    things, facts = plain_house()
+    ways = Mechanics(passages=(("kitchen", "study"), ("study", "lounge"), ("lounge", "bedroom")))
+    assert ground(WITH_PRESS, things, ways) == ground(WITH_PRESS, things)
+    goal = Formula.of([("inside", "red_cube", "red_bin"), ("on", "green_cube", "blue_table")])
+    plans = [OraclePlanner(WITH_PRESS).plan(Problem("", things, facts, goal, mechanics=m)) for m in (ways, Mechanics())]
+    assert plans[0] == plans[1]
 
 
 # --- kinds --------------------------------------------------------------------------------------------------------

@@ -32,6 +32,11 @@ def _way(world: World, view: View) -> tuple[jax.Array, jax.Array, jax.Array, jax
         is_door = (leaf >= 0) & (leaf < world.spec.leaves)
         room = jnp.where(is_door, jnp.where(ways[0] <= ways[1], joins[0], joins[1]), room)  # from the nearer side
     point, length, final = house.next_way_point(view.scene, view.geo.robot, centre, room, view.geo.passable)
+    if world.spec.leaves:
+        by = house.around(view.geo.robot, point, view.geo.leaf, view.geo.ajar)
+        straight = (by == point).all()
+        more = jnp.linalg.norm(by - view.geo.robot) + jnp.linalg.norm(point - by) - jnp.linalg.norm(point - view.geo.robot)
+        point, length, final = by, length + jnp.where(straight, 0.0, more), final & straight
     inner = jnp.maximum(view.geo.half[target] - _INSIDE, 0.05)
     into = jnp.linalg.norm(jnp.maximum(jnp.abs(centre - view.geo.robot) - inner, 0.0))
     surface = jnp.where(is_room, into, distances(view.geo)[target])

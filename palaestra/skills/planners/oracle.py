@@ -130,34 +130,44 @@ _Node = tuple[int, int]  # a state, and how many stages are reached
 
 
 def _search(space: Space, max_nodes: int) -> Plan:
-    """A*: shortest first; of equals, the one that is further along."""
+    """A*: shortest first; of equals, the one that is further along.
+
+    In houses with doors and rules the heuristic takes most of the time, so nodes wait with what is known from those before them.
+    """
     house = space.house
     remaining = RemainingInHouse(space, house) if house else Remaining(space)
     start = (space.start, space.onward(0, space.start))
     best = {start: 0}
     came: dict[_Node, tuple[_Node, Call]] = {}
     order = itertools.count()
-    queue = [(remaining(*start), 0, next(order), start)]
+    queue = [(remaining(*start), 0, next(order), start, True)]
     for _ in range(max_nodes):
         if not queue:
             got = f"{space.goal_text}, of which no state in reach has all"
             raise PlanError(Fault(Failure.IMPOSSIBLE, "no plan exists", got, "goals that can hold all at once", "drop one of them"))
-        _, back, _, node = heapq.heappop(queue)
+        least, back, number, node, looked_at = heapq.heappop(queue)
         state, stage = node
         if stage == len(space.stages):
             return _plan(space, node, came)
         if -back > best[node]:
             continue
-        for pre, neg, add, delete, call in space.steps(state):
+        if not looked_at and (left := remaining(*node)) - back > least:
+            if left < NEVER:
+                heapq.heappush(queue, (left - back, back, number, node, True))
+            continue
+        for pre, neg, add, delete, action in space.steps(state):
             if state & pre == pre and not state & neg:
                 after = state & ~delete | add
                 after = house.settled(state, after) if house else after
                 reached, cost = (after, space.onward(stage, after)), 1 - back
                 if cost < best.get(reached, cost + 1) and space.allowed(after):
-                    best[reached], came[reached] = cost, (node, call)
-                    left = remaining(*reached)
+                    best[reached], came[reached] = cost, (node, action.call)
+                    if isinstance(remaining, RemainingInHouse):
+                        left = remaining.after(state, stage, action.number, reached[1])
+                    else:
+                        left = remaining(*reached)
                     if left < NEVER:
-                        heapq.heappush(queue, (cost + left, -cost, next(order), reached))
+                        heapq.heappush(queue, (cost + left, -cost, next(order), reached, house is None))
     got, fix = f"no plan after {max_nodes} states", "split the goal, or raise max_nodes"
     raise PlanError(Fault(Failure.LIMIT, "the search gave up", got, "one within that many", fix))
 

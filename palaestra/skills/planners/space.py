@@ -33,7 +33,7 @@ class Action:
     breaks: int  # literals
 
 
-Step = tuple[int, int, int, int, Call]  # pre, neg, add, delete, call: an action where the robot is now
+Step = tuple[int, int, int, int, Action]  # pre, neg, add, delete: an action where the robot is now
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ class Ground:
     actions: list[Action]
     fixed: int  # facts that no action changes
     _makers: dict[int, int] = field(default_factory=dict)
+    _users: dict[int, int] = field(default_factory=dict)
     _for_load: dict[int, list[Action]] = field(default_factory=dict)
+    _drives: dict[int, tuple[list[Action], list[tuple[int, int, Action]]]] = field(default_factory=dict)
     _those: dict[Fact, int] = field(default_factory=dict)
 
     def those(self, predicate: str, subject: str = "", target: str = "") -> int:
@@ -89,12 +91,26 @@ class Ground:
             self._makers[literal] = sum(1 << a.number for a in self.actions if a.makes >> literal & 1)
         return self._makers[literal]
 
+    def users(self, low: int) -> int:
+        """The actions that need a literal, given as a bit: their numbers as bits."""
+        if low not in self._users:
+            self._users[low] = sum(1 << a.number for a in self.actions if a.needs & low)
+        return self._users[low]
+
     def for_load(self, load: int) -> list[Action]:
         """The actions of a robot that holds this: the facts of `holding` that are true."""
         if load not in self._for_load:
             other = self.those("holding") & ~load
             self._for_load[load] = [a for a in self.actions if not a.pre & other and not a.neg & load]
         return self._for_load[load]
+
+    def drives_for_load(self, load: int) -> tuple[list[Action], list[tuple[int, int, Action]]]:
+        """The same in two lists: those that stay, and those that drive, with the facts in which room that ends, and near what."""
+        if load not in self._drives:
+            rooms, near = self.those("in_room", ROBOT), self.those("near")
+            some = [(a.add & rooms, a.add & near, a) for a in self.for_load(load)]
+            self._drives[load] = [a for goes, _, a in some if not goes], [drive for drive in some if drive[0]]
+        return self._drives[load]
 
 
 @functools.lru_cache(maxsize=64)
@@ -124,6 +140,7 @@ class Space:
             raise PlanError(Fault(Failure.GOAL, "nothing to plan for", got, "facts to make true", fix))
         self.problem, self.skills, self.goal = problem, skills, goal
         self.kinds = tuple(t.type for t in problem.things)
+        self.kinds_of = {t.name: t.type for t in problem.things}
         self.plain = dict(zip((t.name for t in problem.things), _plain_names(self.kinds), strict=True))
         self.names = {there: here for here, there in self.plain.items()}  # of things, by their names in actions
         things, mechanics = problem.things, problem.mechanics
@@ -228,8 +245,10 @@ class Space:
         load = state & self.common.those("holding")
         key = load | (state & self.house.robot_rooms if self.house else 0)
         if key not in self._steps:
-            found = [a for a in self.common.for_load(load) if self.usable(a)]
-            self._steps[key] = self.house.steps(found, state) if self.house else [(a.pre, a.neg, a.add, a.delete, a.call) for a in found]
+            if self.house:
+                self._steps[key] = self.house.steps(load, state)
+            else:
+                self._steps[key] = [(a.pre, a.neg, a.add, a.delete, a) for a in self.common.for_load(load) if self.usable(a)]
         return self._steps[key]
 
 
@@ -245,11 +264,10 @@ class House:
         self.moved = sum(pressed for _, pressed in self.plates) | sum(self.open.values())  # by no action itself
         self.watched = space.bits(book.watched)
         both = list(zip(self.conditions, rules, strict=True))
-        # Conditions, with the door that is open once they held.
-        self._lasting = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.opens not in book.fickle]
+        # Conditions, with the door that is open once they held; with nothing where objects end.
+        self._firing = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.consumes or r.opens not in book.fickle]
         self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
         self.robot_rooms = space.those("in_room", ROBOT)
-        self._near = space.those("near")
         terms = [t for option in (*itertools.chain(*space.goal.stages), space.goal.always) for t in option]
         facts = {pair for t in terms for pair in t.pairs}.union(*(rule.condition for rule in rules))
         self._useful = space.bits(facts)
@@ -257,6 +275,7 @@ class House:
         self._room = {space.bits([("in_room", ROBOT, room)]): room for room in book.rooms}
         self._door = {space.bits([("near", ROBOT, door)]): door for door in self.open}
         self._doors = sum(self._door)
+        self._ways: dict[tuple[int, int, int], int | None] = {}
 
     def settled(self, state: int, after: int) -> int:
         """The state after a call with all that rules do then; `state` is that before it."""
@@ -272,34 +291,37 @@ class House:
         for loads, pressed in self.plates:
             if bool(state & loads) != bool(state & pressed):
                 return True
-        for condition, done in self._lasting:
+        for condition, done in self._firing:
             if state & condition == condition and not state & done:
                 return True
         return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
 
-    def steps(self, actions: list[Action], state: int) -> list[Step]:
+    def steps(self, load: int, state: int) -> list[Step]:
         """The actions of a robot that is where it is: with the doors on the way, and without driving to what is of no use.
 
         To drive to a thing is of use where the goal or a rule asks for being near it, or an action that does not drive, with what
         is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. Only to a
         goal that speaks of rooms, or of what must not hold, may it matter; and there one can drive into the room itself.
         """
-        useful = functools.reduce(lambda found, a: found | a.pre, (a for a in actions if not a.add & self.robot_rooms), self._useful)
-        enters = any(a.add & self.robot_rooms and not a.add & self._near for a in actions)
-        found = []
-        for a in actions:
-            goes, near = a.add & self.robot_rooms, a.add & self._near
-            if goes and not near & useful and (not self._rooms_matter or (near and enters)):
-                continue
-            way = self.way(state, goes, a.add & self._doors) if goes else 0
-            if way is not None:
-                found.append((a.pre | way, a.neg, a.add, a.delete, a.call))
+        stays, drives = self.space.common.drives_for_load(load)
+        found, useful = [], self._useful
+        for a in stays:
+            if self.space.usable(a):
+                found.append((a.pre, a.neg, a.add, a.delete, a))
+                useful |= a.pre
+        rooms_only = self._rooms_matter and any(not near for _, near, _ in drives)
+        for goes, near, a in drives:
+            if near & useful or (self._rooms_matter and not (near and rooms_only)):
+                way = self.way(state, goes, near & self._doors) if self.space.usable(a) else None
+                if way is not None:
+                    found.append((a.pre | way, a.neg, a.add, a.delete, a))
         return found
 
     def way(self, state: int, goes: int, to_door: int = 0) -> int | None:
         """The doors that must be open on the robot's way to a room, maybe up to a door there: facts; None where there is no way."""
         here = state & self.robot_rooms
-        if not here:
-            return None
-        doors = self.book.doors(self._room[here], self._room[goes], self._door.get(to_door, ""))
-        return None if doors is None else sum(self.open[door] for door in doors)
+        key = here, goes, to_door
+        if key not in self._ways:
+            doors = self.book.doors(self._room[here], self._room[goes], self._door.get(to_door, "")) if here else None
+            self._ways[key] = None if doors is None else sum(self.open[door] for door in doors)
+        return self._ways[key]
