@@ -7,19 +7,7 @@ from dataclasses import dataclass, replace
 from palaestra.envs.goals import Formula
 from palaestra.envs.mechanics import Door, Mechanics, Rule
 from palaestra.envs.names import ROBOT, Entity, Fact
-from palaestra.skills.library import PICK, SKILLS
 from palaestra.skills.operators import Call
-from palaestra.skills.record import Literal, Param
-
-PRESS = replace(
-    PICK,
-    name="press",
-    doc="Press a button.",
-    params=(Param("button", ("button",)),),
-    precondition=(Literal(("near",), ROBOT, "button"), Literal(("holding",), ROBOT, "_", negated=True)),
-    effect=(Literal(("pressed",), "button", "button"),),
-)
-WITH_PRESS = (*SKILLS.values(), PRESS)
 
 
 class Endless(Exception):

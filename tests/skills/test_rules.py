@@ -14,10 +14,11 @@ from palaestra.skills import pddl
 from palaestra.skills.operators import Call, contracts, fact_text, ground, json_schema, prompt_text, universe
 from palaestra.skills.plan import Failure, Plan, PlanError, validate
 from palaestra.skills.planners import Problem
+from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner, why_impossible
 from palaestra.skills.referee import Referee, Verdict
 from palaestra.skills.rules import Rulebook
-from tests.skills.simulator import WITH_PRESS, Endless, House, make, random_house, settle, shortest, step
+from tests.skills.simulator import Endless, House, make, random_house, settle, shortest, step
 from tests.skills.test_operators import house as plain_house
 
 KEY = Rule((("holding", ROBOT, "red_object"), ("near", ROBOT, "blue_door")), opens="blue_door")
@@ -31,7 +32,7 @@ def problem(house: House, goal: Formula) -> Problem:
 def solve(house: House, *goal: Fact) -> list[str]:
     """The oracle's plan, which runs and reaches the goal in the simulator, and which `validate` has nothing against."""
     formula = Formula.of(goal)
-    plan = OraclePlanner(WITH_PRESS).plan(problem(house, formula))
+    plan = OraclePlanner(LIBRARY).plan(problem(house, formula))
     check(house, formula, plan)
     return [str(call) for call in plan.steps]
 
@@ -44,7 +45,7 @@ def check(house: House, goal: Formula, plan: Plan) -> None:
         assert goal.allowed(after)
         facts, stage = after, goal.onward(stage, after)
     assert stage == len(goal.stages)
-    assert not [f for f in validate(plan, WITH_PRESS, house.things, house.facts, goal, house.mechanics) if f.failure.stops]
+    assert not [f for f in validate(plan, LIBRARY, house.things, house.facts, goal, house.mechanics) if f.failure.stops]
 
 
 # --- against the simulator ----------------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ def test_operators_do_what_the_simulator_does(seed: int) -> None:
     """On a random walk every call is tried: it can be made in both or in neither, by one operator, and leads to the same facts."""
     rng = random.Random(seed)
     house = random_house(rng, rooms=rng.randint(1, 4), objects=rng.randint(1, 4))
-    operators, facts = ground(WITH_PRESS, house.things, house.mechanics), house.facts
+    operators, facts = ground(LIBRARY, house.things, house.mechanics), house.facts
     known = set(universe(house.things))
     assert all(o.pre | o.neg | o.add | o.delete <= known and not o.add & o.delete for o in operators)
     for _ in range(12):
@@ -102,13 +103,13 @@ def test_plans_are_as_short_as_those_of_breadth_first_search(seed: int) -> None:
         assume(False)
     if expected is None:
         with pytest.raises(PlanError) as caught:
-            OraclePlanner(WITH_PRESS).plan(problem(house, goal))
+            OraclePlanner(LIBRARY).plan(problem(house, goal))
         assert caught.value.failure is Failure.IMPOSSIBLE
     else:
-        plan = OraclePlanner(WITH_PRESS).plan(problem(house, goal))
+        plan = OraclePlanner(LIBRARY).plan(problem(house, goal))
         assert len(plan.steps) == expected
         check(house, goal, plan)
-        assert why_impossible(problem(house, goal), WITH_PRESS) is None
+        assert why_impossible(problem(house, goal), LIBRARY) is None
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +118,9 @@ def referee() -> Referee:
 
 
 def judge(referee: Referee, house: House, goal: Formula, plan: Plan) -> Verdict:
-    domain = pddl.domain(WITH_PRESS, house.things, goal, house.mechanics, house.facts)
-    text = pddl.problem(WITH_PRESS, house.things, house.facts, goal, mechanics=house.mechanics)
-    return referee.judge(domain, text, pddl.plan_text(plan, WITH_PRESS, house.things, house.facts, goal, house.mechanics))
+    domain = pddl.domain(LIBRARY, house.things, goal, house.mechanics, house.facts)
+    text = pddl.problem(LIBRARY, house.things, house.facts, goal, mechanics=house.mechanics)
+    return referee.judge(domain, text, pddl.plan_text(plan, LIBRARY, house.things, house.facts, goal, house.mechanics))
 
 
 @pytest.mark.slow
@@ -131,7 +132,7 @@ def test_the_other_planner_finds_plans_of_our_length(referee: Referee, seed: int
         house = random_house(rng, rooms=rng.randint(2, 3), objects=rng.randint(1, 2))
         goal = random_goal(rng, house)
         try:
-            plan = OraclePlanner(WITH_PRESS).plan(problem(house, goal))
+            plan = OraclePlanner(LIBRARY).plan(problem(house, goal))
         except PlanError:
             continue
         if len(plan.steps) >= 2:
@@ -158,9 +159,7 @@ def test_a_key_opens_its_door() -> None:
 
 def test_a_shut_door_is_between_and_says_so() -> None:
     house = key_house()
-    (fault,) = validate(
-        Plan((Call("navigate", {"target": "blue_object"}),)), WITH_PRESS, house.things, house.facts, mechanics=house.mechanics
-    )
+    (fault,) = validate(Plan((Call("navigate", {"target": "blue_object"}),)), LIBRARY, house.things, house.facts, mechanics=house.mechanics)
     assert (fault.failure, fault.expected) == (Failure.MISSING_STEP, "open(blue_door)")
     assert fault.fix == "first make it so (navigate(blue_door), pick(red_object))"
 
@@ -251,7 +250,7 @@ def test_a_product_lies_where_the_last_of_the_consumed_things_lay() -> None:
         house, house.facts | {("on", "blue_object", "red_table"), ("holding", ROBOT, "red_object"), ("near", ROBOT, "red_table")}
     )
     call = Call("place", {"object": "red_object", "receptacle": "red_table"})
-    (operator,) = (o for o in ground(WITH_PRESS, house.things, house.mechanics) if o.call == call and o.applicable(facts))
+    (operator,) = (o for o in ground(LIBRARY, house.things, house.mechanics) if o.call == call and o.applicable(facts))
     after = operator.apply(facts)
     made = {f for f in after if "purple_object" in f}
     assert made == {("on", "purple_object", "red_table"), ("in_room", "purple_object", "study")}
@@ -291,7 +290,7 @@ def test_rules_that_hold_at_the_start_have_fired() -> None:
     rooms = {"red_object": "kitchen", "blue_object": "study", "red_table": "kitchen"}
     rule = Rule((("on", "red_object", "red_table"),), opens="blue_door")
     house = make(rooms, "kitchen", Mechanics(doors=(DOOR,), rules=(rule,)), ("on", "red_object", "red_table"))
-    plan = OraclePlanner(WITH_PRESS).plan(problem(house, Formula.of([("near", ROBOT, "blue_object")])))
+    plan = OraclePlanner(LIBRARY).plan(problem(house, Formula.of([("near", ROBOT, "blue_object")])))
     assert [str(call) for call in plan.steps] == ["navigate(blue_object)"]
 
 
@@ -318,15 +317,15 @@ def test_rules_that_never_end_are_refused() -> None:
     )
     house = make({"red_object": "kitchen"}, "kitchen", Mechanics(rules=rules), objects=("blue_object",))
     with pytest.raises(PalaestraError, match="set each other off for ever"):
-        ground(WITH_PRESS, house.things, house.mechanics)
+        ground(LIBRARY, house.things, house.mechanics)
 
 
 def test_passages_alone_change_nothing() -> None:
     things, facts = plain_house()
     ways = Mechanics(passages=(("kitchen", "study"), ("study", "lounge"), ("lounge", "bedroom")))
-    assert ground(WITH_PRESS, things, ways) == ground(WITH_PRESS, things)
+    assert ground(LIBRARY, things, ways) == ground(LIBRARY, things)
     goal = Formula.of([("inside", "red_cube", "red_bin"), ("on", "green_cube", "blue_table")])
-    plans = [OraclePlanner(WITH_PRESS).plan(Problem("", things, facts, goal, mechanics=m)) for m in (ways, Mechanics())]
+    plans = [OraclePlanner(LIBRARY).plan(Problem("", things, facts, goal, mechanics=m)) for m in (ways, Mechanics())]
     assert plans[0] == plans[1]
 
 
@@ -338,7 +337,7 @@ def test_facts_of_one_thing_are_written_so() -> None:
     assert fact_text(("open", "blue_door", "blue_door")) == "open(blue_door)"
     unary = [f for f in universe(house.things) if f[0] in ("open", "pressed")]
     assert unary == [("open", "blue_door", "blue_door"), ("pressed", "red_button", "red_button")]
-    assert "(open ?s - door)" in pddl.domain(WITH_PRESS, house.things, Formula.of(unary), house.mechanics, house.facts)
+    assert "(open ?s - door)" in pddl.domain(LIBRARY, house.things, Formula.of(unary), house.mechanics, house.facts)
 
 
 def test_doors_are_in_no_room_and_plates_take_objects() -> None:
@@ -347,16 +346,16 @@ def test_doors_are_in_no_room_and_plates_take_objects() -> None:
     assert ("in_room", "red_plate", "study") in known
     assert ("near", ROBOT, "blue_door") in known
     assert ("in_room", "blue_door", "study") not in known
-    place = contracts(WITH_PRESS, house.things)[Call("place", {"object": "red_object", "receptacle": "red_plate"})]
+    place = contracts(LIBRARY, house.things)[Call("place", {"object": "red_object", "receptacle": "red_plate"})]
     assert place.add == {("on", "red_object", "red_plate")}
 
 
 def test_models_are_told_of_doors_where_there_are_any() -> None:
     house = key_house()
-    text, plain = prompt_text(WITH_PRESS, house.things), prompt_text(WITH_PRESS)
+    text, plain = prompt_text(LIBRARY, house.things), prompt_text(LIBRARY)
     assert "navigate(target: object or table or bin or door or button or room)" in text
     assert "press(button: button)" in text
     assert "all doors on the way must be open" in text
     assert not any(word in plain for word in ("door or", "button", "plate", "press", "all doors"))
-    branches = json_schema(WITH_PRESS, house.things)["properties"]["steps"]["items"]["anyOf"]
+    branches = json_schema(LIBRARY, house.things)["properties"]["steps"]["items"]["anyOf"]
     assert branches[-1]["properties"]["args"]["properties"]["button"]["enum"] == ["red_button"]

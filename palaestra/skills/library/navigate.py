@@ -123,7 +123,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
 NAVIGATE = Skill(
     name="navigate",
     version=2,
-    doc="Drive to a thing, a door or a room, through doorways that are open where needed. Keeps what the hand holds. "
+    doc="Drive to an object, a table, a bin or a room, through doorways where needed. Keeps what the hand holds. "
     "Afterwards the robot is near the target (in it, if it is a room) and near nothing else that it was near before.",
     params=(Param("target", KINDS),),
     precondition=(),

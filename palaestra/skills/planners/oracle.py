@@ -14,6 +14,7 @@ from palaestra.skills.planners.base import LIBRARY, Problem
 from palaestra.skills.planners.remaining import NEVER, Remaining, RemainingInHouse
 from palaestra.skills.planners.space import Action, Space, ones
 
+_STEP = 1 << 10  # what a step costs; putting something where something is already costs one more
 _SHORT = 500  # states of a search that takes less time than to work out what can hold together
 
 
@@ -130,7 +131,7 @@ _Node = tuple[int, int]  # a state, and how many stages are reached
 
 
 def _search(space: Space, max_nodes: int) -> Plan:
-    """A*: shortest first; of equals, the one that is further along.
+    """A*: shortest first; of equals, the one that puts fewer things where something is already, then the one that is further along.
 
     In houses with doors and rules the heuristic takes most of the time, so nodes wait with what is known from those before them.
     """
@@ -140,7 +141,7 @@ def _search(space: Space, max_nodes: int) -> Plan:
     best = {start: 0}
     came: dict[_Node, tuple[_Node, Call]] = {}
     order = itertools.count()
-    queue = [(remaining(*start), 0, next(order), start, True)]
+    queue = [(remaining(*start) * _STEP, 0, next(order), start, True)]
     for _ in range(max_nodes):
         if not queue:
             got = f"{space.goal_text}, of which no state in reach has all"
@@ -151,15 +152,15 @@ def _search(space: Space, max_nodes: int) -> Plan:
             return _plan(space, node, came)
         if -back > best[node]:
             continue
-        if not looked_at and (left := remaining(*node)) - back > least:
+        if not looked_at and (left := remaining(*node)) * _STEP - back > least:
             if left < NEVER:
-                heapq.heappush(queue, (left - back, back, number, node, True))
+                heapq.heappush(queue, (left * _STEP - back, back, number, node, True))
             continue
         for pre, neg, add, delete, action in space.steps(state):
             if state & pre == pre and not state & neg:
                 after = state & ~delete | add
                 after = house.settled(state, after) if house else after
-                reached, cost = (after, space.onward(stage, after)), 1 - back
+                reached, cost = (after, space.onward(stage, after)), _STEP + bool(state & action.crowd) - back
                 if cost < best.get(reached, cost + 1) and space.allowed(after):
                     best[reached], came[reached] = cost, (node, action.call)
                     if isinstance(remaining, RemainingInHouse):
@@ -167,7 +168,7 @@ def _search(space: Space, max_nodes: int) -> Plan:
                     else:
                         left = remaining(*reached)
                     if left < NEVER:
-                        heapq.heappush(queue, (cost + left, -cost, next(order), reached, house is None))
+                        heapq.heappush(queue, (cost + left * _STEP, -cost, next(order), reached, house is None))
     got, fix = f"no plan after {max_nodes} states", "split the goal, or raise max_nodes"
     raise PlanError(Fault(Failure.LIMIT, "the search gave up", got, "one within that many", fix))
 

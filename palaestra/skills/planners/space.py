@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from palaestra.envs.goals import Option, alternatives, describe
+from palaestra.envs.goals import PLACING, Option, alternatives, describe
 from palaestra.envs.names import Entity, Fact
 from palaestra.skills.operators import Call, Operator, Skills, fact_text, ground, universe
 from palaestra.skills.plan import Failure, Fault, PlanError
@@ -31,6 +31,7 @@ class Action:
     needs: int  # literals
     makes: int  # literals
     breaks: int  # literals
+    crowd: int  # facts that say that where it puts something there is something already
 
 
 Step = tuple[int, int, int, int, Action]  # pre, neg, add, delete: an action where the robot is now
@@ -59,9 +60,13 @@ def ones(bits: int) -> Iterator[int]:
 def in_bits(operators: Iterable[Operator], bit: Mapping[Fact, int]) -> list[Action]:
     """Operators as actions."""
     n, actions = len(bit), []
+    full: dict[tuple[str, str], int] = {}  # of each place, all facts that something is there
+    for (predicate, _, target), one in bit.items():
+        full[predicate, target] = full.get((predicate, target), 0) | one
     for number, o in enumerate(operators):
+        crowd = sum(full[f[0], f[2]] & ~bit[f] for f in o.add if f[0] in PLACING)
         pre, neg, add, delete = (sum(bit[f] for f in part) for part in (o.pre, o.neg, o.add, o.delete))
-        actions.append(Action(number, o.call, pre, neg, add, delete, pre | neg << n, add | delete << n, delete | add << n))
+        actions.append(Action(number, o.call, pre, neg, add, delete, pre | neg << n, add | delete << n, delete | add << n, crowd))
     return actions
 
 
