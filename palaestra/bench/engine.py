@@ -45,6 +45,10 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
         object_yaw=jnp.asarray(rng.uniform(-3, 3, size.shape), float32),
         object_used=jnp.ones(size.shape, bool),
         robot_q=jnp.asarray(robot, float32),
+        leaf_pos=jnp.zeros((count, 0, 2)),
+        leaf_quat=jnp.zeros((count, 0, 4)),
+        leaf_angle=jnp.zeros((count, 0)),
+        button_pos=jnp.zeros((count, 0, 2)),
     )
 
 

@@ -15,7 +15,7 @@ from palaestra.envs.types import Task, row
 from palaestra.skills.planners import planner
 from palaestra.skills.tasks import problem
 
-SETS = ("rearrange", "language")
+SETS = ("rearrange", "language", "rules-high")
 _COUNT = 32768  # tasks a turn
 _PROOFS = 200
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from palaestra.envs.types import Scene
+from palaestra.envs.types import Scene, leaf_entity
 from palaestra.sim import bodies
 from palaestra.sim.world import (
     BIN_FLOOR,
@@ -38,7 +38,7 @@ class Boxes(NamedTuple):
     half: np.ndarray  # [N, M, 3] m
     yaw: np.ndarray  # [N, M] rad
     used: np.ndarray  # [N, M] bool
-    group: np.ndarray  # [M] int: -1 the robot, 0 the walls, then tables, bins and objects
+    group: np.ndarray  # [M] int: -1 the robot, 0 the walls, then tables, bins, objects, leaves and buttons
 
 
 def overlaps(spec: WorldSpec, scenes: Scene) -> np.ndarray:
@@ -49,8 +49,9 @@ def overlaps(spec: WorldSpec, scenes: Scene) -> np.ndarray:
 def overlapping(spec: WorldSpec, scene: Scene) -> list[tuple[int, int]]:
     """Which things overlap in one scene: pairs of entities, the smaller number first; -1 stands for the walls."""
     pairs, deep = _deep(spec, jax.tree.map(lambda x: np.asarray(x)[None], scene))
-    r = spec.receptacles
-    entity = {-1: 0, 0: -1} | {1 + j: 1 + spec.objects + j for j in range(r)} | {1 + r + i: 1 + i for i in range(spec.objects)}
+    r, o = spec.receptacles, spec.objects
+    entity = {_ROBOT: 0, 0: -1} | {1 + j: 1 + o + j for j in range(r)} | {1 + r + i: 1 + i for i in range(o)}
+    entity |= {1 + r + o + k: leaf_entity(spec, k) for k in range(spec.mechanisms)}
     found = {tuple(sorted(entity[int(group)] for group in pair)) for pair in pairs[deep[0]]}
     return sorted((a, b) for a, b in found)
 

@@ -150,7 +150,7 @@ def mark(batch) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(batch))).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["rearrange", "language"])
+@pytest.mark.parametrize("name", ["rearrange", "language", "rules-high"])
 def test_tasks_are_the_same_to_the_bit_at_any_batch_size(name):
     e, keys = env(name), jax.random.split(jax.random.key(7), 256)
     for few in (1, 3):
@@ -160,18 +160,19 @@ def test_tasks_are_the_same_to_the_bit_at_any_batch_size(name):
     assert mark(alone) == mark(one(tasks(name), 5))
 
 
-def test_tasks_are_the_same_to_the_bit_in_another_process_and_on_another_engine():
-    program = """
+@pytest.mark.parametrize("name", ["rearrange", "rules-high"])
+def test_tasks_are_the_same_to_the_bit_in_another_process_and_on_another_engine(name):
+    program = f"""
         import jax
-        from palaestra.envs.tasksets import TaskSetEnv
+        from palaestra.envs.tasksets import TaskSetEnv, task_set
         from palaestra.sim.mjx import MjxEngine
-        from palaestra.sim.world import WorldSpec, world
+        from palaestra.sim.world import world
         from tests.envs.test_generator import QUICK, mark
-        e = TaskSetEnv("rearrange", engine=MjxEngine(world(WorldSpec())))
+        e = TaskSetEnv("{name}", engine=MjxEngine(world(task_set("{name}").spec)))
         print(mark(jax.device_get(jax.jit(e.sample_tasks, compiler_options=QUICK)(jax.random.split(jax.random.key(7), 256)))))
     """
     told = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
-    assert told.stdout.split()[-1] == mark(tasks())
+    assert told.stdout.split()[-1] == mark(tasks(name))
 
 
 def test_names_are_unique_in_every_scene(generated):
