@@ -38,6 +38,14 @@ def thing_of(spec: WorldSpec, scene: Scene, thing: int) -> Entity:
     return found[thing]
 
 
+def _changeable(spec: WorldSpec, scene: Scene, thing: int) -> Entity:
+    """The entity of this number; refused where it is a part of the house."""
+    entity = thing_of(spec, scene, thing)
+    if entity.kind in ("door", "button"):
+        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be changed; doors and buttons stay as the house has them")
+    return entity
+
+
 def number_of(spec: WorldSpec, scene: Scene, name: str) -> int:
     """The number of the entity of this name."""
     found = {e.name: e.index for e in entities(spec, scene)}
@@ -87,7 +95,7 @@ def resting_on(spec: WorldSpec, scene: Scene, thing: int) -> list[int]:
 
 def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
     """The thing at xy [2] m; an object lies on what is there, and what lies on a table or in a bin goes with it."""
-    entity = thing_of(spec, task.scene, thing)
+    entity = _changeable(spec, task.scene, thing)
     xy = np.asarray(xy, np.float32)
     if xy.shape != (2,) or not np.isfinite(xy).all():
         raise PalaestraError(f"{entity.name}: got the place {xy.tolist()}, expected x and y in metres")
@@ -109,7 +117,7 @@ def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
 
 def turn(spec: WorldSpec, task: Task, thing: int, angle: float) -> Task:
     """The robot or an object turned to the left by `angle` rad."""
-    entity, lay = thing_of(spec, task.scene, thing), task.scene.layout
+    entity, lay = _changeable(spec, task.scene, thing), task.scene.layout
     if entity.kind == "robot":
         return _with_layout(task, robot_q=_put(lay.robot_q, 2, _wrapped(lay.robot_q[2] + angle)))
     if entity.type != "object":
@@ -122,7 +130,8 @@ def add(spec: WorldSpec, task: Task, kind: str, xy: Any = None) -> tuple[Task, i
     if kind not in KINDS:
         raise UnknownNameError("kind of object", kind, KINDS)
     lay, slots = task.scene.layout, range(spec.cubes) if kind == "cube" else range(spec.cubes, spec.objects)
-    free = [i for i in slots if not lay.object_used[i]]
+    made = np.asarray(task.scene.rules.product)  # these slots are for what rules make
+    free = [i for i in slots if not lay.object_used[i] and i not in made]
     if not free:
         fix = "remove one, or change one's colour" if slots else "a set whose world has some"
         raise PalaestraError(f"add: got one {kind} more than the {len(slots)} that this world has slots for. Fix: {fix}")
@@ -145,7 +154,7 @@ def add(spec: WorldSpec, task: Task, kind: str, xy: Any = None) -> tuple[Task, i
 
 def remove(spec: WorldSpec, task: Task, thing: int) -> Task:
     """The task without an object, and its goal without what it says of it."""
-    entity = thing_of(spec, task.scene, thing)
+    entity = _changeable(spec, task.scene, thing)
     if entity.type != "object":
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be removed, expected a cube or a ball; a house keeps the rest")
     lay = task.scene.layout
@@ -160,7 +169,7 @@ def remove(spec: WorldSpec, task: Task, thing: int) -> Task:
 
 def recolour(spec: WorldSpec, task: Task, thing: int, colour: str) -> Task:
     """An object, table or bin in another colour."""
-    entity, scene = thing_of(spec, task.scene, thing), task.scene
+    entity, scene = _changeable(spec, task.scene, thing), task.scene
     if colour not in COLOURS:
         raise UnknownNameError("colour", colour, COLOURS)
     if not entity.colour:
@@ -175,7 +184,7 @@ def recolour(spec: WorldSpec, task: Task, thing: int, colour: str) -> Task:
 
 def resize(spec: WorldSpec, task: Task, thing: int, half: float) -> Task:
     """An object of another half size, m, on what it lies on."""
-    entity, lay = thing_of(spec, task.scene, thing), task.scene.layout
+    entity, lay = _changeable(spec, task.scene, thing), task.scene.layout
     if entity.type != "object":
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be resized, expected a cube or a ball")
     low, high = (round(1000 * h) for h in HALF)

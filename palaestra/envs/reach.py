@@ -12,21 +12,27 @@ from palaestra.envs.names import entities
 from palaestra.envs.predicates import NEAR_DISTANCE
 from palaestra.envs.types import Scene
 from palaestra.sim import bodies
-from palaestra.sim.world import WorldSpec
+from palaestra.sim.world import BUTTON_HALF, WorldSpec
 
 _STEP = 0.05  # m, between the grid's points
 
 
 def out_of_reach(spec: WorldSpec, scene: Scene) -> list[int]:
-    """The objects, receptacles and rooms of one scene (their entities' numbers) that the robot cannot drive up to, or into."""
+    """The objects, receptacles, buttons and rooms of one scene (their entities' numbers) that the robot cannot drive up to, or into.
+
+    Shut doors are taken to be open, and objects that rules make to be anywhere: what opens and makes them is for planners to find.
+    """
     at, reached = _drivable(spec, scene)
     at, lay = at[reached], scene.layout
     room = house.room_of(scene, at)
-    where: Any = np.concatenate([lay.object_pos[:, :2], lay.fixture_pos[spec.walls :, :2]])
-    half = np.concatenate([np.repeat(lay.object_half[:, None], 2, 1), lay.fixture_half[spec.walls :, :2]])
+    doors, posts = np.zeros((spec.leaves, 2)), np.full((spec.buttons, 2), BUTTON_HALF)
+    where: Any = np.concatenate([lay.object_pos[:, :2], lay.fixture_pos[spec.walls :, :2], doors, lay.button_pos])
+    half = np.concatenate([np.repeat(lay.object_half[:, None], 2, 1), lay.fixture_half[spec.walls :, :2], doors, posts])
     theirs = house.room_of(scene, where)
     first_room, found = 1 + len(where), []
     for e in entities(spec, scene)[1:]:
+        if e.kind == "door" or (e.type == "object" and not lay.object_used[e.index - 1]):
+            continue
         if e.index >= first_room:
             near = room == e.index - first_room
         else:
@@ -46,6 +52,8 @@ def _drivable(spec: WorldSpec, scene: Scene) -> tuple[Any, np.ndarray]:
     free = ((at[:, :, None] >= rooms[:, :2]) & (at[:, :, None] <= rooms[:, 2:])).all(-1).any(-1)
     for pos, half in zip(lay.fixture_pos[scene.fixture_used], lay.fixture_half[scene.fixture_used], strict=True):
         free &= np.linalg.norm(np.maximum(np.abs(at - pos[:2]) - half[:2], 0.0), axis=-1) >= bodies.body(spec.body).base_radius
+    for pos in lay.button_pos:
+        free &= np.linalg.norm(np.maximum(np.abs(at - pos) - BUTTON_HALF, 0.0), axis=-1) >= bodies.body(spec.body).base_radius
     away = np.where(free, np.linalg.norm(at - lay.robot_q[:2], axis=-1), np.inf)
     reached = away <= max(_STEP, float(away.min()))  # the points around the robot; where it stands in something, the nearest free one
     while True:
