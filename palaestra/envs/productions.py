@@ -34,6 +34,7 @@ from palaestra.envs.types import (
     leaf_entity,
     room_entity,
 )
+from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import LEAF_LENGTH, World, WorldSpec, parked_mechanism
 
 _SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
@@ -51,6 +52,20 @@ class RuleRange:
     def rules(self) -> int:
         """How many rules a world needs room for."""
         return self.productions[1] + self.doors[1] + self.dead_ends
+
+    def check(self, spec: WorldSpec) -> None:
+        """Refuse a world that has not the slots for it."""
+        most = self.productions[1]
+        for what, got, least, why in (
+            ("objects", spec.objects, 2 * most + 1, f"for {most} productions of up to two objects each"),
+            ("tables", spec.tables - spec.plates, 3 * min(most, 1), "for two things and for their product (plates do not count)"),
+            ("leaves", spec.leaves, self.doors[1], "one for each door"),
+            ("rules", spec.rules, self.rules, "one for each door, production and dead end"),
+        ):
+            if got < least:
+                raise PalaestraError(
+                    f"rules: got a world with {got} {what}, expected {least} or more, {why}. Fix: a WorldSpec with more {what}"
+                )
 
 
 class _Chain(NamedTuple):
@@ -86,6 +101,7 @@ class Doors(NamedTuple):
 def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: RuleRange) -> tuple[Task, jax.Array]:
     """A task with doors and rules, and whether it is one that may be used; key is consumed."""
     spec = world.spec
+    ranges.check(spec)
     k_chain, k_scene, k_doors, k_open, k_make, k_goal, k_ruin = jax.random.split(key, 7)
     chain = _chain(k_chain, spec, ranges)
     members, products = chain.members(spec.objects), chain.products(spec.objects)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from palaestra.envs.mechanics import mechanics
 from palaestra.envs.names import entities
 from palaestra.envs.overlaps import overlapping, overlaps
-from palaestra.envs.productions import RuleRange
+from palaestra.envs.productions import RuleRange, attempt_rules
 from palaestra.envs.references import start_places
 from palaestra.envs.tasksets import TASK_SETS
 from palaestra.sim.errors import PalaestraError
@@ -145,6 +145,20 @@ def test_worlds_have_room_for_the_rules_that_their_sets_draw():
     for name in SETS:
         assert TASK_SETS[name].spec.rules == TASK_SETS[name].rules.rules
     assert RuleRange((1, 2), (0, 1), 3).rules == 6
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        (RuleRange((2, 4), (0, 1), 1), "got a world with 5 objects, expected 9 or more, for 4 productions of up to two objects each"),
+        (RuleRange((1, 2), (0, 3), 1), "got a world with 1 leaves, expected 3 or more, one for each door"),
+        (RuleRange((1, 2), (0, 1), 5), "got a world with 4 rules, expected 8 or more"),
+    ],
+)
+def test_more_rules_than_a_world_has_room_for_are_refused(ranges, message):
+    e = env("rules-small")
+    with pytest.raises(PalaestraError, match=message):
+        attempt_rules(jax.random.key(0), e.world, e.ranges, ranges)
 
 
 @pytest.mark.parametrize(
