@@ -223,6 +223,11 @@ def entity_kinds(spec: WorldSpec) -> np.ndarray:
     return np.repeat([KINDS.index(kind) for kind in kinds], counts).astype(np.int32)
 
 
+def kinds_of(spec: WorldSpec) -> frozenset[str]:
+    """The kinds of entities that a world has slots for."""
+    return frozenset(KINDS[kind] for kind in entity_kinds(spec))
+
+
 def entity_used(spec: WorldSpec, scene: Scene) -> jax.Array:
     """Which entities exist in this scene [E] bool."""
     mechanisms = [scene.leaf_used, scene.button_used]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs.predicates import Geometry, geometry, truth_table
-from palaestra.envs.types import PREDICATES, Scene, entity_used
+from palaestra.envs.types import PREDICATES, Scene, entity_used, kinds_of
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import World, WorldSpec
 
@@ -81,6 +81,10 @@ class Skill:
     @property
     def action_size(self) -> int:
         return len(self.commands)
+
+    def fits(self, spec: WorldSpec) -> bool:
+        """Whether a world has something for each of its parameters: where there are no buttons, none can be pressed."""
+        return all(kinds_of(spec).intersection(param.kinds) for param in self.params)
 
     def full_action(self, world: World, action: jax.Array) -> jax.Array:
         """The body's action [.., nu_action] of the policy's [.., action_size]."""

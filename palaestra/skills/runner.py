@@ -50,10 +50,11 @@ class Sight(struct.PyTreeNode, kw_only=True):
 
 
 class Runner:
-    """Steps learned skills in the worlds of `env`."""
+    """Steps those of the learned skills that can be called in the worlds of `env`."""
 
     def __init__(self, env: Rearrange, skills: Mapping[str, LearnedSkill]):
-        self.env, self.skills, self.names = env, dict(skills), tuple(skills)
+        self.env, self.skills = env, {name: s for name, s in skills.items() if s.skill.fits(env.world.spec)}
+        self.names = tuple(self.skills)
         self.run = jax.jit(self._run, static_argnums=1)
         self.begin = jax.jit(jax.vmap(self._begin))
         self.look = jax.jit(jax.vmap(self._look))

@@ -22,6 +22,7 @@ THINGS = (
     Entity(3, "blue_table", "table", "blue"),
     Entity(5, "green_bin", "bin", "green"),
     Entity(7, "kitchen", "room"),
+    Entity(8, "red_button", "button", "red"),
 )
 
 
@@ -70,9 +71,11 @@ def test_rewards_lie_between_zero_and_one(record, started):
 
 
 def test_flags_are_the_truth_values_among_what_is_observed(record, started):
-    """What else is observed before the rays varies, once things move; a ray may meet nothing in all starts."""
+    """What else is observed before the rays varies, once things move (doors and buttons too); a ray may meet nothing in all starts."""
     env, state, _ = started
     rng = np.random.default_rng(0)
+    body = env.world.model.nu - env.world.spec.mechanisms
+    state = state.replace(ctrl=state.ctrl.at[:, body:].add(-0.005))
     step = jax.jit(jax.vmap(env.step))
     for _ in range(3):
         state, _ = step(state, jnp.asarray(rng.uniform(-1, 1, (64, env.action_size)), jnp.float32))
@@ -94,8 +97,8 @@ def test_everything_is_derived_from_the_record(record):
         assert list(call.args) == [p.name for p in record.params]
     schema = json_schema([record], THINGS)
     assert schema["properties"]["steps"]["items"]["anyOf"][0]["properties"]["skill"]["enum"] == [record.name]
-    assert record.doc in prompt_text([record])
-    assert record.name in prompt_text([record])
+    assert record.doc in prompt_text([record], THINGS)
+    assert record.name in prompt_text([record], THINGS)
 
 
 def test_functions_take_world_and_view(record):
@@ -146,5 +149,5 @@ def test_success_must_last_and_failure_be_certain():
 
 
 def test_an_unknown_skill_names_the_valid_ones():
-    with pytest.raises(UnknownNameError, match=r"unknown skill 'pik'; expected one of: navigate, pick, place\. Did you mean 'pick'"):
+    with pytest.raises(UnknownNameError, match=r"unknown skill 'pik'; expected one of: navigate, pick, place, press\. Did you mean 'pick'"):
         skill("pik")
