@@ -414,9 +414,9 @@ class _Reader:
             able = [fact for fact in likely if self._extended(said, fact)] or [f for f in self._possible() if self._extended(said, f)]
             best = sorted(able, key=lambda fact: max(_likeness(wanted, wording) for wording in clauses(fact)))[-1:]
             said = next((more for fact in best if (more := self._extended(said, fact))), said)
-        raise InstructionError(
-            reason, understood=understood, not_understood=text, suggestion=plain(said, self.things) if said.stages else ""
-        )
+        if not said.stages:  # what must always hold leaves nothing to do: without it there is something
+            said = Formula.of(self._possible()[:1])
+        raise InstructionError(reason, understood=understood, not_understood=text, suggestion=plain(said, self.things))
 
     def _extended(self, said: Formula, fact: Fact) -> Formula | None:
         """The formula with one more fact in its last stage, unless that is there or cannot be."""
