@@ -193,10 +193,10 @@ def _opening(
     weights = jnp.zeros(spec.objects, bool)
     if not spec.leaves:
         return Rules.none(), weights, jnp.asarray(True)
-    # A key that has done its work must be put down before the hand is free for more: somewhere on this side of all doors.
-    slot = jnp.arange(spec.receptacles)
-    takes = (slot < spec.tables - spec.plates) | (slot >= spec.tables)
-    good = (takes & ~doors.behind.any(0)[house.room_of(scene, lay.fixture_pos[spec.walls :, :2])]).any()
+    # A key that has done its work must be put down before the hand is free for more: on a table, because nothing is picked out of
+    # bins, on this side of all doors.
+    tables = lay.fixture_pos[spec.walls : spec.walls + spec.tables - spec.plates, :2]
+    good = (~doors.behind.any(0)[house.room_of(scene, tables)]).any()
     room_of_object = house.room_of(scene, lay.object_pos[:, :2])
     room_of_plate = house.room_of(scene, lay.fixture_pos[spec.walls + spec.tables - spec.plates : spec.walls + spec.tables, :2])
     room_of_button = house.room_of(scene, lay.button_pos)
