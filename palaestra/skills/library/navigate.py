@@ -122,7 +122,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
 
 NAVIGATE = Skill(
     name="navigate",
-    version=2,
+    version=1,
     doc="Drive to an object, a table, a bin or a room, through doorways where needed. Keeps what the hand holds. "
     "Afterwards the robot is near the target (in it, if it is a room) and near nothing else that it was near before.",
     params=(Param("target", KINDS),),
