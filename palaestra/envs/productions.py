@@ -107,7 +107,7 @@ def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: Rule
     members, products = chain.members(spec.objects), chain.products(spec.objects)
     scene, fits = attempt_scene(k_scene, world, scenes, Cast(needed=members & ~products, absent=products))
     scene, doors, doors_fit = hang_doors(k_doors, spec, scene, *ranges.doors)
-    opening, weights, can_open = _opening(k_open, spec, scene, doors, ~members, ranges)
+    opening, weights, can_open = _opening(k_open, spec, scene, doors, ~members)
     making, places = _making(k_make, spec, chain)
     goal, sensible = _goal(k_goal, world, scene, chain, places, weights)
     ruining = _ruining(k_ruin, spec, chain, making, places, goal, ranges)
@@ -181,14 +181,11 @@ def _swings(spec: WorldSpec, scene: Scene, room: jax.Array, hinge: jax.Array, al
     return ~(here & ((centre + half > low) & (centre - half < high)).all(-1)).any(-1)
 
 
-def _opening(
-    key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare: jax.Array, ranges: RuleRange
-) -> tuple[Rules, jax.Array, jax.Array]:
+def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare: jax.Array) -> tuple[Rules, jax.Array, jax.Array]:
     """A rule for each shut door, the objects that are to be weights [O] bool, and whether each door can be opened [] bool.
 
     What opens a door is in rooms that can be reached before it, by doors that come before it.
     """
-    del ranges
     lay, number = scene.layout, jnp.arange(spec.objects)
     weights = jnp.zeros(spec.objects, bool)
     if not spec.leaves:
