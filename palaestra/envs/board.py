@@ -8,6 +8,8 @@ import numpy as np
 
 from palaestra.envs.drawing import ACCENT, INK, LINE, MUTED, PALETTE, PAPER, RED, SMOOTH, Colour, Plan, Point, mix
 from palaestra.envs.editor import Report
+from palaestra.envs.mechanics import Rule
+from palaestra.envs.names import entities
 from palaestra.envs.panel import Panel, sized_font
 from palaestra.envs.render import TopDown
 from palaestra.envs.types import COLOURS, Task
@@ -16,13 +18,14 @@ from palaestra.sim.world import World
 _STRIP = 138  # units beneath the map
 # Name and width in units; a name in lower case is a colour, nothing a gap.
 _BUTTONS = (
-    *(("Cube", 62), ("Ball", 58), ("Remove", 78), ("", 14)),
-    *((colour, 30) for colour in COLOURS),
-    *(("", 14), ("Smaller", 78), ("Larger", 70), ("", 14), ("Undo", 60), ("Redo", 58), ("", 14), ("Save", 58), ("Reload", 72)),
+    *(("Cube", 62), ("Ball", 58), ("Button", 72), ("Door", 60), ("Remove", 76), ("", 8)),
+    *((colour, 27) for colour in COLOURS),
+    *(("", 8), ("Smaller", 76), ("Larger", 68), ("", 8), ("Undo", 58), ("Redo", 58), ("", 8), ("Save", 56), ("Reload", 70)),
 )
 TEXT = "text"  # what `Board.target` calls the line of text
 MAP = "map"
-_HINT = "Enter or click: say in English what is to be done, e.g. “Put the red cube on the blue table.”"
+RULE = "rule "  # and before a rule's number
+_HINT = "Enter or click: say in English what is to be done, e.g. “Put the red cube on the blue table.”, or state a rule"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class View:
     bad: bool = False  # the notice is about something that failed
     title: str = ""
     legend: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    rule: int | None = None  # which of them is selected
 
 
 class Board(TopDown):
@@ -52,6 +57,7 @@ class Board(TopDown):
         self.height = self.size + round(_STRIP * self._unit) // 2 * 2
         self._column_of: tuple[Hashable, Any] = (None, None)
         self._strip_of: tuple[Hashable, Any] = (None, None)
+        self.rules: list[tuple[float, float, float, float]] = []  # where they are shown, as `buttons`
         self.buttons: dict[str, tuple[float, float, float, float]] = {}  # left, top, width, height in the frame
         x, unit = 22.0 * self._unit, self._unit
         for name, width in _BUTTONS:
@@ -61,8 +67,9 @@ class Board(TopDown):
         self.line = (22 * unit, self.size + 52 * unit, self.width - 44 * unit, 32 * unit)
 
     def target(self, at: Point) -> str:
-        """What is at a place in the frame: a button's name, TEXT, MAP, or nothing."""
-        for name, (left, top, width, height) in (*self.buttons.items(), (TEXT, self.line), (MAP, (0, 0, self.size, self.size))):
+        """What is at a place in the frame: a button's name, TEXT, MAP, RULE and its number, or nothing."""
+        rules = ((f"{RULE}{i}", box) for i, box in enumerate(self.rules))
+        for name, (left, top, width, height) in (*rules, *self.buttons.items(), (TEXT, self.line), (MAP, (0, 0, self.size, self.size))):
             if left <= at[0] < left + width and top <= at[1] < top + height:
                 return name
         return ""
@@ -75,7 +82,7 @@ class Board(TopDown):
         wrong = sorted({name for pair in view.collisions for name in pair})
         marked = [view.selected] if view.selected not in wrong else []
         whole.blit(self._map(Plan.of(self.world.spec, scene), qpos, np.zeros((0, 2)), marked, wrong), (0, 0))
-        words = (view.report, view.searching, view.collisions, view.about, view.selected, view.title, view.legend)
+        words = (view.report, view.searching, view.collisions, view.about, view.selected, view.title, view.legend, view.rules, view.rule)
         if self._column_of[0] != words:
             self._column_of = (words, self._words_beside(view))
         whole.blit(self._column_of[1], (self.size, 0))
@@ -103,6 +110,11 @@ class Board(TopDown):
         if report and report.terms and panel.y + 60 * panel.unit < panel.bottom:
             panel.heading("Goal")
             self._rows(panel, [("done" if holds else "open", text, INK) for holds, text in report.terms], 3)
+        self.rules = []
+        if view.rules and panel.y + 60 * panel.unit < panel.bottom:
+            panel.heading("Rules")
+            boxes = panel.rules(view.rules, entities(self.world.spec, view.task.scene), view.rule)
+            self.rules = [(self.size + x / SMOOTH, y / SMOOTH, w / SMOOTH, h / SMOOTH) for x, y, w, h in boxes]
         if report is None or (report.plan and panel.y + 60 * panel.unit < panel.bottom):
             count = "" if report is None else f": {len(report.plan)} calls"
             panel.heading("Plan" + (", searching" if view.searching else count))
@@ -147,7 +159,7 @@ class Board(TopDown):
             pg.draw.aacircle(panel.surface, colour if able else mix(colour, PAPER, 0.65), box.center, 9.5 * unit)
             return
         pg.draw.rect(panel.surface, mix(PAPER, INK, 0.07 if able else 0.025), box, border_radius=round(6 * unit))
-        words = f"+ {name}" if name in ("Cube", "Ball") else name
+        words = f"+ {name}" if name in ("Cube", "Ball", "Button", "Door") else name
         image = sized_font(pg, 18 * unit).render(words, True, INK if able else mix(MUTED, PAPER, 0.5))
         panel.surface.blit(image, image.get_rect(center=box.center))
 

@@ -1,4 +1,4 @@
-"""What a person changes in a task: things moved, turned, added, removed, and given other looks. On the host, in NumPy.
+"""What a person changes in a task: things moved, turned, added, removed, given other looks, and rules. On the host, in NumPy.
 
 Each function makes another task and leaves its own untouched. Fields of which a change does not speak are carried over as they are.
 Things are named by their number among the entities. What cannot be is refused with a PalaestraError; what can be, but is not sensible
@@ -6,21 +6,26 @@ Things are named by their number among the entities. What cannot be is refused w
 """
 
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import goals, parser
+from palaestra.envs import goals, parser, rulebook
+from palaestra.envs.doors import hinges
 from palaestra.envs.generator import BIG, SMALL
 from palaestra.envs.goals import Formula, Option
+from palaestra.envs.mechanics import Rule, mechanics, rule_rows
 from palaestra.envs.names import Entity, entities
-from palaestra.envs.types import COLOURS, Goal, Scene, Task
+from palaestra.envs.references import Things
+from palaestra.envs.types import COLOURS, Goal, Scene, Task, button_entity, leaf_entity
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import BIN_FLOOR, BIN_INNER, WorldSpec, parked_object
+from palaestra.sim.world import BIN_FLOOR, BIN_INNER, WorldSpec, parked_mechanism, parked_object
 
 HALF = (SMALL[0], BIG[1])  # m, half sizes of the objects that skills are trained with
-KINDS = ("cube", "ball")
+KINDS = ("cube", "ball", "button", "door")  # of what can be added and removed
 _RESTS = 1e-3  # m, between an object's underside and what it lies on
 _APART = 0.30  # m, from an object that is added to walls and other things
 
@@ -38,14 +43,6 @@ def thing_of(spec: WorldSpec, scene: Scene, thing: int) -> Entity:
     return found[thing]
 
 
-def _changeable(spec: WorldSpec, scene: Scene, thing: int) -> Entity:
-    """The entity of this number; refused where it is a part of the house."""
-    entity = thing_of(spec, scene, thing)
-    if entity.kind in ("door", "button"):
-        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be changed; doors and buttons stay as the house has them")
-    return entity
-
-
 def number_of(spec: WorldSpec, scene: Scene, name: str) -> int:
     """The number of the entity of this name."""
     found = {e.name: e.index for e in entities(spec, scene)}
@@ -55,8 +52,12 @@ def number_of(spec: WorldSpec, scene: Scene, name: str) -> int:
 
 
 def position(spec: WorldSpec, scene: Scene, thing: int) -> np.ndarray:
-    """Where the robot, an object, a table or a bin is [2] m."""
+    """Where anything but a room is [2] m; of a door, the middle of its doorway."""
     lay, receptacle = scene.layout, thing - 1 - spec.objects
+    if thing >= button_entity(spec, 0):
+        return np.array(lay.button_pos[thing - button_entity(spec, 0)], float)
+    if thing >= leaf_entity(spec, 0):
+        return np.array(scene.door[int(scene.leaf_doorway[thing - leaf_entity(spec, 0)])], float)
     at = lay.robot_q if thing == 0 else lay.object_pos[thing - 1] if receptacle < 0 else lay.fixture_pos[spec.walls + receptacle]
     return np.array(at[:2], float)
 
@@ -95,7 +96,7 @@ def resting_on(spec: WorldSpec, scene: Scene, thing: int) -> list[int]:
 
 def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
     """The thing at xy [2] m; an object lies on what is there, and what lies on a table or in a bin goes with it."""
-    entity = _changeable(spec, task.scene, thing)
+    entity = thing_of(spec, task.scene, thing)
     xy = np.asarray(xy, np.float32)
     if xy.shape != (2,) or not np.isfinite(xy).all():
         raise PalaestraError(f"{entity.name}: got the place {xy.tolist()}, expected x and y in metres")
@@ -105,8 +106,11 @@ def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
     if entity.type == "object":
         z = support(spec, task.scene, xy)[1] + lay.object_half[thing - 1]
         return _with_layout(task, object_pos=_put(lay.object_pos, thing - 1, np.r_[xy, z]))
-    if entity.kind == "room":
-        raise PalaestraError(f"{entity.name}: got a room to be moved, expected the robot, an object, a table or a bin")
+    if entity.kind == "button":
+        return _with_layout(task, button_pos=_put(lay.button_pos, thing - button_entity(spec, 0), xy))
+    if entity.kind in ("door", "room"):
+        fix = ". Fix: remove it, and add one in another doorway" if entity.kind == "door" else ""
+        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be moved, expected the robot, an object, table, bin or button{fix}")
     slot = spec.walls + thing - 1 - spec.objects
     by = xy - lay.fixture_pos[slot, :2]
     riding = np.isin(np.arange(spec.objects), np.array(resting_on(spec, task.scene, thing), int) - 1)
@@ -117,7 +121,7 @@ def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
 
 def turn(spec: WorldSpec, task: Task, thing: int, angle: float) -> Task:
     """The robot or an object turned to the left by `angle` rad."""
-    entity, lay = _changeable(spec, task.scene, thing), task.scene.layout
+    entity, lay = thing_of(spec, task.scene, thing), task.scene.layout
     if entity.kind == "robot":
         return _with_layout(task, robot_q=_put(lay.robot_q, 2, _wrapped(lay.robot_q[2] + angle)))
     if entity.type != "object":
@@ -126,65 +130,98 @@ def turn(spec: WorldSpec, task: Task, thing: int, angle: float) -> Task:
 
 
 def add(spec: WorldSpec, task: Task, kind: str, xy: Any = None) -> tuple[Task, int]:
-    """One more cube or ball at xy [2] m, or near the robot; with it, its number. Its colour is the first that tells it from the others."""
+    """One more of a kind; with the task, its number. Its colour is the first that tells it from the others.
+
+    A cube, ball or button comes to be at xy [2] m, or near the robot; a door, shut, in the free doorway nearest to there.
+    """
     if kind not in KINDS:
-        raise UnknownNameError("kind of object", kind, KINDS)
-    lay, slots = task.scene.layout, range(spec.cubes) if kind == "cube" else range(spec.cubes, spec.objects)
-    made = np.asarray(task.scene.rules.product)  # these slots are for what rules make
-    free = [i for i in slots if not lay.object_used[i] and i not in made]
+        raise UnknownNameError("kind of thing", kind, KINDS)
+    scene = task.scene
+    made = np.asarray(scene.rules.product)  # these slots are for what rules make
+    first, used = {
+        "cube": (0, scene.layout.object_used[: spec.cubes]),
+        "ball": (spec.cubes, scene.layout.object_used[spec.cubes :]),
+        "button": (0, scene.button_used),
+        "door": (0, scene.leaf_used),
+    }[kind]
+    free = [first + int(i) for i in np.flatnonzero(~np.asarray(used)) if kind in ("button", "door") or first + i not in made]
     if not free:
-        fix = "remove one, or change one's colour" if slots else "a set whose world has some"
-        raise PalaestraError(f"add: got one {kind} more than the {len(slots)} that this world has slots for. Fix: {fix}")
+        fix = "remove one, or change one's colour" if len(used) else "a set whose world has some"
+        raise PalaestraError(f"add: got one {kind} more than the {len(used)} that this world has slots for. Fix: {fix}")
     slot = free[0]
-    xy = free_spot(spec, task.scene) if xy is None else xy
+    if kind == "door":
+        return _told_by_colour(spec, _with_door(spec, task, slot, scene.layout.robot_q[:2] if xy is None else xy), leaf_entity(spec, slot))
+    xy = free_spot(spec, scene) if xy is None else xy
+    if kind == "button":
+        there = task.replace(scene=scene.replace(button_used=_put(scene.button_used, slot, True)))
+        return _told_by_colour(spec, move(spec, there, button_entity(spec, slot), xy), button_entity(spec, slot))
     there = _with_layout(
         task,
-        object_used=_put(lay.object_used, slot, True),
-        object_half=_put(lay.object_half, slot, np.clip(lay.object_half[slot], *HALF)),
-        object_yaw=_put(lay.object_yaw, slot, 0.0),
+        object_used=_put(scene.layout.object_used, slot, True),
+        object_half=_put(scene.layout.object_half, slot, np.clip(scene.layout.object_half[slot], *HALF)),
+        object_yaw=_put(scene.layout.object_yaw, slot, 0.0),
     )
-    there = move(spec, there, 1 + slot, xy)
-    others = [int(task.scene.object_colour[i]) for i in slots if lay.object_used[i]]
-    for colour in sorted(range(len(COLOURS)), key=others.count):
-        looks = there.replace(scene=there.scene.replace(object_colour=_put(there.scene.object_colour, slot, colour)))
-        if not _alike(spec, looks.scene):
-            return looks, 1 + slot
-    raise PalaestraError(f"add: got a {kind} like others in every colour, expected colour and size that tell it apart. Fix: resize one")
+    return _told_by_colour(spec, move(spec, there, 1 + slot, xy), 1 + slot)
+
+
+def _with_door(spec: WorldSpec, task: Task, slot: int, xy: Any) -> Task:
+    """The task with a leaf in the nearest doorway that has none and room for one."""
+    scene = task.scene
+    hung = jax.tree.map(np.asarray, _hinges(spec)(scene))
+    taken = np.isin(np.arange(spec.doors), np.asarray(scene.leaf_doorway)[np.asarray(scene.leaf_used)])
+    away = np.where(hung.fits & ~taken, np.linalg.norm(np.asarray(scene.door) - np.asarray(xy), axis=1), np.inf)
+    if not np.isfinite(away).any():
+        raise PalaestraError("add: got a door, expected a doorway without one, and room for it to swing. Fix: clear the floor before one")
+    doorway, lay = int(np.argmin(away)), scene.layout
+    there = _with_layout(
+        task,
+        leaf_pos=_put(lay.leaf_pos, slot, hung.pos[doorway]),
+        leaf_quat=_put(lay.leaf_quat, slot, hung.quat[doorway]),
+        leaf_angle=_put(lay.leaf_angle, slot, 0.0),
+    )
+    used, where = _put(scene.leaf_used, slot, True), _put(scene.leaf_doorway, slot, doorway)
+    return there.replace(scene=there.scene.replace(leaf_used=used, leaf_doorway=where))
+
+
+@lru_cache(maxsize=4)
+def _hinges(spec: WorldSpec) -> Any:
+    return jax.jit(partial(hinges, spec, side=jnp.ones((spec.doors, 1))))
 
 
 def remove(spec: WorldSpec, task: Task, thing: int) -> Task:
-    """The task without an object, and its goal without what it says of it."""
-    entity = _changeable(spec, task.scene, thing)
-    if entity.type != "object":
-        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be removed, expected a cube or a ball; a house keeps the rest")
-    lay = task.scene.layout
-    goal = _goal_without(spec, task, entity)
-    gone = _with_layout(
-        task,
-        object_used=_put(lay.object_used, thing - 1, False),
-        object_pos=_put(lay.object_pos, thing - 1, parked_object(thing - 1)),
-    )
-    return gone.replace(goal=goal)
+    """The task without an object, button or door, its goal without what it says of it, and without the rules that name it."""
+    entity = thing_of(spec, task.scene, thing)
+    if entity.kind not in KINDS:
+        kinds = "a cube, ball, button or door; a house keeps the rest"
+        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be removed, expected {kinds}")
+    task = task.replace(goal=_goal_without(spec, task, entity))
+    while named := [k for k, rule in enumerate(mechanics(spec, task.scene).rules) if entity.name in _names(rule)]:
+        task = without_rule(spec, task, named[0])
+    lay, scene = task.scene.layout, task.scene
+    if entity.kind == "button":
+        slot = thing - button_entity(spec, 0)
+        gone = _with_layout(task, button_pos=_put(lay.button_pos, slot, parked_mechanism(spec.leaves + slot)))
+        return gone.replace(scene=gone.scene.replace(button_used=_put(scene.button_used, slot, False)))
+    if entity.kind == "door":
+        slot = thing - leaf_entity(spec, 0)
+        gone = _with_layout(task, leaf_pos=_put(lay.leaf_pos, slot, parked_mechanism(slot)))
+        return gone.replace(scene=gone.scene.replace(leaf_used=_put(scene.leaf_used, slot, False)))
+    return _there(task, thing - 1, None)
 
 
 def recolour(spec: WorldSpec, task: Task, thing: int, colour: str) -> Task:
     """An object, table or bin in another colour."""
-    entity, scene = _changeable(spec, task.scene, thing), task.scene
+    entity, scene = thing_of(spec, task.scene, thing), task.scene
     if colour not in COLOURS:
         raise UnknownNameError("colour", colour, COLOURS)
     if not entity.colour:
-        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be coloured, expected an object, a table or a bin")
-    number, slot = COLOURS.index(colour), thing - 1
-    if entity.type == "object":
-        changed = scene.replace(object_colour=_put(scene.object_colour, slot, number))
-    else:
-        changed = scene.replace(receptacle_colour=_put(scene.receptacle_colour, slot - spec.objects, number))
-    return task.replace(scene=_told_apart(spec, changed))
+        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be coloured, expected an object, table, bin, door or button")
+    return task.replace(scene=_told_apart(spec, _painted(spec, scene, thing, COLOURS.index(colour))))
 
 
 def resize(spec: WorldSpec, task: Task, thing: int, half: float) -> Task:
     """An object of another half size, m, on what it lies on."""
-    entity, lay = _changeable(spec, task.scene, thing), task.scene.layout
+    entity, lay = thing_of(spec, task.scene, thing), task.scene.layout
     if entity.type != "object":
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be resized, expected a cube or a ball")
     low, high = (round(1000 * h) for h in HALF)
@@ -200,11 +237,44 @@ def with_goal(spec: WorldSpec, task: Task, text: str) -> Task:
     return task.replace(goal=jax.tree.map(np.asarray, parser.parse(text, spec, task.scene)))
 
 
+def with_rule(spec: WorldSpec, task: Task, text: str) -> Task:
+    """The task with one more rule, as a sentence states it. What the rule makes is not there before; no goal speaks less of it.
+
+    Raises rulebook.RuleError where the text is no rule of this scene.
+    """
+    scene = task.scene
+    rule, rules = rulebook.read(text, Things.of(spec, scene)), mechanics(spec, scene).rules
+    if rule in rules:
+        raise rulebook.RuleError(f"rule: got {text!r}, which is a rule here already")
+    if rule.product in rule.consumes and rule.product:
+        raise rulebook.RuleError(f"rule: got {rule.product} turning into itself, expected another object")
+    task = task.replace(scene=scene.replace(rules=rule_rows(spec, scene, (*rules, rule))))
+    return _there(task, number_of(spec, scene, rule.product) - 1, None) if rule.product else task
+
+
+def without_rule(spec: WorldSpec, task: Task, number: int) -> Task:
+    """The task without rule `number` of `mechanics(...).rules`. What no rule makes any more is there from the start, on the floor."""
+    scene, rules = task.scene, mechanics(spec, task.scene).rules
+    if not 0 <= number < len(rules):
+        raise PalaestraError(f"rule: got number {number}, expected one of the {len(rules)} there are, from 0")
+    left, product = rules[:number] + rules[number + 1 :], rules[number].product
+    task = task.replace(scene=scene.replace(rules=rule_rows(spec, scene, left)))
+    if not product or any(rule.product == product for rule in left):
+        return task
+    return _there(task, number_of(spec, scene, product) - 1, free_spot(spec, scene))
+
+
+def _names(rule: Rule) -> set[str]:
+    """All that a rule speaks of."""
+    return {name for _, *pair in rule.condition for name in pair} | {*rule.consumes, rule.product, rule.opens}
+
+
 def free_spot(spec: WorldSpec, scene: Scene) -> np.ndarray:
     """The place on the floor nearest to the robot that is clear of everything [2] m."""
     lay, used = scene.layout, np.asarray(scene.fixture_used)
-    centre = np.concatenate([lay.fixture_pos[used, :2], lay.object_pos[np.asarray(lay.object_used), :2]])
-    half = np.concatenate([lay.fixture_half[used, :2], np.zeros((int(np.sum(lay.object_used)), 2))])
+    points = np.concatenate([lay.object_pos[np.asarray(lay.object_used), :2], lay.button_pos[np.asarray(scene.button_used)]])
+    centre = np.concatenate([lay.fixture_pos[used, :2], points])
+    half = np.concatenate([lay.fixture_half[used, :2], np.zeros(points.shape)])
     rooms = scene.room[scene.room_used]
     grids = [np.meshgrid(np.arange(x0, x1, 0.1), np.arange(y0, y1, 0.1)) for x0, y0, x1, y1 in rooms]
     spots = np.concatenate([np.stack(grid, -1).reshape(-1, 2) for grid in grids])
@@ -224,6 +294,37 @@ def _with_layout(task: Task, **fields: Any) -> Task:
     lay = task.scene.layout
     same = {name: np.asarray(value, getattr(lay, name).dtype) for name, value in fields.items()}
     return task.replace(scene=task.scene.replace(layout=lay.replace(**same)))
+
+
+def _there(task: Task, slot: int, xy: Any) -> Task:
+    """The task with an object on the floor at xy [2] m, or without it."""
+    lay = task.scene.layout
+    at = parked_object(slot) if xy is None else np.r_[xy, lay.object_half[slot]]
+    return _with_layout(task, object_used=_put(lay.object_used, slot, xy is not None), object_pos=_put(lay.object_pos, slot, at))
+
+
+def _painted(spec: WorldSpec, scene: Scene, thing: int, colour: int) -> Scene:
+    """The scene with a thing in another colour."""
+    for name, first in (
+        ("button_colour", button_entity(spec, 0)),
+        ("leaf_colour", leaf_entity(spec, 0)),
+        ("receptacle_colour", 1 + spec.objects),
+        ("object_colour", 1),
+    ):
+        if thing >= first:
+            return scene.replace(**{name: _put(getattr(scene, name), thing - first, colour)})
+    raise ValueError(thing)
+
+
+def _told_by_colour(spec: WorldSpec, task: Task, thing: int) -> tuple[Task, int]:
+    """The task with a thing in the colour that is rarest among its like, and that tells it from them; and its number."""
+    kind, things = thing_of(spec, task.scene, thing).kind, entities(spec, task.scene)
+    others = [e.colour for e in things if e.kind == kind and e.index != thing]
+    for colour in sorted(range(len(COLOURS)), key=lambda c: others.count(COLOURS[c])):
+        looks = task.replace(scene=_painted(spec, task.scene, thing, colour))
+        if not _alike(spec, looks.scene):
+            return looks, thing
+    raise PalaestraError(f"add: got a {kind} like others in every colour, expected colour and size that tell it apart. Fix: resize one")
 
 
 def _put(array: Any, index: int, value: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The window in which a task is edited: mouse and keys become changes, `palaestra.envs.editor` makes and judges them.
 
-Click and drag things; the wheel, Q and E turn; A and B add a cube and a ball at the pointer; Delete removes; 1 to 6 colour, + and -
-size; arrows nudge. Enter types an instruction, Enter again sets it as the goal, and Tab takes what a refusal suggests. Ctrl+Z and
-Ctrl+Y undo and redo, Ctrl+S saves, Ctrl+R reloads, Esc quits.
+Click and drag things; the wheel, Q and E turn; A, B, N and D add a cube, a ball, a button and a door at the pointer; Delete removes
+a thing, or a rule that was clicked; 1 to 6 colour, + and - size; arrows nudge. Enter types a sentence: an instruction becomes the
+goal, a rule is added, and Tab takes what a refusal suggests. Ctrl+Z and Ctrl+Y undo and redo, Ctrl+S saves, Ctrl+R reloads, Esc quits.
 """
 
 import time
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from palaestra.envs import changes
-from palaestra.envs.board import MAP, TEXT, Board, View
+from palaestra.envs.board import MAP, RULE, TEXT, Board, View
 from palaestra.envs.editor import Editor, Report, inspect, thing_at
 from palaestra.envs.parser import InstructionError
 from palaestra.envs.references import start_places
@@ -23,7 +23,8 @@ from palaestra.sim.errors import PalaestraError
 
 LEGEND = (
     "Drag: move     Wheel, Q E: turn",
-    "A B: add cube, ball     Del: remove",
+    "A B N D: add cube, ball, button, door",
+    "Del: remove a thing, or a rule",
     "1 to 6: colour     + -: size     Arrows: nudge",
     "Ctrl Z Y: undo, redo     Ctrl S: save",
     "Ctrl R: reload     Esc: quit",
@@ -33,6 +34,7 @@ NUDGE, FAR = 0.01, 0.10  # m, a key; with shift
 _SIZE_STEP = 0.001  # m
 _SLACK = 6.0  # pixels that one may miss a thing by
 _DRAG = 3.0  # pixels that a mouse moves without dragging
+_ADD = dict(zip("abnd", changes.KINDS, strict=True))
 _ARROWS = {"left": (-1, 0), "right": (1, 0), "down": (0, -1), "up": (0, 1)}
 _KEYS = {**dict.fromkeys(("delete", "backspace"), "Remove"), **dict.fromkeys(("+", "=", "[+]"), "Larger"), "-": "Smaller", "[-]": "Smaller"}
 
@@ -87,6 +89,7 @@ class Desk:
         self._searched: Task | None = None  # the task that the last report is of, or the search that is running
         self._warned: Task | None = None  # the task that would have been lost
         self._pointer = (-1.0, -1.0)
+        self.rule: int | None = None  # the one that was clicked
 
     # --- what the window saw
 
@@ -118,12 +121,12 @@ class Desk:
         elif name in ("return", "enter", "keypad enter", "tab"):
             self.line.open = True
         elif name == "escape":
-            if self.editor.selected is None:
+            if self.editor.selected is None and self.rule is None:
                 return self._stay()
-            self.editor.select(None)
-        elif name in ("a", "b"):
+            self._select(None)
+        elif name in tuple(_ADD):
             here = self._point() if self.board.target(self._pointer) == MAP else None
-            self._add(changes.KINDS["ab".index(name)], here)
+            self._add(_ADD[name], here)
         elif name in ("q", "e"):
             self._turn(1 if name == "q" else -1)
         elif name in _ARROWS and self.editor.selected is not None:
@@ -143,22 +146,29 @@ class Desk:
             self.line.set(self.suggestion)
         elif name in ("return", "enter", "keypad enter"):
             text = self.line.text
-            if self._do(lambda: self.editor.set_goal(text), "the goal is set"):
-                self.line = Line()
+            done: list[str] = []
+            if self._do(lambda: done.append(self.editor.say(text))):
+                self.notice, self.line = done[0], Line()
         else:
             self.line.key(name)
 
     def _press(self, event: Event) -> None:
         target = self.board.target(event.at)
         self.line.open = target == TEXT
+        if target.startswith(RULE):
+            self._select(None, int(target.removeprefix(RULE)))
         if target != MAP:
             self._press_button(target)
             return
         scene, at = self.editor.task.scene, self._point()
         slack = float(np.linalg.norm(self.board.point(scene, (event.at[0] + _SLACK, event.at[1])) - at))
         thing = thing_at(self.editor.spec, scene, at, slack)
-        self.editor.select(thing)
+        self._select(thing)
         self.drag = None if thing is None else Drag(thing, event.at, changes.position(self.editor.spec, scene, thing) - at)
+
+    def _select(self, thing: int | None, rule: int | None = None) -> None:
+        self.editor.select(thing)
+        self.rule = rule
 
     def _pull(self, event: Event) -> None:
         drag = self.drag
@@ -178,8 +188,12 @@ class Desk:
 
     def _press_button(self, name: str) -> None:
         editor, thing = self.editor, self.editor.selected
-        if name in ("Cube", "Ball"):
+        if name.lower() in changes.KINDS:
             self._add(name.lower(), None)
+        elif name == "Remove" and self.rule is not None:
+            rule = self.rule
+            self._do(lambda: editor.drop_rule(rule), "the rule is gone")
+            self._select(None)
         elif name == "Undo":
             self._do(editor.undo)
         elif name == "Redo":
@@ -280,6 +294,8 @@ class Desk:
                 caret=self.line.caret if self.line.open else None,
                 notice=self.notice,
                 bad=self.bad,
+                rules=editor.rules,
+                rule=self.rule,
                 title=editor.document.title + (" (changed)" if editor.unsaved else ""),
                 legend=LEGEND,
             )
@@ -311,7 +327,9 @@ class Desk:
         if thing is None:
             return ()
         place, angle = start_places(spec, scene)[name], changes.heading(spec, scene, thing)
-        where = f"on {place.receptacle}" if place.receptacle.endswith("table") else f"in {place.receptacle or place.room}"
+        on = place.receptacle.endswith(("table", "plate"))
+        where = f"on {place.receptacle}" if on else f"in {place.receptacle or place.room}"
+        where = f"between {' and '.join(place.between)}" if place.between else where
         x, y = changes.position(spec, scene, thing)
         words = [where, f"x {x:.2f} m, y {y:.2f} m" + ("" if angle is None else f", {np.degrees(angle):.0f}°")]
         if 1 <= thing <= spec.objects:
@@ -322,9 +340,13 @@ class Desk:
     def _able(self) -> frozenset[str]:
         """The buttons that do something now."""
         editor, thing = self.editor, self.editor.selected
-        spec, used = editor.spec, editor.task.scene.layout.object_used
+        spec, scene = editor.spec, editor.task.scene
+        used = scene.layout.object_used
         is_object = thing is not None and 1 <= thing <= spec.objects
         able = {"Save", "Reload"} | ({"Undo"} if editor.can_undo else set()) | ({"Redo"} if editor.can_redo else set())
-        able |= {name for name, slots in (("Cube", used[: spec.cubes]), ("Ball", used[spec.cubes :])) if not np.all(slots)}
-        able |= {"Remove", "Smaller", "Larger"} if is_object else set()
+        slots = {"Cube": used[: spec.cubes], "Ball": used[spec.cubes :], "Button": scene.button_used, "Door": scene.leaf_used}
+        able |= {name for name, taken in slots.items() if not np.all(taken)}
+        able |= {"Smaller", "Larger"} if is_object else set()
+        if self.rule is not None or (thing is not None and changes.thing_of(spec, scene, thing).kind in changes.KINDS):
+            able |= {"Remove"}
         return frozenset(able | (set(COLOURS) if thing else set()))

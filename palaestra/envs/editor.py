@@ -5,24 +5,28 @@ The planner comes in as a `Judge`, from the room that has one.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from palaestra.envs import changes, goals, language
+from palaestra.envs import changes, goals, language, rulebook
+from palaestra.envs.doors import room_to_swing
+from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import entities, facts
 from palaestra.envs.overlaps import overlapping
+from palaestra.envs.parser import InstructionError
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.reach import out_of_reach
 from palaestra.envs.references import Things
 from palaestra.envs.taskfiles import load_tasks, save_tasks
-from palaestra.envs.types import Scene, Task, row
+from palaestra.envs.types import Scene, Task, button_entity, leaf_entity, row
+from palaestra.envs.wordings import Taste
 from palaestra.sim import bodies
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import World, WorldSpec, world
+from palaestra.sim.world import BUTTON_HALF, LEAF_HALF, LEAF_LENGTH, World, WorldSpec, leaf_axis, world
 
 # The shortest plan for a task, a text a call, from its truth table at the start [predicates, E, E] bool.
 # Raises PalaestraError that says why there is none.
@@ -38,6 +42,8 @@ class Report:
     plan: tuple[str, ...]  # the shortest
     obstacle: str  # why there is no plan; empty where there is one
     out_of_reach: tuple[str, ...]  # what the robot cannot drive up to
+    jammed: tuple[str, ...] = ()  # doors that have no room to swing
+    at_once: tuple[str, ...] = ()  # rules whose conditions hold at the start, in words
 
     @property
     def trivial(self) -> bool:
@@ -51,33 +57,40 @@ class Report:
         found += ["no goal yet: type an instruction"] if not self.terms else []
         found += ["the goal already holds"] if self.trivial else []
         found += [f"the robot cannot drive up to {', '.join(self.out_of_reach)}"] if self.out_of_reach else []
+        found += [f"no room to swing for {', '.join(self.jammed)}"] if self.jammed else []
+        found += [f"holds at the start: {text}" for text in self.at_once]
         return tuple(found)
 
 
 def inspect(spec: WorldSpec, task: Task, judge: Judge) -> Report:
     """The report on one task, on the host."""
     scene, said = task.scene, goals.formula(spec, task)
-    table = np.asarray(_table(spec)(scene))
+    table, free = jax.tree.map(np.asarray, _looked_at(spec)(scene))
     true = facts(entities(spec, scene), table)
     named = goals.named_terms(spec, scene, task.goal)
     words = goals.phrases(term[1:] for term in named)
+    things = Things.of(spec, scene)
+    at_once = [rule for rule in mechanics(spec, scene).rules if true.issuperset(rule.condition)]
     plan, obstacle = tuple[str, ...](), ""
     try:
         plan = judge(task, table) if said.stages else ()
     except PalaestraError as error:
         obstacle = str(error)
     return Report(
-        instruction=language.plain(said, Things.of(spec, scene)) if said.stages else "",
+        instruction=language.plain(said, things) if said.stages else "",
         terms=tuple((term.holds(true), text) for (*_, term), text in zip(named, words, strict=True)),
         plan=plan,
         obstacle=obstacle,
         out_of_reach=tuple(changes.thing_of(spec, scene, thing).name for thing in out_of_reach(spec, scene)),
+        jammed=tuple(changes.thing_of(spec, scene, leaf_entity(spec, i)).name for i in np.flatnonzero(scene.leaf_used & ~free)),
+        at_once=tuple(rulebook.say(rule, things, Taste(None)) for rule in at_once),
     )
 
 
 @lru_cache(maxsize=4)
-def _table(spec: WorldSpec) -> Any:
-    return jax.jit(partial(table_at_start, world(spec)))
+def _looked_at(spec: WorldSpec) -> Any:
+    """A compiled function of a scene: its truth table, and which leaves have room to swing."""
+    return jax.jit(lambda scene: (table_at_start(world(spec), scene), room_to_swing(spec, scene)))
 
 
 def collisions(spec: WorldSpec, task: Task) -> tuple[tuple[str, str], ...]:
@@ -87,12 +100,20 @@ def collisions(spec: WorldSpec, task: Task) -> tuple[tuple[str, str], ...]:
 
 
 def thing_at(spec: WorldSpec, scene: Scene, xy: Any, slack: float = 0.0) -> int | None:
-    """The uppermost thing at a point [2] m, or not more than `slack` m beside it: an object, the robot, a table or a bin."""
+    """The uppermost thing at a point [2] m, or at most `slack` m beside it: an object, a button, a door, the robot, a table, a bin."""
     lay, xy = scene.layout, np.asarray(xy)
     beside = np.abs(lay.object_pos[:, :2] - xy).max(1) - lay.object_half
     beside = np.where(lay.object_used, beside, np.inf)
     if (beside <= slack).any():
         return 1 + int(np.argmin(beside))
+    buttons = np.where(scene.button_used, np.abs(lay.button_pos - xy).max(1, initial=0.0) - BUTTON_HALF, np.inf)
+    if (buttons <= slack).any():
+        return int(button_entity(spec, np.argmin(buttons)))
+    axis = leaf_axis(np.asarray(lay.leaf_quat), np.asarray(lay.leaf_angle))
+    along = np.clip(((xy - lay.leaf_pos) * axis).sum(1), 0.0, LEAF_LENGTH)[:, None] * axis
+    leaves = np.where(scene.leaf_used, np.linalg.norm(xy - lay.leaf_pos - along, axis=1) - LEAF_HALF, np.inf)
+    if (leaves <= slack).any():
+        return int(leaf_entity(spec, np.argmin(leaves)))
     if np.linalg.norm(lay.robot_q[:2] - xy) <= bodies.body(spec.body).base_radius:
         return 0
     over = (np.abs(lay.fixture_pos[:, :2] - xy) <= lay.fixture_half[:, :2]).all(1) & np.asarray(scene.fixture_used)
@@ -183,13 +204,13 @@ class Editor:
         self._commit(changes.turn(self.spec, self.task, thing, angle), joint)
 
     def add(self, kind: str, xy: Any = None) -> None:
-        """One more cube or ball, at xy [2] m or near the robot; it is selected."""
+        """One more cube, ball, button or door, at xy [2] m or near the robot; it is selected."""
         task, thing = changes.add(self.spec, self.task, kind, xy)
         self._commit(task)
         self.selected = thing
 
     def remove(self, thing: int) -> None:
-        """Take an object away, and out of the goal."""
+        """Take an object, button or door away, out of the goal, and the rules that name it."""
         self._commit(changes.remove(self.spec, self.task, thing))
 
     def recolour(self, thing: int, colour: str) -> None:
@@ -199,9 +220,30 @@ class Editor:
         """Give an object another half size, m."""
         self._commit(changes.resize(self.spec, self.task, thing, half))
 
-    def set_goal(self, text: str) -> None:
-        """The goal that an English instruction states; raises parser.InstructionError."""
-        self._commit(changes.with_goal(self.spec, self.task, text))
+    def say(self, text: str) -> str:
+        """One more rule if a sentence states one, else the goal that it asks for; returns which.
+
+        Raises rulebook.RuleError or parser.InstructionError.
+        """
+        try:
+            task, done = changes.with_rule(self.spec, self.task, text), "the rule is there"
+        except rulebook.RuleError as fault:
+            try:
+                task, done = changes.with_goal(self.spec, self.task, text), "the goal is set"
+            except InstructionError:
+                if rulebook.worded_like_one(text):
+                    raise fault from None
+                raise
+        self._commit(task)
+        return done
+
+    def drop_rule(self, number: int) -> None:
+        """Take rule `number` away."""
+        self._commit(changes.without_rule(self.spec, self.task, number))
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return mechanics(self.spec, self.task.scene).rules
 
     def select(self, thing: int | None) -> None:
         self.selected, self._joint = thing, ""

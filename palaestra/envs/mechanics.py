@@ -3,13 +3,15 @@
 On device a rule is a row of `types.Rules`; by name, for words, planners and logs, it is a `Rule`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from palaestra.envs.names import Fact, entities
-from palaestra.envs.types import PREDICATES, Scene, leaf_entity, room_entity
+from palaestra.envs.types import PREDICATES, Rules, Scene, leaf_entity, room_entity
+from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
 
@@ -67,3 +69,24 @@ def mechanics(spec: WorldSpec, scene: Scene) -> Mechanics:
         product = "" if rules.product[k] < 0 else name[1 + int(rules.product[k])]
         found.append(Rule(tuple(facts), opens, bool(rules.lasting[k]) if opens else True, consumes, product))
     return Mechanics(tuple(passages), tuple(sorted(doors, key=lambda door: door.name)), tuple(found))
+
+
+def rule_rows(spec: WorldSpec, scene: Scene, rules: Sequence[Rule]) -> Rules:
+    """Rules about things of a scene as arrays of NumPy: the way back from `mechanics`. Refused where the world has no room for them."""
+    if len(rules) > spec.rules:
+        fix = "remove one" if spec.rules else "a set whose world has rules"
+        raise PalaestraError(f"rules: got {len(rules)}, expected at most the {spec.rules} that this world has slots for. Fix: {fix}")
+    index = {e.name: e.index for e in entities(spec, scene)}
+    rows: Rules = jax.tree.map(np.array, Rules.none(spec.rules))
+    for k, rule in enumerate(rules):
+        if not 1 <= len(rule.condition) <= 2 or len(rule.consumes) > 2:
+            got = f"{len(rule.condition)} facts and {len(rule.consumes)} objects that vanish"
+            raise PalaestraError(f"rule: got {got}, expected one fact or two, and at most two objects")
+        for i, (predicate, subject, target) in enumerate(rule.condition):
+            rows.predicate[k, i], rows.subject[k, i], rows.target[k, i] = PREDICATES.index(predicate), index[subject], index[target]
+            rows.needed[k, i] = True
+        rows.consumes[k, : len(rule.consumes)] = [index[name] - 1 for name in rule.consumes]
+        rows.opens[k] = index[rule.opens] - leaf_entity(spec, 0) if rule.opens else -1
+        rows.product[k] = index[rule.product] - 1 if rule.product else -1
+        rows.lasting[k], rows.used[k] = bool(rule.opens) and rule.lasting, True
+    return rows

@@ -83,11 +83,12 @@ class Panel:
             self.y += 17 * self.unit
         self.y += 4 * self.unit
 
-    def rules(self, rules: Sequence[Rule], things: Sequence[Entity]) -> None:
-        """Rules in signs, in two columns."""
+    def rules(self, rules: Sequence[Rule], things: Sequence[Entity], chosen: int | None = None) -> list[tuple[float, float, float, float]]:
+        """Rules in signs, in two columns, one of them marked; returns where each is: left, top, width and height."""
         by_name = {thing.name: thing for thing in things}
         unit, gap = 1.35 * self.unit, 10 * self.unit
         width, height, down = (self.inner - gap) / 2, HEIGHT * unit, -(-len(rules) // 2)
+        boxes = []
         for i, rule in enumerate(rules):
             patch = self.pg.Surface((4 * width, height))
             patch.fill(PAPER)
@@ -96,8 +97,13 @@ class Panel:
             if long > width:  # what is too long is set smaller
                 patch = self.pg.transform.smoothscale_by(patch, width / long)
             at = self.left + i // down * (width + gap), self.y + i % down * (height + 8 * self.unit)
+            boxes.append((*at, width, height))
+            if i == chosen:
+                frame = self.pg.Rect(boxes[-1]).inflate(8 * self.unit, 6 * self.unit)
+                self.pg.draw.rect(self.surface, ACCENT, frame, round(2 * self.unit), border_radius=round(5 * self.unit))
             self.surface.blit(patch, (round(at[0]), round(at[1] + (height - patch.get_height()) / 2)))
         self.y += down * (height + 8 * self.unit)
+        return boxes
 
     def current(self, step: str) -> None:
         """The plan's present step, in a box of its own: the skill, and its arguments beneath."""

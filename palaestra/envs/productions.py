@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import goals, house
+from palaestra.envs.doors import Doors, hang_doors
 from palaestra.envs.formulas import begins
-from palaestra.envs.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals, standing
-from palaestra.envs.predicates import NEAR_DISTANCE, table_at_start
+from palaestra.envs.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals
+from palaestra.envs.predicates import table_at_start
 from palaestra.envs.rules import conditions
 from palaestra.envs.types import (
     HOLDING,
@@ -35,9 +36,7 @@ from palaestra.envs.types import (
     room_entity,
 )
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import LEAF_LENGTH, World, WorldSpec, parked_mechanism
-
-_SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
+from palaestra.sim.world import World, WorldSpec
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,6 @@ class _Chain(NamedTuple):
         return self.product.max(initial=-1, where=jnp.arange(len(self.product)) == self.depth - 1)
 
 
-class Doors(NamedTuple):
-    """What the shut doors part."""
-
-    shut: jax.Array  # [L] bool
-    behind: jax.Array  # [L, R] bool: the rooms that a door parts from the robot
-    near: jax.Array  # [L] int32, the room before it
-
-
 def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: RuleRange) -> tuple[Task, jax.Array]:
     """A task with doors and rules, and whether it is one that may be used; key is consumed."""
     spec = world.spec
@@ -124,61 +115,6 @@ def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: Rule
 
 
 # --- doors --------------------------------------------------------------------------------------------------------
-
-
-def hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, least: int, most: int) -> tuple[Scene, Doors, jax.Array]:
-    """`least` to `most` shut doors, which swing away from the robot's side, and whether so many have the room; key is consumed."""
-    nothing = Doors(jnp.zeros(0, bool), jnp.zeros((0, spec.rooms), bool), jnp.zeros(0, jnp.int32))
-    if not spec.leaves:
-        return scene, nothing, jnp.asarray(True)
-    k_count, k_which, k_side = jax.random.split(key, 3)
-    # For every doorway, then a choice of those in which a leaf has the room to swing.
-    others = scene.door_used & ~jnp.eye(spec.doors, dtype=bool)  # [D, D]
-    behind = ~jax.vmap(house.reachable, (None, None, 0))(scene, scene.layout.robot_q[:2], others) & scene.room_used  # [D, R]
-    joins = scene.door_rooms
-    near_first = ~jnp.take_along_axis(behind, joins, -1)[:, 0]
-    near, far = jnp.where(near_first, joins[:, 0], joins[:, 1]), jnp.where(near_first, joins[:, 1], joins[:, 0])
-    centre = scene.door
-    through = jnp.where(scene.door_along_x[:, None], jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
-    middle = 0.5 * (scene.room[far, :2] + scene.room[far, 2:])
-    swing = through * jnp.sign(((middle - centre) * through).sum(-1, keepdims=True))  # [D, 2], into the far room
-    first = jnp.where(jax.random.bernoulli(k_side, shape=(spec.doors, 1)), 1.0, -1.0) * through[:, ::-1]
-    free = _swings(spec, scene, far, centre - first * LEAF_LENGTH / 2, first, swing)
-    other_free = _swings(spec, scene, far, centre + first * LEAF_LENGTH / 2, -first, swing)
-    along = jnp.where(free[:, None], first, -first)  # from the hinge to the other edge
-    fits = (free | other_free) & scene.door_used
-    doorway = random_order(k_which, spec.doors, fits)[: spec.leaves]
-    count = jnp.minimum(jax.random.randint(k_count, (), least, most + 1), fits.sum())
-    behind, near, along, swing, centre = (x[doorway] for x in (behind, near, along, swing, centre))
-
-    shut = jnp.arange(spec.leaves) < count
-    mirrored = along[:, 0] * swing[:, 1] - along[:, 1] * swing[:, 0] < 0
-    yaw = 0.5 * jnp.arctan2(along[:, 1], along[:, 0])
-    cos, sin, zero = jnp.cos(yaw), jnp.sin(yaw), jnp.zeros(spec.leaves)
-    upright = jnp.stack([cos, zero, zero, sin], -1)
-    upside_down = jnp.stack([zero, cos, sin, zero], -1)  # opens the other way round
-    parked = jnp.stack([jnp.asarray(parked_mechanism(i)) for i in range(spec.leaves)])
-    layout = scene.layout.replace(
-        leaf_pos=jnp.where(shut[:, None], centre - along * LEAF_LENGTH / 2, parked),
-        leaf_quat=jnp.where(mirrored[:, None], upside_down, upright),
-    )
-    scene = scene.replace(layout=layout, leaf_doorway=doorway.astype(jnp.int32), leaf_used=shut)
-    return scene, Doors(shut, behind & shut[:, None], near), count >= least
-
-
-def _swings(spec: WorldSpec, scene: Scene, room: jax.Array, hinge: jax.Array, along: jax.Array, swing: jax.Array) -> jax.Array:
-    """Whether in a room [D] nothing is in the way of a leaf that swings from `along` to `swing` [D, 2], unit vectors: [D] bool.
-
-    Behind an open leaf nothing is in reach of a robot before it: it would be near, and could not come to it.
-    """
-    lay = scene.layout
-    first, last = hinge - NEAR_DISTANCE * along - 0.02 * swing, hinge + _SWING * (along + swing)
-    low, high = jnp.minimum(first, last)[:, None], jnp.maximum(first, last)[:, None]
-    centre, half = standing(spec, scene)
-    centre = jnp.concatenate([centre, lay.object_pos[:, :2]])
-    half = jnp.concatenate([half, jnp.repeat(1.42 * lay.object_half[:, None], 2, -1)])
-    here = house.room_of(scene, centre) == room[:, None]
-    return ~(here & ((centre + half > low) & (centre - half < high)).all(-1)).any(-1)
 
 
 def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare: jax.Array) -> tuple[Rules, jax.Array, jax.Array]:

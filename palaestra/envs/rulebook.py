@@ -216,14 +216,14 @@ def read(sentence: str, things: Things) -> Rule:
     Raises:
         RuleError: where it states none, or names what is not there.
     """
-    text = " ".join(sentence.replace("_", " ").lower().split()).rstrip(".")
+    text = _plain(sentence)
     for shape, rows in _SHAPES:
         for row in rows.all:
             if (slots := _match(row, text, things)) is not None:
                 return _with(shape, slots)
     for frames, effects in ((_WHILE, _WHILE_EFFECTS), (_WHEN, _EFFECTS)):
         for row in frames.all:
-            found = re.fullmatch(re.escape(row).replace(r"\{if\}", "(?P<cause>.+?)").replace(r"\{then\}", "(?P<effect>.+)"), text)
+            found = _frame(row).fullmatch(text)
             if found is None:
                 continue
             facts = [_read_phrase(part, _FACTS, things) for part in found["cause"].split(" and ")]
@@ -237,6 +237,22 @@ def read(sentence: str, things: Things) -> Rule:
 def read_all(text: str, things: Things) -> tuple[Rule, ...]:
     """The rules that a text states, a sentence each; raises as `read` does."""
     return tuple(read(sentence, things) for sentence in text.split(".") if sentence.strip())
+
+
+def worded_like_one(sentence: str) -> bool:
+    """Whether a sentence is worded as a rule, whatever the things that it names."""
+    text = _plain(sentence)
+    if any(_regex(row).fullmatch(text) for _, rows in _SHAPES for row in rows.all):
+        return True
+    return any(_frame(row).fullmatch(text) for frames in (_WHILE, _WHEN) for row in frames.all)
+
+
+def _plain(sentence: str) -> str:
+    return " ".join(sentence.replace("_", " ").lower().split()).rstrip(".")
+
+
+def _frame(row: str) -> re.Pattern[str]:
+    return re.compile(re.escape(row).replace(r"\{if\}", "(?P<cause>.+?)").replace(r"\{then\}", "(?P<effect>.+)"))
 
 
 def _example(things: Things) -> str:

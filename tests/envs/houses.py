@@ -43,7 +43,7 @@ def house() -> Scene:
             object_used=np.array([True, False, True, True]),
             robot_q=np.array([2.5, 1.0, 0, 0.1, 0, 0], np.float32),
             leaf_pos=np.array([(3.0, 1.0)], np.float32),
-            leaf_quat=np.array([(1, 0, 0, 0)], np.float32),
+            leaf_quat=np.array([(0, np.sqrt(0.5), np.sqrt(0.5), 0)], np.float32),  # across the doorway, opens into the study
             leaf_angle=np.zeros(1, np.float32),
             button_pos=np.array([(2.6, 2.6), (5.0, 0.5)], np.float32),
         ),

@@ -7,15 +7,18 @@ import pytest
 
 from palaestra.envs import changes
 from palaestra.envs.goals import formula
+from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import entities, facts
 from palaestra.envs.overlaps import overlapping
 from palaestra.envs.parser import InstructionError
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.references import start_places
-from palaestra.envs.types import COLOURS, Task
+from palaestra.envs.rulebook import RuleError
+from palaestra.envs.types import COLOURS, Goal, Task
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import named_leaves
-from palaestra.sim.world import BIN_FLOOR
+from palaestra.sim.world import BIN_FLOOR, LEAF_LENGTH, LEAF_OPEN, leaf_axis
+from tests.envs import houses
 from tests.envs.worlds import QUICK, env, one, tasks
 
 WORLD = env().world
@@ -200,14 +203,17 @@ def test_colour_and_size_are_what_was_asked_for(task):
     ("change", "expected"),
     [
         (lambda t: changes.move(SPEC, t, 99, (0, 0)), "thing: got number 99, expected one of: 0 (robot), "),
-        (lambda t: changes.move(SPEC, t, ROOM, (0, 0)), "got a room to be moved, expected the robot, an object, a table or a bin"),
+        (lambda t: changes.move(SPEC, t, ROOM, (0, 0)), "got a room to be moved, expected the robot, an object, table, bin or button"),
         (lambda t: changes.move(SPEC, t, 1, (0, np.nan)), "got the place [0.0, nan], expected x and y in metres"),
         (lambda t: changes.turn(SPEC, t, TABLE, 1.0), "got a table to be turned, expected the robot or an object"),
-        (lambda t: changes.remove(SPEC, t, 0), "robot: got a robot to be removed, expected a cube or a ball"),
-        (lambda t: changes.add(SPEC, t, "cube"), "got one cube more than the 3 that this world has slots for. Fix: remove one"),
-        (lambda t: changes.add(SPEC, t, "cylinder"), "unknown kind of object 'cylinder'; expected one of: ball, cube"),
+        (lambda t: changes.remove(SPEC, t, 0), "robot: got a robot to be removed, expected a cube, ball, button or door"),
+        (lambda t: changes.add(SPEC, t, "cube"), "got one cube more than the 3 that this world has slots for"),
+        (lambda t: changes.add(SPEC, t, "cylinder"), "unknown kind of thing 'cylinder'; expected one of: ball, button, cube, door"),
         (lambda t: changes.recolour(SPEC, t, 1, "mauve"), "unknown colour 'mauve'; expected one of: blue, green, orange"),
-        (lambda t: changes.recolour(SPEC, t, 0, "red"), "robot: got a robot to be coloured, expected an object, a table or a bin"),
+        (
+            lambda t: changes.recolour(SPEC, t, 0, "red"),
+            "robot: got a robot to be coloured, expected an object, table, bin, door or button",
+        ),
         (lambda t: changes.resize(SPEC, t, 1, 0.05), "got a half size of 50 mm, expected 24 to 35 mm"),
         (lambda t: changes.resize(SPEC, t, BIN, 0.03), "got a bin to be resized, expected a cube or a ball"),
         (lambda t: changes.number_of(SPEC, t.scene, "piano"), "unknown thing 'piano'; expected one of: "),
@@ -237,3 +243,116 @@ def test_an_instruction_that_is_not_understood_names_the_candidates(task):
     cubes = [e.name for e in entities(SPEC, task.scene) if e.kind == "cube"]
     with pytest.raises(InstructionError, match=f"could be {' or '.join(cubes)}"):
         changes.with_goal(SPEC, task, f"Put the cube in the {words(task, BIN)}.")
+
+
+# --- doors, buttons and rules -------------------------------------------------------------------------------------
+
+HOUSE = houses.SPEC
+
+
+@pytest.fixture
+def ruled() -> Task:
+    """The house with rules, and a goal about what one of them makes."""
+    task = Task(scene=houses.house(), goal=Goal(**{f: np.zeros((), np.int32) for f in Goal.__dataclass_fields__}))
+    return changes.on_host(changes.with_goal(HOUSE, task, "Put the large red cube on the blue table and go to the blue button."))
+
+
+def number(task: Task, thing: str) -> int:
+    return changes.number_of(HOUSE, task.scene, thing)
+
+
+def rules(task: Task) -> tuple[Rule, ...]:
+    return mechanics(HOUSE, task.scene).rules
+
+
+def test_rules_by_name_and_as_rows_are_the_same(ruled):
+    assert rules(ruled) == houses.RULES
+    again = changes.rule_rows(HOUSE, ruled.scene, houses.RULES)
+    for field, rows in named_leaves(ruled.scene.rules).items():
+        assert (rows == named_leaves(again)[field]).all(), field
+
+
+def test_a_rule_in_words_is_added_and_what_it_makes_is_not_there_before(ruled):
+    for k in (2, 1):
+        ruled = changes.without_rule(HOUSE, ruled, k)
+    made = changes.with_rule(HOUSE, ruled, "The blue cube turns into the yellow ball when it is put on the green table.")
+    rule = Rule((("on", "blue_cube", "green_table"),), consumes=("blue_cube",), product="yellow_ball")
+    assert rules(made) == (houses.RULES[0], rule)
+    assert made.scene.layout.object_used.tolist() == [True, True, True, False]
+    assert np.abs(made.scene.layout.object_pos[3]).max() > 50  # m: far away
+    back = changes.without_rule(HOUSE, made, 1)
+    assert rules(back) == houses.RULES[:1]
+    assert back.scene.layout.object_used.all()
+    assert overlapping(HOUSE, back.scene) == []  # it lies somewhere on the floor
+    assert differing(ruled, back) == {"scene/layout/object_pos"}
+
+
+def test_what_no_rule_makes_any_more_is_there_from_the_start(ruled):
+    there = changes.without_rule(HOUSE, ruled, 1)
+    assert rules(there) == (houses.RULES[0], houses.RULES[2])
+    assert there.scene.layout.object_used.all()
+    assert overlapping(HOUSE, there.scene) == []
+    assert formula(HOUSE, there) == formula(HOUSE, ruled)
+
+
+@pytest.mark.parametrize(
+    ("thing", "left"), [("blue_button", (1, 2)), ("green_door", (1, 2)), ("blue_cube", (0, 1)), ("yellow_ball", (0, 2))]
+)
+def test_what_is_removed_takes_its_rules_along(ruled, thing, left):
+    gone = changes.remove(HOUSE, ruled, number(ruled, thing))
+    assert rules(gone) == tuple(houses.RULES[k] for k in left)
+    assert thing not in [e.name for e in entities(HOUSE, gone.scene)]
+    said = [term.predicate for option in formula(HOUSE, gone).stages[0] for term in option]
+    assert said == (["on"] if thing == "blue_button" else ["on", "near"])
+
+
+def test_a_door_that_was_removed_can_be_hung_again(ruled):
+    gone = changes.remove(HOUSE, ruled, number(ruled, "green_door"))
+    with pytest.raises(PalaestraError, match="expected a doorway without one, and room for it to swing"):
+        changes.add(HOUSE, gone, "door")
+    for thing, at in (("green_table", (5.0, 1.0)), ("yellow_ball", (5.5, 2.0))):
+        gone = changes.move(HOUSE, gone, number(gone, thing), at)
+    back, thing = changes.add(HOUSE, gone, "door", (0.0, 0.0))
+    (door,) = mechanics(HOUSE, back.scene).doors
+    assert door.rooms == ("kitchen", "study")
+    assert changes.position(HOUSE, back.scene, thing).tolist() == [3.0, 1.5]
+    hinge = back.scene.layout.leaf_pos[0]
+    assert hinge[0] == pytest.approx(3.0)
+    assert abs(hinge[1] - 1.5) == pytest.approx(LEAF_LENGTH / 2)
+    opened = leaf_axis(back.scene.layout.leaf_quat[0], LEAF_OPEN)
+    assert opened == pytest.approx([1.0, 0.0], abs=1e-5)  # into the study, away from the robot
+    assert overlapping(HOUSE, back.scene) == []
+    with pytest.raises(PalaestraError, match="got one door more than the 1"):
+        changes.add(HOUSE, back, "door")
+
+
+def test_a_button_is_moved_removed_added_and_coloured(ruled):
+    moved = changes.move(HOUSE, ruled, number(ruled, "blue_button"), (2.0, 2.0))
+    assert differing(ruled, moved) == {"scene/layout/button_pos"}
+    assert changes.position(HOUSE, moved.scene, number(moved, "blue_button")).tolist() == [2.0, 2.0]
+    gone = changes.remove(HOUSE, ruled, number(ruled, "blue_button"))
+    back, thing = changes.add(HOUSE, gone, "button", (2.0, 2.5))
+    assert changes.thing_of(HOUSE, back.scene, thing).name == "red_button"  # the first colour that no other button has
+    painted = changes.recolour(HOUSE, back, thing, "blue")
+    assert number(painted, "blue_button") == thing
+    with pytest.raises(PalaestraError, match=r"got a door to be moved, .* add one in another doorway"):
+        changes.move(HOUSE, ruled, number(ruled, "green_door"), (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The piano vanishes when it is put on the blue table.", "about: robot, small_red_cube, large_red_cube"),
+        ("The green door opens when the blue button is pressed.", "which is a rule here already"),
+        ("The blue cube turns into the blue cube when it is put on the blue table.", "blue_cube turning into itself"),
+        ("Go to the study.", "expected a sentence like"),
+    ],
+)
+def test_what_is_no_rule_is_refused(ruled, text, expected):
+    with pytest.raises(RuleError, match=expected):
+        changes.with_rule(HOUSE, ruled, text)
+
+
+def test_more_rules_than_slots_are_refused(ruled):
+    with pytest.raises(PalaestraError, match="got 4, expected at most the 3 that this world has slots for"):
+        changes.with_rule(HOUSE, ruled, "The yellow ball vanishes when it is put on the green table.")

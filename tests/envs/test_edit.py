@@ -19,8 +19,10 @@ from palaestra.envs.edit import Desk
 from palaestra.envs.editor import Document, Editor
 from palaestra.envs.names import entities
 from palaestra.envs.render import Input, Window
-from palaestra.envs.types import COLOURS
+from palaestra.envs.types import COLOURS, Goal, Task
+from palaestra.sim.world import world
 from palaestra.skills.editing import judge
+from tests.envs import houses
 from tests.envs.worlds import env, one, tasks
 
 WORLD = env().world
@@ -365,3 +367,46 @@ def test_run_draws_until_the_window_is_closed(desk: Desk, monkeypatch: pytest.Mo
     monkeypatch.setattr(desk.window, "poll", poll)
     desk.run()
     assert 1 <= len(shown) <= 2  # the first picture, and the report: nothing is drawn where nothing changes
+
+
+def test_rules_are_typed_selected_and_deleted(tmp_path: Path) -> None:
+    spec = houses.SPEC
+    task = Task(scene=houses.house(), goal=Goal(**{f: np.zeros((), np.int32) for f in Goal.__dataclass_fields__}))
+    task = changes.with_goal(spec, task, "Go to the study.")
+    board = Board(world(spec), 640)
+    with Window(board.width, board.height, repeat=True) as window:
+        editor = Editor(world(spec), Document.of_task(task, "by hand", tmp_path / "mine.npz", {}), judge(spec))
+        desk = Desk(editor, window, board)
+        desk.settle()
+        assert desk.report is not None
+        assert desk.report.plan[:2] == ("navigate(blue_button)", "press(blue_button)")
+        assert desk.report.faults == ("no room to swing for green_door",)
+        editor.move(changes.number_of(spec, task.scene, "green_table"), (5.0, 1.0))
+        editor.move(changes.number_of(spec, task.scene, "yellow_ball"), (5.5, 2.0))
+        desk.settle()
+        assert desk.report.faults == ()
+        window.show(desk.frame())
+        pygame.event.clear()
+        left, top, width, height = board.rules[0]
+        click(desk, (round(left + width / 2), round(top + height / 2)))
+        before = desk.frame()
+        assert desk.rule == 0
+        key(desk, pygame.K_DELETE)
+        assert [rule.opens for rule in editor.rules] == ["", ""]
+        assert desk.rule is None
+        assert (desk.frame() != before).any()
+        desk.settle()
+        assert "takes open(green_door), and nothing can make that so" in desk.report.obstacle
+        say(desk, "As long as something lies on the red plate, the green door is open.")
+        assert desk.notice == "the rule is there"
+        desk.settle()
+        assert any(step.endswith(", red_plate)") for step in desk.report.plan)
+        say(desk, "The green door opens when the pink button is pressed.")
+        assert "expected a sentence like" in desk.notice
+        ball = changes.number_of(spec, editor.task.scene, "yellow_ball")
+        editor.drop_rule(0)
+        editor.move(ball, changes.position(spec, editor.task.scene, changes.number_of(spec, editor.task.scene, "blue_table")))
+        editor.say("The yellow ball vanishes when it is put on the blue table.")
+        desk.settle()
+        assert desk.report.faults == ("holds at the start: The yellow ball vanishes when it is put on the blue table.",)
+        desk.close()

@@ -63,7 +63,7 @@ def test_a_generated_task_is_solved_in_front_of_the_user(editor):
     assert [text for _, text in report.terms]
     assert not any(holds for holds, _ in report.terms)
     assert editor.collisions == ()
-    editor.set_goal(report.instruction)
+    editor.say(report.instruction)
     assert formula(SPEC, editor.task) == formula(SPEC, row(editor.document.tasks, 1))  # it says what the goal is
 
 
@@ -74,7 +74,7 @@ def start_table(task: Task) -> np.ndarray:
 
 def test_a_cube_on_the_floor_takes_four_calls_to_the_bin_and_none_once_it_is_there(editor):
     editor.move(1, place(editor, 0) + 5.0)  # far from the robot, wherever that is
-    editor.set_goal(f"Put the {words(editor, 1)} in the {words(editor, BIN)}.")
+    editor.say(f"Put the {words(editor, 1)} in the {words(editor, BIN)}.")
     cube, box = (words(editor, i).replace(" ", "_") for i in (1, BIN))
     assert editor.report().plan[-2:] == (f"navigate({box})", f"place({cube}, {box})")
     editor.move(1, place(editor, BIN))
@@ -85,7 +85,7 @@ def test_a_cube_on_the_floor_takes_four_calls_to_the_bin_and_none_once_it_is_the
 
 
 def test_what_cannot_be_solved_is_told_with_the_reason(editor):
-    editor.set_goal(f"Put the {words(editor, 1)} on the {words(editor, TABLE)}.")
+    editor.say(f"Put the {words(editor, 1)} on the {words(editor, TABLE)}.")
     assert editor.report().obstacle == ""
     editor.move(1, place(editor, BIN))  # out of a bin nothing can be taken
     cube, box = (words(editor, i).replace(" ", "_") for i in (1, BIN))
@@ -100,7 +100,7 @@ def test_what_cannot_be_solved_is_told_with_the_reason(editor):
 
 def test_a_rule_that_is_broken_at_the_start_is_told(editor):
     editor.move(2, place(editor, TABLE))
-    editor.set_goal(
+    editor.say(
         f"Put the {words(editor, 1)} in the {words(editor, BIN)}. The {words(editor, 2)} must always be on the {words(editor, TABLE)}."
     )
     assert editor.report().obstacle == ""
@@ -157,7 +157,7 @@ def test_undo_and_redo_restore_every_bit(editor):
         lambda: editor.remove(4),
         lambda: editor.add("ball", (0.3, 0.3)),
         lambda: editor.resize(1, 0.030),
-        lambda: editor.set_goal(f"Go to the {words(editor, BIN)}."),
+        lambda: editor.say(f"Go to the {words(editor, BIN)}."),
         lambda: editor.recolour(TABLE, "orange" if "orange" not in words(editor, TABLE + 1) else "red"),
     ]
     states = [jax.tree.map(np.copy, editor.task)]
@@ -198,7 +198,7 @@ def test_what_fails_changes_nothing(editor):
     before = editor.task
     for act in (
         lambda: editor.recolour(1, "mauve"),
-        lambda: editor.set_goal("fly to the moon"),
+        lambda: editor.say("fly to the moon"),
         lambda: editor.remove(0),
         lambda: editor.add("ball"),
     ):
@@ -219,7 +219,7 @@ def test_the_selection_goes_with_its_thing(editor):
 
 
 def test_without_a_goal_there_is_something_to_do(editor):
-    editor.set_goal(f"Pick up the {words(editor, 1)}.")
+    editor.say(f"Pick up the {words(editor, 1)}.")
     editor.remove(1)
     report = editor.report()
     assert report.faults == ("no goal yet: type an instruction",)
@@ -229,7 +229,7 @@ def test_without_a_goal_there_is_something_to_do(editor):
 def test_a_saved_task_is_read_back_and_played(editor, file):
     others = jax.tree.map(np.copy, editor.document.tasks)
     editor.move(1, place(editor, TABLE))
-    editor.set_goal(f"Put the {words(editor, 1)} in the {words(editor, BIN)}.")
+    editor.say(f"Put the {words(editor, 1)} in the {words(editor, BIN)}.")
     assert editor.save() == file
     assert not editor.unsaved
     back, meta = load_tasks(file, SPEC)

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import house, observation, poses
+from palaestra.envs.doors import hang_doors
 from palaestra.envs.generator import SceneRange, sample_scene
 from palaestra.envs.predicates import distances, table_at_start
-from palaestra.envs.productions import hang_doors
 from palaestra.envs.types import IN_ROOM, KINDS, button_entity, entity_used, leaf_entity, num_entities, room_entity
 from palaestra.sim.world import LEAF_OPEN, World, WorldSpec
 from palaestra.skills.library import starts

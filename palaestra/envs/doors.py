@@ -1,0 +1,97 @@
+"""Doors in doorways: where a leaf can hang, which way it swings, and what it parts from the robot."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from palaestra.envs import house
+from palaestra.envs.generator import random_order, standing
+from palaestra.envs.predicates import NEAR_DISTANCE
+from palaestra.envs.types import Scene
+from palaestra.sim.world import LEAF_LENGTH, LEAF_OPEN, WorldSpec, leaf_axis, parked_mechanism
+
+_SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
+
+
+class Doors(NamedTuple):
+    """What the shut doors part."""
+
+    shut: jax.Array  # [L] bool
+    behind: jax.Array  # [L, R] bool: the rooms that a door parts from the robot
+    near: jax.Array  # [L] int32, the room before it
+
+
+class Hinges(NamedTuple):
+    """For every doorway the leaf that could hang there."""
+
+    fits: jax.Array  # [D] bool: it is a doorway, and the leaf has the room to swing
+    pos: jax.Array  # [D, 2] m, the hinge
+    quat: jax.Array  # [D, 4]
+    behind: jax.Array  # [D, R] bool: the rooms that the door would part from the robot
+    near: jax.Array  # [D] int32, the room before it
+
+
+def hinges(spec: WorldSpec, scene: Scene, side: jax.Array) -> Hinges:
+    """Leaves that swing away from the robot; `side` [D, 1], 1 or -1: where the hinge is if both sides leave room."""
+    # For every doorway, then a choice of those in which a leaf has the room to swing.
+    others = scene.door_used & ~jnp.eye(spec.doors, dtype=bool)  # [D, D]
+    behind = ~jax.vmap(house.reachable, (None, None, 0))(scene, scene.layout.robot_q[:2], others) & scene.room_used  # [D, R]
+    joins = scene.door_rooms
+    near_first = ~jnp.take_along_axis(behind, joins, -1)[:, 0]
+    near, far = jnp.where(near_first, joins[:, 0], joins[:, 1]), jnp.where(near_first, joins[:, 1], joins[:, 0])
+    centre = scene.door
+    through = jnp.where(scene.door_along_x[:, None], jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+    middle = 0.5 * (scene.room[far, :2] + scene.room[far, 2:])
+    swing = through * jnp.sign(((middle - centre) * through).sum(-1, keepdims=True))  # [D, 2], into the far room
+    first = side * through[:, ::-1]
+    free = _swings(spec, scene, far, centre - first * LEAF_LENGTH / 2, first, swing)
+    other_free = _swings(spec, scene, far, centre + first * LEAF_LENGTH / 2, -first, swing)
+    along = jnp.where(free[:, None], first, -first)  # from the hinge to the other edge
+    mirrored = along[:, 0] * swing[:, 1] - along[:, 1] * swing[:, 0] < 0
+    yaw = 0.5 * jnp.arctan2(along[:, 1], along[:, 0])
+    cos, sin, zero = jnp.cos(yaw), jnp.sin(yaw), jnp.zeros(spec.doors)
+    upright = jnp.stack([cos, zero, zero, sin], -1)
+    upside_down = jnp.stack([zero, cos, sin, zero], -1)  # opens the other way round
+    quat = jnp.where(mirrored[:, None], upside_down, upright)
+    return Hinges((free | other_free) & scene.door_used, centre - along * LEAF_LENGTH / 2, quat, behind, near)
+
+
+def hang_doors(key: jax.Array, spec: WorldSpec, scene: Scene, least: int, most: int) -> tuple[Scene, Doors, jax.Array]:
+    """`least` to `most` shut doors, which swing away from the robot's side, and whether so many have the room; key is consumed."""
+    nothing = Doors(jnp.zeros(0, bool), jnp.zeros((0, spec.rooms), bool), jnp.zeros(0, jnp.int32))
+    if not spec.leaves:
+        return scene, nothing, jnp.asarray(True)
+    k_count, k_which, k_side = jax.random.split(key, 3)
+    hung = hinges(spec, scene, jnp.where(jax.random.bernoulli(k_side, shape=(spec.doors, 1)), 1.0, -1.0))
+    doorway = random_order(k_which, spec.doors, hung.fits)[: spec.leaves]
+    count = jnp.minimum(jax.random.randint(k_count, (), least, most + 1), hung.fits.sum())
+    pos, quat, behind, near = (x[doorway] for x in (hung.pos, hung.quat, hung.behind, hung.near))
+    shut = jnp.arange(spec.leaves) < count
+    parked = jnp.stack([jnp.asarray(parked_mechanism(i)) for i in range(spec.leaves)])
+    layout = scene.layout.replace(leaf_pos=jnp.where(shut[:, None], pos, parked), leaf_quat=quat)
+    scene = scene.replace(layout=layout, leaf_doorway=doorway.astype(jnp.int32), leaf_used=shut)
+    return scene, Doors(shut, behind & shut[:, None], near), count >= least
+
+
+def room_to_swing(spec: WorldSpec, scene: Scene) -> jax.Array:
+    """Whether nothing is in the way of the leaves that hang [L] bool."""
+    lay = scene.layout
+    along, swing = leaf_axis(lay.leaf_quat, jnp.zeros(spec.leaves)), leaf_axis(lay.leaf_quat, jnp.full(spec.leaves, LEAF_OPEN))
+    into = lay.leaf_pos + LEAF_LENGTH / 2 * (along + swing)
+    return _swings(spec, scene, house.room_of(scene, into), lay.leaf_pos, along, swing)
+
+
+def _swings(spec: WorldSpec, scene: Scene, room: jax.Array, hinge: jax.Array, along: jax.Array, swing: jax.Array) -> jax.Array:
+    """Whether in a room [D] nothing is in the way of a leaf that swings from `along` to `swing` [D, 2], unit vectors: [D] bool.
+
+    Behind an open leaf nothing is in reach of a robot before it: it would be near, and could not come to it.
+    """
+    lay = scene.layout
+    first, last = hinge - NEAR_DISTANCE * along - 0.02 * swing, hinge + _SWING * (along + swing)
+    low, high = jnp.minimum(first, last)[:, None], jnp.maximum(first, last)[:, None]
+    centre, half = standing(spec, scene)
+    centre = jnp.concatenate([centre, lay.object_pos[:, :2]])
+    half = jnp.concatenate([half, jnp.repeat(1.42 * lay.object_half[:, None], 2, -1)])
+    here = house.room_of(scene, centre) == room[:, None]
+    return ~(here & ((centre + half > low) & (centre - half < high)).all(-1)).any(-1)
