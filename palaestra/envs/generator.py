@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import floor_plans, goals, house, styles
+from palaestra.envs import floor_plans, goals, house
+from palaestra.envs.styles import style_weights, styled_plan
 from palaestra.envs.types import (
     COLOURS,
     HOLDING,
@@ -64,7 +65,7 @@ class SceneRange(struct.PyTreeNode, kw_only=True):
         max_rooms: int | None = None,
         on_table: float = 0.35,
         use: float = 0.8,
-        layouts: Collection[str] | None = None,
+        styles: Collection[str] | None = None,
         clutter: Collection[int] | None = None,
     ) -> "SceneRange":
         """A range with these styles of layout, and these numbers of objects that no goal needs, equally likely; clutter takes `use` 1.
@@ -83,7 +84,7 @@ class SceneRange(struct.PyTreeNode, kw_only=True):
             on_table=jnp.asarray(on_table),
             use=jnp.asarray(use),
             colours=jnp.ones((2, len(COLOURS)), bool),
-            styles=None if layouts is None else styles.weights(spec, layouts, min_rooms),
+            styles=None if styles is None else style_weights(spec, styles, min_rooms),
             clutter=None if clutter is None else jnp.asarray([n in clutter for n in range(spec.objects)], jnp.float32),
         )
 
@@ -204,8 +205,8 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
     spec = world.spec
     k_rooms, k_plan, k_size, k_fixture, k_object, k_robot, k_words = jax.random.split(key, 7)
     count = jax.random.randint(k_rooms, (), ranges.min_rooms, ranges.max_rooms + 1)
-    of_styles = ranges.styles
-    plan = floor_plans.floor_plan(k_plan, spec, count) if of_styles is None else styles.styled_plan(k_plan, spec, count, of_styles)
+    styles = ranges.styles
+    plan = floor_plans.floor_plan(k_plan, spec, count) if styles is None else styled_plan(k_plan, spec, count, styles)
     pos, half, receptacles_fit = _place_receptacles(k_fixture, k_size, spec, plan)
     words = _words(k_words, spec, ranges)
     if cast is not None:

@@ -26,7 +26,7 @@ HALL = (1.6, 1.9)  # m, its width: beside a table in the middle there is still t
 _NO_LEAVES = ("ring", "open")  # a leaf in a ring shuts nothing off, and none is as wide as an opening
 
 
-def weights(spec: WorldSpec, styles: Collection[str], min_rooms: int) -> jax.Array:
+def style_weights(spec: WorldSpec, styles: Collection[str], min_rooms: int) -> jax.Array:
     """Equal weights of these styles [STYLES], for houses of `min_rooms` rooms or more.
 
     Raises:

@@ -6,6 +6,9 @@ Splits never share a key: each folds its own number in. The test split differs b
 The sets `perturbed-<axis>` are `rearrange` changed along one axis: task n of a split is task n of `rearrange` in that split but for
 that axis. Of `perturbed-physics` the split says the regime as well: train, validation and test are train, interpolation and
 extrapolation.
+
+In `layouts` the houses of the splits differ as well. Tests have styles of layout that training never sees, and more clutter; validation
+has the styles of training, and clutter between that of training.
 """
 
 import copy
@@ -53,7 +56,7 @@ class TaskSet:
     axis: str = ""  # along which every task is changed, of `perturbations.AXES`
     context_visible: bool = False  # whether agents observe the physical context
     on_table: float = 0.35  # the share of objects that start on a table
-    layouts: tuple[tuple[str, ...], ...] = ()  # of each split, the styles of layout; none: mixed
+    styles: tuple[tuple[str, ...], ...] = ()  # of each split, the styles of layout; none: mixed
     clutter: tuple[tuple[int, ...], ...] = ()  # of each split, how many objects that no goal needs; none: as many as are left over
 
 
@@ -142,7 +145,7 @@ TASK_SETS = {
         max_rooms=6,
         horizon=2400,
         on_table=0.2,
-        layouts=(("mixed", "row", "open"), ("mixed", "row", "open"), ("ring", "corridor")),
+        styles=(("mixed", "row", "open"), ("mixed", "row", "open"), ("ring", "corridor")),
         clutter=((0, 1, 3), (2,), (4,)),
     ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
@@ -183,7 +186,7 @@ class TaskSetEnv(Rearrange):
             max_rooms=tasks.max_rooms,
             on_table=tasks.on_table,
             use=1.0 if tasks.clutter else 0.8,
-            layouts=tasks.layouts[number] if tasks.layouts else None,
+            styles=tasks.styles[number] if tasks.styles else None,
             clutter=tasks.clutter[number] if tasks.clutter else None,
         )
         held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in (0, 1)])
