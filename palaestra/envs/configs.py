@@ -212,8 +212,10 @@ class Space:
         for name, needs in _NEEDS.items():
             if any(name in knob.names for knob in self.knobs.values() if isinstance(knob, Weights)):
                 lines += [f"{name} above 0 takes {need} of {_LEAST[need]} or more" for need in needs if need in self.knobs]
-        if "min_goals" in self.knobs:
+        if {"min_goals", "object_use"} <= set(self.knobs):
             lines += [f"min_goals {n} takes object_use of {self._use(n)} or more" for n in range(3, self._most_goals + 1)]
+        lines += [f"style {name} above 0 takes min_rooms of {LEAST_ROOMS[name]} or more" for name in self.original.styles]
+        lines += [f"clutter {n} above 0 takes max_goals of {self.spec.objects - int(n)} or less" for n in self.original.clutter]
         return "\n".join(f"- {line}" for line in lines)
 
     def load(self, path: Path) -> GeneratorConfig:
@@ -250,7 +252,7 @@ class Space:
         for style, weight in config.styles.items():
             if weight and config.min_rooms < LEAST_ROOMS[style]:
                 expected = f"0 with min_rooms {config.min_rooms}"
-                _refuse(f"{where}, {style}", weight, expected, f"min_rooms of {LEAST_ROOMS[style]} or more")
+                _refuse(f"{where}, style {style}", weight, expected, f"min_rooms of {LEAST_ROOMS[style]} or more")
         left = self.spec.objects - config.max_goals
         for count, weight in config.clutter.items():
             if weight and int(count) > left:

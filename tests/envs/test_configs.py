@@ -180,7 +180,7 @@ REFUSED = [
         "expected more than order with hands off",
     ),
     (LAYOUTS, {"styles": only(LAYOUTS, "styles", ring=1)}, "for each of mixed, row, open"),  # the others are held out
-    (LAYOUTS, {"styles": only(LAYOUTS, "styles", row=1), "min_rooms": 1}, "row: got 1, expected 0 with min_rooms 1. Fix: min_rooms of 2"),
+    (LAYOUTS, {"styles": only(LAYOUTS, "styles", row=1), "min_rooms": 1}, "style row: got 1, expected 0 with min_rooms 1. Fix: "),
     (LAYOUTS, {"clutter": {"2": 1}}, "for each of 0, 1, 3"),
     (LAYOUTS, {"clutter": {"0": 0, "1": 0, "3": 2}, "min_goals": 4, "max_goals": 4, "object_use": 0.5}, 'got ["object_use"]'),
 ]  # fmt: skip
@@ -199,6 +199,8 @@ def test_clutter_leaves_objects_for_the_goals():
     assert s.check(s.as_dict(s.original)) == s.original
     with pytest.raises(ConfigError, match=r"clutter 4: got 1, expected 0 with max_goals 4\. Fix: clutter of 3 at most, or fewer goals"):
         s.check(s.as_dict(s.original) | {"max_goals": 4})
+    assert "- clutter 4 above 0 takes max_goals of 3 or less\n" in s.words() + "\n"
+    assert "- style ring above 0 takes min_rooms of 4 or more\n" in s.words()
 
 
 @pytest.mark.parametrize("got", [None, [], "x", 3, {}, {"max_rooms": 2}])
