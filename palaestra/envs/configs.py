@@ -6,7 +6,7 @@ one never compiles again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs.filters import num_rooms, num_terms
+from palaestra.envs.filters import num_rooms, num_spare, num_terms
 from palaestra.envs.formulas import DRIVES, KINDS, RULES, FormulaRange, drive_kind, kind_of, rule_of
 from palaestra.envs.generator import SceneRange
+from palaestra.envs.styles import LEAST_ROOMS, STYLES, style_of
 from palaestra.envs.tasksets import TaskRange, TaskSetEnv
 from palaestra.envs.types import COLOURS, MAX_GOALS, Task
 from palaestra.sim.errors import PalaestraError
@@ -57,6 +58,8 @@ class GeneratorConfig:
     max_goals: int
     goals: Mapping[str, int]  # weights of kinds of goals; where the robot is to be, a weight for every thing of that kind
     rules: Mapping[str, int]  # weights of rules
+    styles: Mapping[str, int]  # weights of styles of layout
+    clutter: Mapping[str, int]  # weights of how many objects no goal needs
 
 
 # --- what can be told ---------------------------------------------------------------------------------------------
@@ -158,7 +161,7 @@ class Space:
         }
         without = {
             "on_table": not spec.tables,
-            "object_use": spec.objects < 2,
+            "object_use": spec.objects < 2 or ranges.clutter is not None,
             "cube_colours": not spec.cubes,
             "ball_colours": not spec.balls,
         }
@@ -174,6 +177,9 @@ class Space:
             most = min(MAX_GOALS, spec.objects + 1)  # each of the objects somewhere, and something about the robot
             knobs["min_goals"] = Number("the fewest things that a goal asks for", 1, most)
             knobs["max_goals"] = Number("the most things that a goal asks for, min_goals or more", 1, most)
+        styles, clutter = _present(ranges.styles, STYLES), _present(ranges.clutter, range(spec.objects))
+        knobs |= {"styles": Weights("styles of layout", tuple(styles))} if styles else {}
+        knobs |= {"clutter": Weights("how many objects there are that no goal needs", tuple(clutter))} if clutter else {}
         self.knobs = {name: knob for name, knob in knobs.items() if not without.get(name)}
         self.original = GeneratorConfig(
             min_rooms=int(ranges.min_rooms),
@@ -186,6 +192,8 @@ class Space:
             max_goals=int(env.max_goals),
             goals=goals,
             rules=dict(zip(map(_key, RULES), (3, 1, 1, 1), strict=True)) if env.formulas is not None else {},
+            styles=styles,
+            clutter=clutter,
         )
 
     # --- JSON
@@ -204,8 +212,10 @@ class Space:
         for name, needs in _NEEDS.items():
             if any(name in knob.names for knob in self.knobs.values() if isinstance(knob, Weights)):
                 lines += [f"{name} above 0 takes {need} of {_LEAST[need]} or more" for need in needs if need in self.knobs]
-        if "min_goals" in self.knobs:
+        if {"min_goals", "object_use"} <= set(self.knobs):
             lines += [f"min_goals {n} takes object_use of {self._use(n)} or more" for n in range(3, self._most_goals + 1)]
+        lines += [f"style {name} above 0 takes min_rooms of {LEAST_ROOMS[name]} or more" for name in self.original.styles]
+        lines += [f"clutter {n} above 0 takes max_goals of {self.spec.objects - int(n)} or less" for n in self.original.clutter]
         return "\n".join(f"- {line}" for line in lines)
 
     def load(self, path: Path) -> GeneratorConfig:
@@ -239,6 +249,19 @@ class Space:
             for need in _NEEDS.get(name, ()):
                 if weight and getattr(config, need) < _LEAST[need]:
                     _refuse(f"{where}, {name}", weight, f"0 with {need} {getattr(config, need)}", f"{need} of {_LEAST[need]} or more")
+        for style, weight in config.styles.items():
+            if weight and config.min_rooms < LEAST_ROOMS[style]:
+                expected = f"0 with min_rooms {config.min_rooms}"
+                _refuse(f"{where}, style {style}", weight, expected, f"min_rooms of {LEAST_ROOMS[style]} or more")
+        left = self.spec.objects - config.max_goals
+        for count, weight in config.clutter.items():
+            if weight and int(count) > left:
+                _refuse(
+                    f"{where}, clutter {count}",
+                    weight,
+                    f"0 with max_goals {config.max_goals}",
+                    f"clutter of {left} at most, or fewer goals",
+                )
         if "min_goals" in self.knobs and config.object_use < self._use(config.min_goals):
             expected = f"{self._use(config.min_goals)} or more for min_goals {config.min_goals}, so that there are objects enough"
             _refuse(f"{where}, object_use", config.object_use, expected, "raise object_use, or lower min_goals")
@@ -268,6 +291,8 @@ class Space:
                 on_table=jnp.asarray(config.on_table, jnp.float32),
                 use=jnp.asarray(config.object_use, jnp.float32),
                 colours=jnp.asarray(colours),
+                styles=_weights(config.styles, STYLES),
+                clutter=_weights(config.clutter, range(self.spec.objects)),
             ),
             min_goals=jnp.asarray(config.min_goals, jnp.int32),
             max_goals=jnp.asarray(config.max_goals, jnp.int32),
@@ -297,10 +322,24 @@ class Space:
             parts.append(num_terms(task) == jnp.arange(1, self._most_goals + 1))
         elif self._formulas is not None:
             parts += [kind_of(task.goal), rule_of(task.goal)]
-        else:
+        elif self._drive is not None:
             present = [number for number, kind in enumerate(DRIVES) if kind in self.original.goals]
             parts.append((task.goal.targets[0] & (drive_kind(self.spec) == np.asarray(present)[:, None])).any(-1))
+        if "styles" in self.knobs:
+            parts.append(style_of(task.scene) == np.asarray([STYLES.index(name) for name in self.original.styles]))
+        if "clutter" in self.knobs:
+            parts.append(num_spare(task) == np.asarray([int(count) for count in self.original.clutter]))
         return jnp.concatenate(parts)
+
+
+def _present(weight: jax.Array | None, names: Iterable[str | int]) -> dict[str, int]:
+    """Of names that have a weight, these weights; of no weights, nothing."""
+    return {} if weight is None else {str(name): int(w) for name, w in zip(names, np.asarray(weight), strict=True) if w}
+
+
+def _weights(given: Mapping[str, int], names: Iterable[str | int]) -> jax.Array | None:
+    """The same as an array."""
+    return jnp.asarray([given.get(str(name), 0) for name in names], jnp.float32) if given else None
 
 
 def _key(name: str) -> str:

@@ -36,10 +36,12 @@ from palaestra.envs.types import (
     truncation,
 )
 from palaestra.sim.engine import Engine
+from palaestra.sim.errors import PalaestraError
 from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import World, WorldSpec, world
 
 S = TypeVar("S")
+_CLUTTER = 2  # folded into an attempt's key, beside the two that it is split into
 
 
 class Env(Protocol, Generic[S]):
@@ -128,6 +130,10 @@ class Rearrange:
         self.engine = engine or NativeEngine(world(spec or WorldSpec()))
         self.world: World = self.engine.world
         self.ranges = ranges or generator.SceneRange.make(self.world.spec)
+        clutter, objects = self.ranges.clutter, self.world.spec.objects
+        if clutter is not None and (most := max_goals + int(jnp.flatnonzero(clutter).max())) > objects:
+            fix = "a world with more objects, less clutter, or fewer goals"
+            raise PalaestraError(f"objects: got {objects}, expected {most} or more, for goals and clutter. Fix: {fix}")
         self.min_goals: int | jax.Array = min_goals
         self.max_goals: int | jax.Array = max_goals
         self.horizon, self.context_visible = horizon, context_visible
@@ -149,7 +155,10 @@ class Rearrange:
         k_scene, k_goal = jax.random.split(key)
         scene, fits = self.attempt_scene(k_scene)
         goal, good = self.attempt_goal(k_goal, scene)
-        return Task(scene=scene, goal=goal), fits & good
+        task, enough = Task(scene=scene, goal=goal), jnp.asarray(True)
+        if self.ranges.clutter is not None:
+            task, enough = generator.cluttered(jax.random.fold_in(key, _CLUTTER), self.world.spec, task, self.ranges.clutter)
+        return task, fits & good & enough
 
     def attempt_scene(self, key: jax.Array) -> tuple[Scene, jax.Array]:
         """A house from the environment's distribution, and whether it may be used; key is consumed."""

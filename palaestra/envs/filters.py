@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import jax
 
-from palaestra.envs.generator import draw_until
+from palaestra.envs.generator import draw_until, not_needed
 from palaestra.envs.types import Task
 
 
@@ -21,6 +21,11 @@ def num_rooms(task: Task) -> jax.Array:
 def num_terms(task: Task) -> jax.Array:
     """Of its goal [] int."""
     return task.goal.used.sum(-1)
+
+
+def num_spare(task: Task) -> jax.Array:
+    """Of the objects that its goal does not name [] int."""
+    return not_needed(task).sum(-1)
 
 
 def filtered(sample: Callable[[jax.Array], Task], keep: Callable[[Task], jax.Array]) -> Callable[[jax.Array], Task]:

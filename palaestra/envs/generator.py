@@ -4,7 +4,7 @@ Things are placed one after the other, each at the first of a few random candida
 doorway, nothing out of reach). A scene in which something found no place is drawn again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs import floor_plans, goals, house
+from palaestra.envs.styles import style_weights, styled_plan
 from palaestra.envs.types import (
     COLOURS,
     HOLDING,
@@ -27,6 +28,7 @@ from palaestra.envs.types import (
     Task,
     room_entity,
 )
+from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import BIN_INNER, BIN_SIDE, BUTTON_HALF, DENSITY, Layout, World, WorldSpec, parked_mechanism, parked_object
 
 T = TypeVar("T")
@@ -52,17 +54,38 @@ class SceneRange(struct.PyTreeNode, kw_only=True):
     on_table: jax.Array  # [] the share of objects that start on a table
     use: jax.Array  # [] the probability that an object slot (but the first) is used
     colours: jax.Array  # [objects kinds 2, colours] bool: which colours cubes and balls may have; holds out combinations
+    styles: jax.Array | None = None  # [STYLES] weights of styles of layout; None: houses are mixed
+    clutter: jax.Array | None = None  # [objects] weights of 0, 1, ... objects that no goal needs; None: as many as are left over
 
     @staticmethod
     def make(
-        spec: WorldSpec, *, min_rooms: int = 1, max_rooms: int | None = None, on_table: float = 0.35, use: float = 0.8
+        spec: WorldSpec,
+        *,
+        min_rooms: int = 1,
+        max_rooms: int | None = None,
+        on_table: float = 0.35,
+        use: float = 0.8,
+        styles: Collection[str] | None = None,
+        clutter: Collection[int] | None = None,
     ) -> "SceneRange":
+        """A range with these styles of layout, and these numbers of objects that no goal needs, equally likely; clutter takes `use` 1.
+
+        Raises PalaestraError for a style or a number that cannot be.
+        """
+        if clutter is not None and not (clutter and all(0 <= n < spec.objects for n in clutter) and use == 1):
+            got, expected = (
+                f"{sorted(clutter)} and use {use}",
+                f"numbers from 0 to {spec.objects - 1}, and use 1, so that all objects are there",
+            )
+            raise PalaestraError(f"clutter: got {got}, expected {expected}. Fix: use=1.0, fewer, or a world with more objects")
         return SceneRange(
             min_rooms=jnp.asarray(min_rooms),
             max_rooms=jnp.asarray(max_rooms or spec.rooms),
             on_table=jnp.asarray(on_table),
             use=jnp.asarray(use),
             colours=jnp.ones((2, len(COLOURS)), bool),
+            styles=None if styles is None else style_weights(spec, styles, min_rooms),
+            clutter=None if clutter is None else jnp.asarray([n in clutter for n in range(spec.objects)], jnp.float32),
         )
 
 
@@ -182,7 +205,8 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
     spec = world.spec
     k_rooms, k_plan, k_size, k_fixture, k_object, k_robot, k_words = jax.random.split(key, 7)
     count = jax.random.randint(k_rooms, (), ranges.min_rooms, ranges.max_rooms + 1)
-    plan = floor_plans.floor_plan(k_plan, spec, count)
+    styles = ranges.styles
+    plan = floor_plans.floor_plan(k_plan, spec, count) if styles is None else styled_plan(k_plan, spec, count, styles)
     pos, half, receptacles_fit = _place_receptacles(k_fixture, k_size, spec, plan)
     words = _words(k_words, spec, ranges)
     if cast is not None:
@@ -460,3 +484,26 @@ def attempt_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Arra
     literals = sample_literals(key, world, scene, min_goals, max_goals)
     good = (literals.used.sum() >= min_goals) & literals.used[0]
     return goals.conjunction(world.spec, *literals), good
+
+
+# --- clutter ------------------------------------------------------------------------------------------------------
+
+
+def not_needed(task: Task) -> jax.Array:
+    """Which objects are there that the goal does not name [.., O] bool."""
+    used, goal = task.scene.layout.object_used, task.goal
+    return used & ~((goal.subjects | goal.targets) & goal.used[..., None]).any(-2)[..., 1 : 1 + used.shape[-1]]
+
+
+def cluttered(key: jax.Array, spec: WorldSpec, task: Task, weight: jax.Array) -> tuple[Task, jax.Array]:
+    """The task with as many objects that its goal does not name as are drawn by weight [objects], the others taken away; and whether
+    there were so many [] bool. Key is consumed."""
+    k_count, k_which = jax.random.split(key)
+    count = jax.random.categorical(k_count, jnp.log(weight))
+    lay, o = task.scene.layout, spec.objects
+    spare = not_needed(task)
+    rank = jnp.argsort(random_order(k_which, o, spare))  # a random one of each, those that are spare first
+    used = lay.object_used & (~spare | (rank < count))
+    parked = jnp.stack([jnp.asarray(parked_object(i)) for i in range(o)])
+    layout = lay.replace(object_used=used, object_pos=jnp.where(used[:, None], lay.object_pos, parked))
+    return task.replace(scene=task.scene.replace(layout=layout)), spare.sum() >= count

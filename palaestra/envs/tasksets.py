@@ -6,6 +6,9 @@ Splits never share a key: each folds its own number in. The test split differs b
 The sets `perturbed-<axis>` are `rearrange` changed along one axis: task n of a split is task n of `rearrange` in that split but for
 that axis. Of `perturbed-physics` the split says the regime as well: train, validation and test are train, interpolation and
 extrapolation.
+
+In `layouts` the houses of the splits differ as well. Tests have styles of layout that training never sees, and more clutter; validation
+has the styles of training, and clutter between that of training.
 """
 
 import copy
@@ -52,6 +55,9 @@ class TaskSet:
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
     axis: str = ""  # along which every task is changed, of `perturbations.AXES`
     context_visible: bool = False  # whether agents observe the physical context
+    on_table: float = 0.35  # the share of objects that start on a table
+    styles: tuple[tuple[str, ...], ...] = ()  # of each split, the styles of layout; none: mixed
+    clutter: tuple[tuple[int, ...], ...] = ()  # of each split, how many objects that no goal needs; none: as many as are left over
 
 
 def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms: tuple[int, int], horizon: int) -> TaskSet:
@@ -59,7 +65,9 @@ def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms:
     cubes, balls, tables, plates = things
     doors = rules.doors[1]
     spec = WorldSpec(cubes=cubes, balls=balls, tables=tables, bins=1, plates=plates, leaves=doors, buttons=doors, rules=rules.rules)
-    return TaskSet(doc, spec, rooms[0], rooms[1], horizon=horizon, goals="rules", rules=rules)
+    # What productions need lies on the floor: their tables are empty.
+    on_table = 0.0 if rules.productions[1] else 0.35
+    return TaskSet(doc, spec, rooms[0], rooms[1], horizon=horizon, goals="rules", rules=rules, on_table=on_table)
 
 
 TASK_SETS = {
@@ -130,6 +138,16 @@ TASK_SETS = {
         rooms=(3, 4),
         horizon=4800,
     ),
+    "layouts": TaskSet(
+        "the goals of rearrange in mixed, open and row houses of five or six rooms; those of tests are rings and corridors, more cluttered",
+        WorldSpec(cubes=5, balls=2, tables=3, rooms=6),
+        min_rooms=5,
+        max_rooms=6,
+        horizon=2400,
+        on_table=0.2,
+        styles=(("mixed", "row", "open"), ("mixed", "row", "open"), ("ring", "corridor")),
+        clutter=((0, 1, 3), (2,), (4,)),
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -161,9 +179,16 @@ class TaskSetEnv(Rearrange):
         self.name = self.task_set = name
         self.split, self.kind = split, tasks.goals
         self.rules = tasks.rules
-        # What productions need lies on the floor: their tables are empty.
-        on_table = 0.0 if tasks.rules.productions[1] else 0.35
-        ranges = SceneRange.make(tasks.spec, min_rooms=tasks.min_rooms, max_rooms=tasks.max_rooms, on_table=on_table)
+        number = SPLITS.index(split)
+        ranges = SceneRange.make(
+            tasks.spec,
+            min_rooms=tasks.min_rooms,
+            max_rooms=tasks.max_rooms,
+            on_table=tasks.on_table,
+            use=1.0 if tasks.clutter else 0.8,
+            styles=tasks.styles[number] if tasks.styles else None,
+            clutter=tasks.clutter[number] if tasks.clutter else None,
+        )
         held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in (0, 1)])
         if split != "test":
             ranges = ranges.replace(colours=~held_out)
@@ -175,7 +200,7 @@ class TaskSetEnv(Rearrange):
             context_visible=tasks.context_visible,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
-        self.axis, self.regime = tasks.axis, REGIMES[SPLITS.index(split)]
+        self.axis, self.regime = tasks.axis, REGIMES[number]
         self.held_out_words = (tasks.goals in ("formulas", "chain") and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None

@@ -92,8 +92,8 @@ class Scripted:
             return sorted(values, key=lambda value: -gain(f"{name}: {value}"))
 
         config = space.original
-        for name in ("goals", "rules"):
-            if isinstance(knob := space.knobs.get(name), Weights):
+        for name, knob in space.knobs.items():
+            if isinstance(knob, Weights):
                 told: dict[str, Any] = {name: {kind: max(1, round(10 * gain(f"{name}: {kind}"))) for kind in knob.names}}
                 config = replace(config, **told)
         if "min_goals" in space.knobs:

@@ -18,7 +18,7 @@ from palaestra.envs.types import COLOURS
 from palaestra.sim.world import WorldSpec
 from tests.envs.worlds import QUICK, env, one, tasks
 
-SETS = ("navigate-houses", "rearrange", "language")
+SETS = ("navigate-houses", "rearrange", "language", "layouts")
 ATTEMPTS = 1024
 TRACES: dict[str, int] = {}
 
@@ -98,7 +98,10 @@ def test_what_is_admitted_generates_what_it_says_by_one_program(name):
         if "min_goals" in s.knobs:
             assert set(num_terms(task)) <= set(range(config.min_goals, config.max_goals + 1))
         families = {family for family, some in zip(s.families, member[good].any(0), strict=True) if some}
-        for part, weights in (("goals", config.goals), ("rules", config.rules)):
+        told = {"goals": config.goals, "rules": config.rules, "clutter": config.clutter}
+        if config.min_rooms >= 5:  # below, a mixed house may be a row or a ring as well
+            told["styles"] = config.styles
+        for part, weights in told.items():
             assert {f"{part}: {k}" for k, weight in weights.items() if not weight}.isdisjoint(families)
 
     check()
@@ -140,7 +143,7 @@ def only(name: str, knob: str = "goals", **fields):
     return dict.fromkeys(space(name).knobs[knob].names, 0) | fields
 
 
-DRIVE, FORMULAS = "navigate-houses", "language"
+DRIVE, FORMULAS, LAYOUTS = "navigate-houses", "language", "layouts"
 
 
 REFUSED = [
@@ -176,6 +179,10 @@ REFUSED = [
         {"goals": only(FORMULAS, order=1), "rules": only(FORMULAS, "rules", hands_off=1)},
         "expected more than order with hands off",
     ),
+    (LAYOUTS, {"styles": only(LAYOUTS, "styles", ring=1)}, "for each of mixed, row, open"),  # the others are held out
+    (LAYOUTS, {"styles": only(LAYOUTS, "styles", row=1), "min_rooms": 1}, "style row: got 1, expected 0 with min_rooms 1. Fix: "),
+    (LAYOUTS, {"clutter": {"2": 1}}, "for each of 0, 1, 3"),
+    (LAYOUTS, {"clutter": {"0": 0, "1": 0, "3": 2}, "min_goals": 4, "max_goals": 4, "object_use": 0.5}, 'got ["object_use"]'),
 ]  # fmt: skip
 
 
@@ -185,6 +192,15 @@ def test_what_cannot_generate_is_refused_with_its_limit_and_the_fix(name, fields
         space(name).check(changed(name, **fields))
     assert message in str(caught.value)
     assert "Fix: " in str(caught.value)
+
+
+def test_clutter_leaves_objects_for_the_goals():
+    s = space("layouts", "test")
+    assert s.check(s.as_dict(s.original)) == s.original
+    with pytest.raises(ConfigError, match=r"clutter 4: got 1, expected 0 with max_goals 4\. Fix: clutter of 3 at most, or fewer goals"):
+        s.check(s.as_dict(s.original) | {"max_goals": 4})
+    assert "- clutter 4 above 0 takes max_goals of 3 or less\n" in s.words() + "\n"
+    assert "- style ring above 0 takes min_rooms of 4 or more\n" in s.words()
 
 
 @pytest.mark.parametrize("got", [None, [], "x", 3, {}, {"max_rooms": 2}])

@@ -150,7 +150,7 @@ def mark(batch) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(batch))).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["rearrange", "language", "rules-high"])
+@pytest.mark.parametrize("name", ["rearrange", "language", "layouts", "rules-high"])
 def test_tasks_are_the_same_to_the_bit_at_any_batch_size(name):
     e, keys = env(name), jax.random.split(jax.random.key(7), 256)
     for few in (1, 3):

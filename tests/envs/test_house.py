@@ -9,7 +9,7 @@ import pytest
 
 from palaestra.envs import house
 from palaestra.sim.world import WorldSpec
-from tests.envs.worlds import NINE, large_tasks, one, tasks
+from tests.envs.worlds import NINE, large_tasks, one, styled_tasks, tasks
 
 
 def dijkstra(scene, start, target, start_room, target_room):
@@ -35,7 +35,7 @@ def dijkstra(scene, start, target, start_room, target_room):
 way = jax.jit(house.next_way_point)
 
 
-@pytest.mark.parametrize("make", [tasks, large_tasks])
+@pytest.mark.parametrize("make", [tasks, large_tasks, styled_tasks])
 def test_ways_are_as_short_as_dijkstras_and_lead_through_the_right_room(make):
     rng, checked = np.random.default_rng(0), 0
     for i in range(60):
@@ -70,7 +70,7 @@ def follow(scene, start, target, target_room):
     return jax.lax.scan(step, start, length=800)[1]
 
 
-@pytest.mark.parametrize(("spec", "make"), [(WorldSpec(), tasks), (NINE, large_tasks)])
+@pytest.mark.parametrize(("spec", "make"), [(WorldSpec(), tasks), (NINE, large_tasks), (NINE, styled_tasks)])
 def test_following_the_way_points_leads_from_any_room_to_any_other(spec, make):
     """And never through a wall."""
     rng = np.random.default_rng(0)
@@ -87,7 +87,7 @@ def test_following_the_way_points_leads_from_any_room_to_any_other(spec, make):
             assert gap.max(-1).min() > 0, (i, wall)
 
 
-@pytest.mark.parametrize("make", [tasks, large_tasks])
+@pytest.mark.parametrize("make", [tasks, large_tasks, styled_tasks])
 def test_one_who_passes_a_doorway_comes_from_one_of_its_rooms_into_the_other(make):
     for i in range(60):
         scene = one(make().scene, i)

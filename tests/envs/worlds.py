@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palaestra.envs import styles
 from palaestra.envs.generator import SceneRange, attempt_task, draw_until
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task
@@ -38,6 +39,23 @@ def large_tasks(count: int = 60) -> Task:
     return jax.device_get(
         jax.jit(jax.vmap(sample), compiler_options=QUICK)(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5)
     )
+
+
+@functools.cache
+def styled_tasks(count: int = 60) -> Task:
+    """Tasks in the world of nine rooms, as `tasks` gives them: all styles of layout in turn, each in all its sizes from two rooms on."""
+    ranges, goals, names = SceneRange.make(NINE), (jnp.asarray(1), jnp.asarray(3)), styles.STYLES
+    number = np.arange(count)
+    least = np.array([max(2, styles.LEAST_ROOMS[name]) for name in names])[number % len(names)]
+
+    def sample(key: jax.Array, n: jax.Array, weight: jax.Array) -> Task:
+        these = ranges.replace(min_rooms=n, max_rooms=n, styles=weight)
+        return draw_until(key, lambda k: attempt_task(k, world(NINE), these, *goals))
+
+    keys = jax.random.split(jax.random.key(11), count)
+    weights = jnp.eye(len(names))[number % len(names)]
+    draw = jax.jit(jax.vmap(sample), compiler_options=QUICK)
+    return jax.device_get(draw(keys, least + number // len(names) % (NINE.rooms + 1 - least), weights))
 
 
 def one(batch, index: int):
