@@ -91,9 +91,9 @@ class Ground:
         return self._those[key]
 
     def makers(self, literal: int) -> int:
-        """The actions that make a literal: their numbers as bits."""
+        """The actions that make a literal true that was not: their numbers as bits."""
         if literal not in self._makers:
-            self._makers[literal] = sum(1 << a.number for a in self.actions if a.makes >> literal & 1)
+            self._makers[literal] = sum(1 << a.number for a in self.actions if (a.makes & ~a.needs) >> literal & 1)
         return self._makers[literal]
 
     def users(self, low: int) -> int:
