@@ -130,10 +130,10 @@ class RemainingInHouse(Remaining):
         self._bounds[state, stage] = bounds
         return max((min((count for count, _ in some), default=NEVER) for some in bounds), default=0)
 
-    def after(self, state: int, stage: int, action: int, reached: int) -> int:
-        """At least how many steps are left after an action (its number) in a state that was looked at, with `reached` stages then."""
+    def after(self, state: int, stage: int, actions: int, reached: int) -> int:
+        """At least how many steps are left after actions (numbers, as bits) in a state that was looked at, with `reached` stages then."""
         bounds = self._bounds[state, stage][reached - stage :]
-        return max((min((count - (used >> action & 1) for count, used in some), default=NEVER) for some in bounds), default=0)
+        return max((min((count - (used & actions).bit_count() for count, used in some), default=NEVER) for some in bounds), default=0)
 
     def _events(self, todo: int, holds: int, by_hand: int = 0, by_rule: int = 0) -> list[Bound]:
         """The bounds for what is left to do, one for each way to get products where they are needed; none where there is no way.
