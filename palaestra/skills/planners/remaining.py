@@ -155,7 +155,8 @@ class RemainingInHouse(Remaining):
             known = self._known.get(low) or self.known(low)
             if known.lost and not state & known.lost:
                 return []
-            more, ruled, there = 0, True, False
+            there: bool | None = False
+            more, ruled = 0, True
             if known.made:
                 there = bool(state & known.made[0])
                 more, ruled = (0, known.made[2]) if there else (known.made[1], True)

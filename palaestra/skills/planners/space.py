@@ -360,10 +360,7 @@ class House:
         for condition, done in self._firing:
             if state & condition == condition and not state & done:
                 return True
-        for door, conditions in self._fickle:
-            if bool(state & door) != any(state & c == c for c in conditions):
-                return True
-        return False
+        return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
 
     def steps(self, load: int, state: int) -> list[Step]:
         """The actions of a robot that is where it is: with the doors on the way, and without driving to what is of no use.
