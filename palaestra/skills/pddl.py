@@ -30,6 +30,7 @@ from palaestra.skills.rules import PLAIN, Rulebook, has_mechanics
 
 _TYPE = {"object": "item", "robot": "agent"}  # `object` is PDDL's own word, and a type cannot share the robot's name
 REACH = "reach_"  # how the names of actions begin that are no calls
+_ACTION = "\n  (:action "  # how actions begin
 _PLACE, _LOAD, _OTHER = "?place", "?load", "?other_"
 _ONE_TARGET = ("holding", "on", "inside", "in_room")  # what can be true of one target at a time only
 _REQUIREMENTS = (":strips", ":typing", ":equality", ":negative-preconditions", ":disjunctive-preconditions", ":conditional-effects")
@@ -308,6 +309,13 @@ def plan_text(plan: Plan, skills: Skills, things: Things, facts: frozenset[Fact]
         before, stage = stage, goal.onward(stage, facts)
         lines += [f"({REACH}{k + 1})" for k in range(before, stage) if len(goal.stages) > 1]
     return "\n".join(lines) + "\n"
+
+
+def excerpt(domain: str, plan: str) -> str:
+    """A domain with no actions but those of a plan (`plan_text`)."""
+    head, *actions = domain.removesuffix(")\n").split(_ACTION)
+    named = {line.strip("()").partition(" ")[0] for line in plan.splitlines()}
+    return _ACTION.join([head, *(action for action in actions if action.split(maxsplit=1)[0] in named)]) + ")\n"
 
 
 def _lifted(operator: Operator, skills: Skills, things: Things) -> str:

@@ -1,5 +1,8 @@
 """Judges of our PDDL that share no code with us: Unified Planning reads it and validates our plans, Fast Downward plans for it.
 
+Fast Downward reads the whole domain. Unified Planning, whose reader takes ten seconds and more for that of a house with rules, reads
+the actions of our plan alone: no other has a say in whether a plan is valid.
+
 The only module that imports unified_planning; it comes with the extra `pddl`, since Fast Downward is under the GPL.
 """
 
@@ -11,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from palaestra.sim.errors import MissingExtraError
-from palaestra.skills.pddl import REACH
+from palaestra.skills.pddl import REACH, excerpt
 
 # The first that can take the problem: lmcut knows no disjunctive goals. Both give shortest plans.
 _SEARCHES = ("astar(lmcut())", "astar(blind())")
+_OUT_OF = (21, 22, 23, 24)  # exit codes of Fast Downward: no time or memory was left, for reading or for the search
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Verdict:
 
     valid: bool  # our plan reaches the goal
     shortest: int | None  # calls in their plan; None where they found none
+    undecided: bool = False  # they found none in the time that they had
 
 
 class Referee:
@@ -53,7 +58,11 @@ class Referee:
         return SequentialPlanValidator(environment=problem.environment).validate(problem, actions).status is ValidationResultStatus.VALID
 
     def shortest(self, domain: str, problem: str) -> int | None:
-        """How many calls the other planner needs; None where it finds no plan, in time or at all."""
+        """How many calls the other planner needs; None where it finds no plan.
+
+        Raises TimeoutError where it has no time left before it knows.
+        """
+        out_of = False
         with tempfile.TemporaryDirectory() as folder:  # one for each: the planner's files have fixed names
             files = {name: Path(folder) / name for name in ("domain.pddl", "problem.pddl", "plan", "task.sas")}
             files["domain.pddl"].write_text(domain)
@@ -62,12 +71,18 @@ class Referee:
             command += ["--overall-time-limit", f"{self.seconds:.0f}s"]
             command += [str(files["domain.pddl"]), str(files["problem.pddl"]), "--search"]
             for search in _SEARCHES:
-                subprocess.run([*command, search], capture_output=True, cwd=folder, check=False)
+                out_of |= subprocess.run([*command, search], capture_output=True, cwd=folder, check=False).returncode in _OUT_OF
                 if files["plan"].exists():
                     steps = [line for line in files["plan"].read_text().splitlines() if not line.startswith(";")]
                     return sum(not line.startswith(f"({REACH}") for line in steps)
+        if out_of:
+            raise TimeoutError(f"no plan and no proof that there is none in {self.seconds:.0f} s")
         return None
 
     def judge(self, domain: str, problem: str, plan: str) -> Verdict:
         """Both."""
-        return Verdict(self.validates(self.read(domain, problem), plan), self.shortest(domain, problem))
+        valid = self.validates(self.read(excerpt(domain, plan), problem), plan)
+        try:
+            return Verdict(valid, self.shortest(domain, problem))
+        except TimeoutError:
+            return Verdict(valid, None, undecided=True)

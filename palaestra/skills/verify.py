@@ -180,6 +180,8 @@ def _judge(asked: Problem, plan: Plan, finding: Finding) -> None:
     verdict = Referee().judge(*texts, pddl.plan_text(plan, LIBRARY, things, now, goal, mechanics))
     if not verdict.valid:
         finding.pddl = "our plan is not valid"
+    elif verdict.undecided:
+        finding.pddl = "undecided: the other planner had no time left"
     elif verdict.shortest is None:
         finding.pddl = "not solved by the other planner"
     else:

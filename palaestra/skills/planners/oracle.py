@@ -139,7 +139,7 @@ def _search(space: Space, max_nodes: int) -> Plan:
     remaining = RemainingInHouse(space, house) if house else Remaining(space)
     start = (space.start, space.onward(0, space.start))
     best = {start: 0}
-    came: dict[_Node, tuple[_Node, Call]] = {}
+    came: dict[_Node, tuple[_Node, tuple[Action, ...]]] = {}
     order = itertools.count()
     queue = [(remaining(*start) * _STEP, 0, next(order), start, True)]
     for _ in range(max_nodes):
@@ -156,15 +156,15 @@ def _search(space: Space, max_nodes: int) -> Plan:
             if left < NEVER:
                 heapq.heappush(queue, (left * _STEP - back, back, number, node, True))
             continue
-        for pre, neg, add, delete, action in space.steps(state):
+        for pre, neg, add, delete, crowd, actions, numbers in space.steps(state):
             if state & pre == pre and not state & neg:
                 after = state & ~delete | add
                 after = house.settled(state, after) if house else after
-                reached, cost = (after, space.onward(stage, after)), _STEP + bool(state & action.crowd) - back
+                reached, cost = (after, space.onward(stage, after)), len(actions) * _STEP + bool(state & crowd) - back
                 if cost < best.get(reached, cost + 1) and space.allowed(after):
-                    best[reached], came[reached] = cost, (node, action.call)
+                    best[reached], came[reached] = cost, (node, actions)
                     if isinstance(remaining, RemainingInHouse):
-                        left = remaining.after(state, stage, action.number, reached[1])
+                        left = remaining.after(state, stage, numbers, reached[1])
                     else:
                         left = remaining(*reached)
                     if left < NEVER:
@@ -173,9 +173,9 @@ def _search(space: Space, max_nodes: int) -> Plan:
     raise PlanError(Fault(Failure.LIMIT, "the search gave up", got, "one within that many", fix))
 
 
-def _plan(space: Space, node: _Node, came: dict[_Node, tuple[_Node, Call]]) -> Plan:
-    steps = []
+def _plan(space: Space, node: _Node, came: dict[_Node, tuple[_Node, tuple[Action, ...]]]) -> Plan:
+    steps: list[Call] = []
     while node in came:
-        node, call = came[node]
-        steps.append(space.own(call))
+        node, actions = came[node]
+        steps += (space.own(action.call) for action in reversed(actions))
     return Plan(tuple(reversed(steps)))

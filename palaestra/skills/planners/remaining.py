@@ -1,5 +1,6 @@
 """How far it is at least: the heuristics of the oracle's search, which never say too much."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from palaestra.envs.mechanics import Rule
@@ -98,12 +99,15 @@ class RemainingInHouse(Remaining):
         self._there = {x: those("in_room", x) for x in made | ended}
         for x, there in self._there.items():
             self._about[x] |= there
-        self._lost, self._made, self._twice = sorted(ended - made), sorted(made), made & ended
+        self._lost, self._made, self._twice = sorted(ended - made), sorted(made), (made & ended) - self._once(ended - made)
         self._born = sum(self._about[x] for x in made)
         self._near, self._hold = those("near"), those("holding")
         self._spots = sum(bits([("near", ROBOT, t.name)]) for t in space.problem.things if t.type in ("table", "bin", "plate"))
         objects = [t.name for t in space.problem.things if t.type == "object"]
         self._mates = {bits([("holding", ROBOT, x)]): bits([("near", ROBOT, x)]) for x in objects}
+        self._births = {bits([("holding", ROBOT, x)]): self._birthplaces(x) for x in made}
+        self._fixed = self._near & ~sum(self._mates.values())
+        self._tidy = self._is_tidy()
         self._going = (those("in_room") | bits(("near", ROBOT, door) for door in house.open)) & ~self._born
         self._brings = [self._effects(rule) for rule in rules]  # literals
         self._starts = self._triggers()  # actions
@@ -116,7 +120,7 @@ class RemainingInHouse(Remaining):
             self._drives |= space.common.makers(i)
         self._doors: dict[tuple[int, int], int | None] = {}
         self._known: dict[int, Known] = {}
-        self._causes: dict[tuple[int, bool, bool], Cause] = {}
+        self._causes: dict[tuple[int, bool, bool | None], Cause] = {}
         self._loads: dict[int, list[tuple[int, int, int]]] = {}
         self._bounds: dict[tuple[int, int], list[list[Bound]]] = {}  # of stages, from the one to reach on
 
@@ -126,10 +130,10 @@ class RemainingInHouse(Remaining):
         self._bounds[state, stage] = bounds
         return max((min((count for count, _ in some), default=NEVER) for some in bounds), default=0)
 
-    def after(self, state: int, stage: int, action: int, reached: int) -> int:
-        """At least how many steps are left after an action (its number) in a state that was looked at, with `reached` stages then."""
+    def after(self, state: int, stage: int, actions: int, reached: int) -> int:
+        """At least how many steps are left after actions (numbers, as bits) in a state that was looked at, with `reached` stages then."""
         bounds = self._bounds[state, stage][reached - stage :]
-        return max((min((count - (used >> action & 1) for count, used in some), default=NEVER) for some in bounds), default=0)
+        return max((min((count - (used & actions).bit_count() for count, used in some), default=NEVER) for some in bounds), default=0)
 
     def _events(self, todo: int, holds: int, by_hand: int = 0, by_rule: int = 0) -> list[Bound]:
         """The bounds for what is left to do, one for each way to get products where they are needed; none where there is no way.
@@ -138,6 +142,7 @@ class RemainingInHouse(Remaining):
         """
         state = holds & self._all
         robot = state & self.house.robot_rooms
+        untidy = not self._tidy or (state & self._fixed).bit_count() > 1
         found: set[tuple[int, int]] = set()
         sets: dict[tuple[int, int], int] = {}  # of actions: any plan has one of each
         # Literals, the actions that may bring them about, those that come later, and what must not be held later.
@@ -150,7 +155,8 @@ class RemainingInHouse(Remaining):
             known = self._known.get(low) or self.known(low)
             if known.lost and not state & known.lost:
                 return []
-            more, ruled, there = 0, True, False
+            there: bool | None = False
+            more, ruled = 0, True
             if known.made:
                 there = bool(state & known.made[0])
                 more, ruled = (0, known.made[2]) if there else (known.made[1], True)
@@ -160,6 +166,8 @@ class RemainingInHouse(Remaining):
                     ways = [self._events((todo | needs) & ~holds, holds, by_hand, by_rule | low) for needs in known.spots]
                     return [*self._events(todo, holds, by_hand | low, by_rule), *(b for bounds in ways for b in bounds)]
                 ruled = ruled and not low & by_hand
+            if not there and untidy:
+                there = None
             cause = self._causes.get((low, ruled, there)) or self.cause(low, ruled, there)
             goes = state & known.place or known.goes
             doors = self._doors[robot, goes] if (robot, goes) in self._doors else self.doors(robot, goes)
@@ -232,8 +240,8 @@ class RemainingInHouse(Remaining):
         )
         return known
 
-    def cause(self, low: int, ruled: bool, there: bool) -> Cause:
-        """How a literal comes about; `ruled`: by rules too, `there`: of a thing that has been made."""
+    def cause(self, low: int, ruled: bool, there: bool | None) -> Cause:
+        """How a literal comes about; `ruled`: by rules too, `there`: of a thing that has been made; None if nobody knows."""
         makers, needs, plain = self._by_actions(low)
         for k, rule in enumerate(self.house.book.mechanics.rules):
             if self._brings[k] & low and (ruled or (rule.opens and low & self.house.open[rule.opens])):
@@ -243,13 +251,50 @@ class RemainingInHouse(Remaining):
         held, hands, driving = needs & self._hold, needs >> self.space.n & self._hold, -1
         if held:
             hands = self._hold & ~held
-            held = held if held in self._mates and (not held & self._born or (there and not ruled)) else 0
+            beside = needs & self._near & ~self._mates.get(held, 0)
+            carried = not held & self._born or (there is not None and (not ruled if there else self._carried(held, beside)))
+            held = held if held in self._mates and carried else 0
             driving = self.space.common.users(held) if held else -1
         elif hands == self._hold:
             driving = self._empty
         users = self.space.common.users(low)
         self._causes[low, ruled, there] = found = Cause(makers, needs, not plain, users, hands, driving, held)
         return found
+
+    def _once(self, raw: set[str]) -> set[str]:
+        """What is made once at most: by one rule alone, of things some of which are there but once. `raw`: those that none makes."""
+        rules = [rule for rule in self.house.book.mechanics.rules if rule.product]
+        count = Counter(rule.product for rule in rules)
+        once: set[str] = set()
+        for rule in rules * len(rules):
+            new = count[rule.product] == 1 and not self.space.start & self._there[rule.product]
+            once |= {rule.product} if new and not (raw | once).isdisjoint(rule.consumes) else set()
+        return once
+
+    def _is_tidy(self) -> bool:
+        """Whether the robot is near no object on or inside what it is not near, while it is near another fixed thing.
+
+        If that is so it remains so: driving ends all but the target and what is held, which is put where the robot is near.
+        """
+        things = [self.space.facts[i][2] for i in ones(self.space.start & self._near)]
+        placed = {t for p, x, t in (self.space.facts[i] for i in ones(self.space.start)) if p in ("on", "inside") and x in things}
+        return not self.space.start & self._fixed or placed <= {*things}
+
+    def _birthplaces(self, product: str) -> int:
+        """Near what the robot is if it is near a product that appears: facts, all where rules do not tell."""
+        found = 0
+        for rule in self.house.book.mechanics.rules:
+            if rule.product == product:
+                spots = [("near", ROBOT, t) for p, x, t in rule.condition if (p, x) == ("on", rule.consumes[-1])]
+                found |= self.space.bits(spots) if spots else self._near
+        return found
+
+    def _carried(self, held: int, beside: int) -> bool:
+        """Whether what does not exist is carried to what has to be near: it appears elsewhere, and the robot is near one of both.
+
+        `held`: the fact that it is held; `beside`: those of what has to be near, but the product itself.
+        """
+        return bool(beside) and not beside & (self._births[held] | ~self._fixed)
 
     def _by_actions(self, low: int) -> tuple[int, int, bool]:
         """The actions that make a literal, plates included, what they all need, and whether there are any."""

@@ -6,8 +6,10 @@ are and what rules do is added here: doors by the room in which the robot is, ru
 
 import functools
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from palaestra.envs.goals import PLACING, Option, alternatives, describe
 from palaestra.envs.names import Entity, Fact
@@ -34,19 +36,51 @@ class Action:
     crowd: int  # facts that say that where it puts something there is something already
 
 
-Step = tuple[int, int, int, int, Action]  # pre, neg, add, delete: an action where the robot is now
+class Step(NamedTuple):
+    """One action, or a drive and what is done there, where the robot is now."""
+
+    pre: int
+    neg: int
+    add: int
+    delete: int
+    crowd: int
+    actions: tuple[Action, ...]
+    numbers: int  # of the actions, as bits
+
+    @classmethod
+    def of(cls, action: Action, way: int = 0) -> "Step":
+        """A step of one action; `way`: the doors that must be open for it."""
+        pre = action.pre | way
+        return cls(pre, action.neg, action.add, action.delete, action.crowd, (action,), 1 << action.number)
+
+    def then(self, other: "Step") -> "Step | None":
+        """Both, one after the other; None where the first makes the other impossible."""
+        if other.pre & self.delete & ~self.add or other.neg & self.add:
+            return None
+        return Step(
+            self.pre | other.pre & ~self.add,
+            self.neg | other.neg & ~self.delete,
+            other.add | self.add & ~other.delete,
+            other.delete | self.delete & ~other.add,
+            self.crowd | other.crowd,
+            self.actions + other.actions,
+            self.numbers | other.numbers,
+        )
 
 
-@dataclass(frozen=True)
-class Term:
-    """How many of the facts in `pairs` may hold."""
+class Condition(NamedTuple):
+    """A conjunction of terms: facts that must be true, and false, and how many of others may hold."""
 
-    pairs: int
-    at_least: int
-    at_most: int
+    yes: int
+    no: int
+    counts: list[tuple[int, int, int]]  # facts, at least, at most
 
     def holds(self, state: int) -> bool:
-        return self.at_least <= (state & self.pairs).bit_count() <= self.at_most
+        return (
+            state & self.yes == self.yes
+            and not state & self.no
+            and all(low <= (state & facts).bit_count() <= high for facts, low, high in self.counts)
+        )
 
 
 def ones(bits: int) -> Iterator[int]:
@@ -91,9 +125,9 @@ class Ground:
         return self._those[key]
 
     def makers(self, literal: int) -> int:
-        """The actions that make a literal: their numbers as bits."""
+        """The actions that make a literal true that was not: their numbers as bits."""
         if literal not in self._makers:
-            self._makers[literal] = sum(1 << a.number for a in self.actions if a.makes >> literal & 1)
+            self._makers[literal] = sum(1 << a.number for a in self.actions if (a.makes & ~a.needs) >> literal & 1)
         return self._makers[literal]
 
     def users(self, low: int) -> int:
@@ -163,12 +197,12 @@ class Space:
         fixed = self.common.fixed & ~(self.house.moved if self.house else 0)
         self.false, self.true = fixed & ~self.start, fixed & self.start  # for good
         self.alive = -1  # numbers, as bits, of the actions of which nothing is known that keeps them from ever being applied
-        self.stages = [[self._terms(option) for option in stage] for stage in goal.stages]
+        self.stages = [[self._condition(option) for option in stage] for stage in goal.stages]
         # Of each stage, the literals that must hold, for each way to reach it.
         self.ways = [
             [self.bits(yes) | self.bits(no) << self.n for option in stage for yes, no in alternatives(option)] for stage in goal.stages
         ]
-        self.always = self._terms(goal.always)
+        self.always = self._condition(goal.always)
         self._steps: dict[int, list[Step]] = {}
 
     def _renamed(self, facts: Iterable[Fact], names: Mapping[str, str]) -> list[Fact]:
@@ -188,8 +222,17 @@ class Space:
         """By their numbers."""
         return self._renamed(self.common.bit, self.names)
 
-    def _terms(self, option: Option) -> list[Term]:
-        return [Term(self.bits(term.pairs), term.at_least, term.at_most) for term in option]
+    def _condition(self, option: Option) -> Condition:
+        yes, no, counts = 0, 0, []
+        for term in option:
+            facts = self.bits(term.pairs)
+            if len(term.pairs) == 1 and term.at_least == 1:
+                yes |= facts
+            elif term.at_most == 0:
+                no |= facts
+            else:
+                counts.append((facts, term.at_least, term.at_most))
+        return Condition(yes, no, counts)
 
     def literals(self, state: int) -> int:
         """The literals that hold in a state."""
@@ -197,11 +240,11 @@ class Space:
 
     def allowed(self, state: int) -> bool:
         """Whether what must always hold does."""
-        return all(term.holds(state) for term in self.always)
+        return self.always.holds(state)
 
     def onward(self, stage: int, state: int) -> int:
         """How many stages are reached, `stage` of them before."""
-        while stage < len(self.stages) and any(all(t.holds(state) for t in option) for option in self.stages[stage]):
+        while stage < len(self.stages) and any(option.holds(state) for option in self.stages[stage]):
             stage += 1
         return stage
 
@@ -253,8 +296,25 @@ class Space:
             if self.house:
                 self._steps[key] = self.house.steps(load, state)
             else:
-                self._steps[key] = [(a.pre, a.neg, a.add, a.delete, a) for a in self.common.for_load(load) if self.usable(a)]
+                self._steps[key] = [Step.of(a) for a in self.common.for_load(load) if self.usable(a)]
         return self._steps[key]
+
+
+@dataclass
+class _Facts:
+    """A state as a set of facts."""
+
+    state: int
+    bit: Mapping[Fact, int]
+
+    def __contains__(self, fact: Fact) -> bool:
+        return bool(self.state & self.bit[fact])
+
+    def add(self, fact: Fact) -> None:
+        self.state |= self.bit[fact]
+
+    def discard(self, fact: Fact) -> None:
+        self.state &= ~self.bit[fact]
 
 
 class House:
@@ -277,19 +337,20 @@ class House:
         facts = {pair for t in terms for pair in t.pairs}.union(*(rule.condition for rule in rules))
         self._useful = space.bits(facts)
         self._rooms_matter = any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
+        self._near = space.those("near")
         self._room = {space.bits([("in_room", ROBOT, room)]): room for room in book.rooms}
         self._door = {space.bits([("near", ROBOT, door)]): door for door in self.open}
         self._doors = sum(self._door)
         self._ways: dict[tuple[int, int, int], int | None] = {}
+        self._bit = {fact: 1 << i for i, fact in enumerate(space.facts)}
 
     def settled(self, state: int, after: int) -> int:
         """The state after a call with all that rules do then; `state` is that before it."""
         if not (state ^ after) & self.watched or not self._unsettled(after):
             return after
-        facts = self.space.facts
-        now = {facts[i] for i in ones(after)}
+        facts, now = self.space.facts, _Facts(after, self._bit)
         self.book.settle(now, [facts[i] for i in ones(after & ~state)], [facts[i] for i in ones(state & ~after)])
-        return self.space.bits(now)
+        return now.state
 
     def _unsettled(self, state: int) -> bool:
         """Whether rules may have something to do."""
@@ -305,21 +366,23 @@ class House:
         """The actions of a robot that is where it is: with the doors on the way, and without driving to what is of no use.
 
         To drive to a thing is of use where the goal or a rule asks for being near it, or an action that does not drive, with what
-        is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. Only to a
-        goal that speaks of rooms, or of what must not hold, may it matter; and there one can drive into the room itself.
+        is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. So where
+        only such an action asks for it, both are one step. Only to a goal that speaks of rooms, or of what must not hold, may it
+        matter where else the robot was; and there one can drive into the room itself.
         """
         stays, drives = self.space.common.drives_for_load(load)
-        found, useful = [], self._useful
-        for a in stays:
-            if self.space.usable(a):
-                found.append((a.pre, a.neg, a.add, a.delete, a))
-                useful |= a.pre
+        found = [Step.of(a) for a in stays if self.space.usable(a)]
+        there = [(step.pre & self._near, step) for step in found]
+        useful = functools.reduce(operator.or_, (near for near, _ in there), self._useful)
         rooms_only = self._rooms_matter and any(not near for _, near, _ in drives)
         for goes, near, a in drives:
             if near & useful or (self._rooms_matter and not (near and rooms_only)):
                 way = self.way(state, goes, near & self._doors) if self.space.usable(a) else None
                 if way is not None:
-                    found.append((a.pre | way, a.neg, a.add, a.delete, a))
+                    drive = Step.of(a, way)
+                    passing = not (near & self._useful or self._rooms_matter or self.space.goal.always)
+                    both = [drive.then(step) for at, step in there if at & near] if passing else [drive]
+                    found += [step for step in both if step]
         return found
 
     def way(self, state: int, goes: int, to_door: int = 0) -> int | None:
