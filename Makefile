@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SEED ?= 0
 PLANNER ?= oracle
 INSTRUCTION ?=
+WORKERS ?= 2
 export INSTRUCTION
 
 .PHONY: demo test setup lint types tests wheel clean
@@ -24,8 +25,9 @@ lint: $(VENV)/.tested
 types: $(VENV)/.tested
 	$(BIN)/mypy
 
+# A worker takes whole files, whose tests share what is compiled; workers share it through .venv/xla-cache.
 tests: $(VENV)/.tested
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST)
 
 # The wheel is built from the sdist, installed elsewhere with nothing but its own dependencies, and used.
 wheel: $(VENV)/.tested
