@@ -85,8 +85,14 @@ def _cast(world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: i
 
 
 def quarter_turn(world: World, physics: PhysicsState, geo: Geometry) -> jax.Array:
-    """How every object is turned relative to the gripper, modulo a quarter turn: cos and sin of four times it [O, 2]."""
+    """How every object is turned relative to the gripper, modulo a quarter turn: cos and sin of four times it [O, 2].
+
+    Whichever face a cube lies on: of its three axes the level ones say it, and the fourth powers of their directions agree.
+    """
     _, quat = world.object_pose(physics.qpos)
-    yaw = jnp.arctan2(2 * (quat[:, 0] * quat[:, 3] + quat[:, 1] * quat[:, 2]), 1 - 2 * (quat[:, 2] ** 2 + quat[:, 3] ** 2))
-    angle = 4 * (yaw - geo.yaw)
+    w, x, y, z = quat[:, 0], quat[:, 1], quat[:, 2], quat[:, 3]
+    east = jnp.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1)  # [O, axes]
+    north = jnp.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1)
+    square, twice = east * east - north * north, 2 * east * north
+    angle = jnp.arctan2((2 * square * twice).sum(-1), (square * square - twice * twice).sum(-1)) - 4 * geo.yaw
     return jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)

@@ -222,7 +222,7 @@ class Executor:
         call.steps = steps
         contract = episode.contracts[Call(call.skill, call.args)]
         missing = _unmet(contract.add, contract.delete, now)
-        if outcome == Outcome.SUCCEEDED and not missing:
+        if outcome == Outcome.CONSUMED or (outcome == Outcome.SUCCEEDED and not missing):
             call.verdict = "succeeded"
         elif outcome == Outcome.SUCCEEDED:
             call.verdict, call.reason = "effect", f"the effect did not last: {missing}"

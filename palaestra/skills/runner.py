@@ -10,7 +10,7 @@ from flax import struct
 
 from palaestra.envs import context, goals, rules
 from palaestra.envs.env import Rearrange, advance
-from palaestra.envs.types import Progress, State
+from palaestra.envs.types import Progress, State, entity_used
 from palaestra.skills.record import view
 from palaestra.skills.shipped import LearnedSkill
 from palaestra.skills.training import Monitor
@@ -27,6 +27,7 @@ class Outcome(IntEnum):
     LOST = 3  # the skill itself saw that it cannot succeed any more
     TIMEOUT = 4
     DIVERGED = 5  # the physics of this environment went wrong
+    CONSUMED = 6  # the effect held, and at once a rule consumed what it was about
 
 
 class Motion(struct.PyTreeNode, kw_only=True):
@@ -114,19 +115,24 @@ class Runner:
         action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)
         state, diverged = advance(self.env.engine, *context.actuate(state, action))
         seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
+        done = jnp.stack([s.skill.holds(s.skill.effect, seen) & s.skill.finished(world, seen) for s in self.skills.values()])
+        failed = jnp.stack([s.skill.failed(world, seen) for s in self.skills.values()])
+        gone = jnp.asarray(False)
         if world.spec.changes:
+            there = entity_used(world.spec, state.task.scene)[motion.args]
             state = rules.apply(self.env.engine, state, seen.table)
+            gone = (there & ~entity_used(world.spec, state.task.scene)[motion.args]).any()
             seen = view(world, state.task.scene, state.physics, state.ctrl, motion.args)
         progress = goals.advance(state.task.goal, goals.terms(seen.table, state.task.goal), state.progress)
         state = state.replace(step=state.step + 1, progress=progress)
-        done = jnp.stack([s.skill.holds(s.skill.effect, seen) & s.skill.finished(world, seen) for s in self.skills.values()])
-        failed = jnp.stack([s.skill.failed(world, seen) for s in self.skills.values()])
         horizon = jnp.asarray([s.skill.horizon for s in self.skills.values()])
         monitor = motion.monitor.update(done[motion.skill], failed[motion.skill])
         late = monitor.step >= horizon[motion.skill]
         outcome = jnp.where(late, Outcome.TIMEOUT, Outcome.RUNNING)
         outcome = jnp.where(monitor.lost, Outcome.LOST, outcome)
         outcome = jnp.where(monitor.succeeded, Outcome.SUCCEEDED, outcome)
+        # Nothing of what it sees would be true: it ends here, before it moves what came about in the hand.
+        outcome = jnp.where(gone, jnp.where(done[motion.skill], Outcome.CONSUMED, Outcome.LOST), outcome)
         outcome = jnp.where(diverged, Outcome.DIVERGED, outcome).astype(jnp.int32)
         return motion.replace(
             state=state,

@@ -87,7 +87,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     """Anywhere in a house, in two of five cases with an object in the hand, and in two of five reaching over a table or into a
     bin, as other skills end; doors are open or shut, and the target is any other thing or room that can be reached."""
     del easy
-    k_scene, k_held, k_which, k_target, k_pose, k_hand, k_reach, k_over, k_rooms, k_doors, k_open = jax.random.split(key, 11)
+    k_scene, k_held, k_which, k_target, k_pose, k_hand, k_reach, k_over, k_rooms, k_doors, k_open, k_shut = jax.random.split(key, 12)
     spec = world.spec
     scene, _, _ = hang_doors(k_doors, spec, sample_scene(k_scene, world, SceneRange.make(spec)), 0, spec.leaves)
     is_open = jax.random.bernoulli(k_open, 0.6, (spec.leaves,))
@@ -97,6 +97,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     reaching, fits = starts.pose_reaching(k_over, world, scene, held)
     reaches = jax.random.bernoulli(k_reach, 0.4)
     q, found = jnp.where(reaches, reaching, anywhere), jnp.where(reaches, fits, free)
+    q = jnp.where(held < 0, starts.hand_shut(k_shut, q, 0.2), q)
     scene = poses.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     shut = scene.leaf_used & ~is_open
@@ -122,7 +123,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
 
 NAVIGATE = Skill(
     name="navigate",
-    version=1,
+    version=2,
     doc="Drive to an object, a table, a bin or a room, through doorways where needed. Keeps what the hand holds. "
     "Afterwards the robot is near the target (in it, if it is a room) and near nothing else that it was near before.",
     params=(Param("target", KINDS),),
@@ -138,5 +139,5 @@ NAVIGATE = Skill(
     failed=failed,
     start=start,
     gate=0.95,
-    train_spec=WorldSpec(cubes=1, balls=1, tables=2, bins=1, rooms=4, leaves=2, buttons=1),
+    train_spec=WorldSpec(cubes=1, balls=1, tables=3, bins=1, rooms=4, leaves=2, buttons=1),
 )

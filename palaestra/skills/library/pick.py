@@ -78,28 +78,34 @@ def failed(world: World, view: View) -> jax.Array:
 
 
 def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
-    """The robot anywhere near an object, hand empty. Easy ones: the open hand above the object and turned like it."""
-    k_scene, k_which, k_pose, k_easy, k_jitter = jax.random.split(key, 5)
+    """The robot anywhere near an object, hand empty: about the room, reaching over a table or into a bin as other skills end, or
+    with the hand at the object, as after putting it there; the latter are the easy ones. In half of the cases the object lies
+    where the generator puts objects, in the others wherever a hand may have put or dropped it."""
+    k_scene, k_which, k_laid, k_lay, k_near, k_reach, k_over, k_how, k_easy, k_shut = jax.random.split(key, 10)
     scene = sample_scene(k_scene, world, SceneRange.make(world.spec, on_table=0.5))
-    lay = scene.layout
-    index = starts.choose(k_which, lay.object_used)
-    none = jnp.asarray(-1)
-    q, found = starts.pose_near(k_pose, world, scene, lay.object_pos[index, :2], jnp.zeros(2), none)
-    jitter = jax.random.uniform(k_jitter, (6,), minval=-1.0, maxval=1.0)
-    yaw = lay.object_yaw[index] + 0.3 * jitter[2] + 0.5 * jnp.pi * jnp.round(3 * jitter[5])
-    over = lay.object_pos[index, :2] - world.body.reach * jnp.stack([jnp.cos(yaw), jnp.sin(yaw)]) + 0.03 * jitter[:2]
-    lift = lay.object_pos[index, 2] - world.body.grip_height + 0.06 + 0.06 * jitter[3]
-    simple = jnp.stack([over[0], over[1], yaw, jnp.clip(lift, *world.body.lift_range), jnp.zeros(()), jnp.zeros(())])
-    use_simple = jax.random.bernoulli(k_easy, easy) & ~starts.collides(world, scene, simple, index)
-    q = jnp.where(use_simple, simple, q)
-    scene = scene.replace(layout=lay.replace(robot_q=q))
+    none, index = jnp.asarray(-1), starts.choose(k_which, scene.layout.object_used)
+    elsewhere, can_lie = starts.lay_down(k_lay, world, scene, index)
+    laid = jax.random.bernoulli(k_laid) & can_lie
+    scene = jax.tree.map(lambda new, old: jnp.where(laid, new, old), elsewhere, scene)
+    at = scene.layout.object_pos[index, :2]
+    poses, found = zip(
+        starts.pose_near(k_near, world, scene, at, jnp.zeros(2), none),
+        starts.pose_reaching(k_reach, world, scene, none),
+        starts.pose_over(k_over, world, scene, index),
+        strict=True,
+    )
+    how = jax.random.choice(k_how, 3, p=jnp.array([0.6, 0.25, 0.15]))
+    how = jnp.where(jax.random.bernoulli(k_easy, easy), 2, how)
+    q = jnp.stack(poses)[how]
+    q = jnp.where(how < 2, starts.hand_shut(k_shut, q, 0.2), q)
+    scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     args = jnp.stack([1 + index, jnp.zeros((), jnp.int32)])
-    return Start(scene=scene, ctrl=starts.set_points(scene, q, none), args=args, valid=found | use_simple)
+    return Start(scene=scene, ctrl=starts.set_points(scene, q, none), args=args, valid=jnp.stack(found)[how])
 
 
 PICK = Skill(
     name="pick",
-    version=1,
+    version=2,
     doc="Grasp an object that stands on the floor or on a table, and lift it. Needs an empty hand and the robot near the object.",
     params=(Param("object", ("object",)),),
     precondition=(
@@ -117,5 +123,5 @@ PICK = Skill(
     flags=tuple(observation.PROPRIOCEPTION + i for i in (11, 15)),
     failed=failed,
     start=start,
-    train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1),
+    train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=2, buttons=1),
 )

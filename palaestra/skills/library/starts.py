@@ -11,6 +11,8 @@ from palaestra.sim.world import BIN_RIM, World
 
 _POSES = 24
 _CARRIED = 0.10  # m, the least height of the hand when it holds something
+_EDGE = 0.01  # m, from an object's centre to the edge of the table that it lies on
+_AROUND = 0.30  # m, from what stands there, objects may lie on the floor
 
 
 def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching: jax.Array | int = -1) -> jax.Array:
@@ -111,6 +113,70 @@ def pose_anywhere(key: jax.Array, world: World, scene: Scene, held: jax.Array) -
     return _first_free(k_yaw, k_lift, k_grip, world, scene, at, jnp.ones(_POSES, bool), held)
 
 
+def pose_over(key: jax.Array, world: World, scene: Scene, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A robot pose with the open hand around an object or above it, turned about as it is; key is consumed. As `pose_near`."""
+    k_turn, k_at, k_grip = jax.random.split(key, 3)
+    body, lay = world.body, scene.layout
+    jitter = jax.random.uniform(k_at, (_POSES, 4), minval=-1.0, maxval=1.0)
+    yaw = lay.object_yaw[index] + 0.3 * jitter[:, 2] + 0.5 * jnp.pi * jax.random.randint(k_turn, (_POSES,), 0, 4).astype(jnp.float32)
+    at = lay.object_pos[index, :2] - body.reach * jnp.stack([jnp.cos(yaw), jnp.sin(yaw)], -1) + 0.03 * jitter[:, :2]
+    lift = jnp.clip(lay.object_pos[index, 2] - body.grip_height + 0.06 + 0.06 * jitter[:, 3], *body.lift_range)
+    above = lift + body.grip_height - lay.object_pos[index, 2] > 0.07  # around it, the fingers are as open as they can be
+    finger = jnp.where(above, jax.random.uniform(k_grip, (_POSES,), maxval=0.03), 0.0)
+    q = jnp.stack([at[:, 0], at[:, 1], yaw, lift, finger, finger], -1)
+    under = _table_under(world, scene, lay.object_pos[index, :2])
+    ok = ~jax.vmap(lambda one: collides(world, scene, one, index, under))(q)
+    best = jnp.argmax(ok)
+    return q[best], ok[best]
+
+
+def lay_down(key: jax.Array, world: World, scene: Scene, index: jax.Array) -> tuple[Scene, jax.Array]:
+    """The scene with object `index` wherever a hand may have put or dropped it: anywhere on a table, or on the floor around what
+    stands there, however near to the edge, the walls and other objects, as long as a hand can take hold of it; key is consumed.
+
+    Returns the scene, and whether there is such a place [] bool.
+    """
+    k_which, k_on, k_at, k_yaw, k_turn = jax.random.split(key, 5)
+    spec, body, lay = world.spec, world.body, scene.layout
+    pos, side, half = lay.fixture_pos, lay.fixture_half, lay.object_half[index]
+    on = jax.random.bernoulli(k_on)
+    which = spec.walls + jax.random.randint(k_which, (), 0, jnp.where(on, spec.tables, spec.receptacles))
+    extent = side[which, :2] + jnp.where(on, -_EDGE, _AROUND)
+    at = pos[which, :2] + jax.random.uniform(k_at, (_POSES, 2), minval=-1.0, maxval=1.0) * extent
+    yaw = jax.random.uniform(k_yaw, (_POSES,), minval=-jnp.pi, maxval=jnp.pi)
+    mine = jnp.arange(spec.objects) == index
+
+    def put(xy: jax.Array, yaw: jax.Array, turn: jax.Array) -> tuple[Scene, jax.Array]:
+        under = _table_under(world, scene, xy)
+        z = half + jnp.where(under >= 0, pos[under, 2] + side[under, 2], 0.0)
+        there = lay.replace(
+            object_pos=jnp.where(mine[:, None], jnp.append(xy, z), lay.object_pos),
+            object_yaw=jnp.where(mine, yaw + turn, lay.object_yaw),
+        )
+        gap = jnp.linalg.norm(jnp.maximum(jnp.abs(xy - pos[:, :2]) - side[:, :2], 0.0), axis=-1)
+        apart = ((gap > 1.45 * half) | (jnp.arange(spec.fixtures) == under) | ~scene.fixture_used).all()
+        others = lay.object_used & ~mine
+        apart &= ((jnp.linalg.norm(xy - lay.object_pos[:, :2], axis=-1) > 1.45 * (half + lay.object_half)) | ~others).all()
+        forward = jnp.stack([jnp.cos(yaw), jnp.sin(yaw)])
+        lift = jnp.clip(z - body.grip_height, *body.lift_range)
+        q = jnp.concatenate([xy - body.reach * forward, jnp.stack([yaw, lift, jnp.zeros(()), jnp.zeros(())])])
+        laid = scene.replace(layout=there)
+        return laid, apart & ~collides(world, laid, q, index, under)
+
+    turn = jnp.where(index < spec.cubes, jax.random.uniform(k_turn, (_POSES,), minval=-0.3, maxval=0.3), -yaw)
+    scenes, ok = jax.vmap(put)(at, yaw, turn)
+    best = jnp.argmax(ok)
+    return jax.tree.map(lambda x: x[best], scenes), ok[best]
+
+
+def _table_under(world: World, scene: Scene, xy: jax.Array) -> jax.Array:
+    """The fixture that is the table under a point [2] m: [] int32; -1 where there is none, or its edge is too near."""
+    lay, number = scene.layout, jnp.arange(world.spec.fixtures)
+    is_table = (number >= world.spec.walls) & (number < world.spec.walls + world.spec.tables)
+    over = (jnp.abs(xy - lay.fixture_pos[:, :2]) <= lay.fixture_half[:, :2] - _EDGE).all(-1) & is_table
+    return jnp.where(over.any(), jnp.argmax(over), -1)
+
+
 def _first_free(
     k_yaw: jax.Array, k_lift: jax.Array, k_grip: jax.Array, world: World, scene: Scene, at: jax.Array, fits: jax.Array, held: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -122,6 +188,16 @@ def _first_free(
     ok = fits & ~jax.vmap(lambda one: collides(world, scene, one, held))(q)
     best = jnp.argmax(ok)
     return q[best], ok[best]
+
+
+def hand_shut(key: jax.Array, q: jax.Array, often: float) -> jax.Array:
+    """The joints q [6] with the empty hand closed, as far as may be, in a share `often` of the cases; key is consumed.
+
+    `press` ends so, and a grasp that failed.
+    """
+    k_shut, k_grip = jax.random.split(key)
+    shut = jax.random.bernoulli(k_shut, often)
+    return q.at[4:].set(jnp.where(shut, jax.random.uniform(k_grip, maxval=CLOSED), q[4:]))
 
 
 def set_points(scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
