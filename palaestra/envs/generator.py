@@ -4,6 +4,7 @@ Things are placed one after the other, each at the first of a few random candida
 doorway, nothing out of reach). A scene in which something found no place is drawn again.
 """
 
+import functools
 from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeVar
 
@@ -91,6 +92,7 @@ class SceneRange(struct.PyTreeNode, kw_only=True):
 
 def draw_until(key: jax.Array, draw: Callable[[jax.Array], tuple[T, jax.Array]]) -> T:
     """The first value of `draw(key) -> (value, good [] bool)` that is good; key is consumed."""
+    draw = jax.jit(draw)  # traced once, for its shapes and in the loop
 
     def again(carry: tuple[jax.Array, T, jax.Array]) -> tuple[jax.Array, T, jax.Array]:
         key, k_try = jax.random.split(carry[0])
@@ -107,6 +109,7 @@ def draw_batch(keys: jax.Array, draw: Callable[[jax.Array], tuple[T, jax.Array]]
     Under vmap the whole batch would be drawn again until its last one is good.
     """
     count = len(keys)
+    draw = jax.jit(draw)  # traced once, for its shapes and in the loop
 
     def some(carry: tuple[jax.Array, T, jax.Array]) -> tuple[jax.Array, T, jax.Array]:
         (ids,) = jnp.nonzero(~carry[2], size=min(chunk, count), fill_value=count)
@@ -200,6 +203,7 @@ class Cast(NamedTuple):
     absent: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames="world")  # traced once for all programs
 def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast | None = None) -> tuple[Scene, jax.Array]:
     """A house, and whether everything found a place in it [] bool; key is consumed."""
     spec = world.spec

@@ -1,5 +1,7 @@
 """What is sensed: the robot itself, the distances around it, and things relative to it, all in the base or gripper frame."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -42,6 +44,7 @@ def proprioception(world: World, physics: PhysicsState, ctrl: jax.Array) -> jax.
     )
 
 
+@functools.partial(jax.jit, static_argnames="world")  # traced once for all programs
 def surroundings(world: World, scene: Scene, geo: Geometry) -> jax.Array:
     """All rays [SURROUNDINGS]: around the base, then around the hand."""
     return jnp.concatenate([rays(world, scene, geo), hand_rays(world, scene, geo)])

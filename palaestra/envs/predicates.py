@@ -1,5 +1,7 @@
 """All predicates over all entities, as one truth table a step; goals, skills and rewards gather from it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -76,6 +78,7 @@ def barriers(scene: Scene, angle: jax.Array) -> Barriers:
     )
 
 
+@functools.partial(jax.jit, static_argnames="world")  # traced once for all programs
 def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array) -> Geometry:
     spec, body = world.spec, world.body
     q = physics.qpos[: body.num_joints]
@@ -140,6 +143,7 @@ def distances(geo: Geometry) -> jax.Array:
     return jnp.linalg.norm(gap, axis=-1)
 
 
+@functools.partial(jax.jit, static_argnames="world")
 def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> jax.Array:
     """Which literals hold: [predicates, E subject, E target] bool, in the order of PREDICATES.
 

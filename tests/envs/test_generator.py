@@ -226,3 +226,25 @@ def test_unknown_sets_and_splits_name_the_valid_ones():
         tasksets.task_set("rearange")
     with pytest.raises(UnknownNameError, match=r"unknown split 'dev'.*test, train, validation"):
         tasksets.TaskSetEnv("rearrange", "dev")
+
+
+def test_what_is_drawn_until_it_is_good_is_traced_once():
+    """Tracing a task takes as long as compiling many a program; by hand: the first of a key's stream that is above a half."""
+    traced = []
+
+    def draw(key):
+        traced.append(key)
+        value = jax.random.uniform(key)
+        return value, value > 0.5
+
+    def by_hand(key):
+        while True:
+            key, k_try = jax.random.split(key)
+            if (value := float(jax.random.uniform(k_try))) > 0.5:
+                return value
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    want = np.float32([by_hand(key) for key in keys])
+    np.testing.assert_array_equal(jax.jit(jax.vmap(lambda key: generator.draw_until(key, draw)))(keys), want)
+    np.testing.assert_array_equal(jax.jit(lambda keys: generator.draw_batch(keys, draw, chunk=3))(keys), want)
+    assert len(traced) == 1
