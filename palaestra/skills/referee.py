@@ -18,7 +18,7 @@ from palaestra.skills.pddl import REACH, excerpt
 
 # The first that can take the problem: lmcut knows no disjunctive goals. Both give shortest plans.
 _SEARCHES = ("astar(lmcut())", "astar(blind())")
-_OUT_OF = (21, 22, 23, 24)  # exit codes of Fast Downward: no time or memory was left, for reading or for the search
+_UNSOLVABLE = (10, 11)  # exit codes of Fast Downward: it has proved that there is no plan
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Verdict:
     """What they say of one task."""
 
     valid: bool  # our plan reaches the goal
-    shortest: int | None  # calls in their plan; None where they found none
-    undecided: bool = False  # they found none in the time that they had
+    shortest: int | None  # calls in their plan; None where they found none and proved, unless undecided, that there is none
+    undecided: bool = False  # they gave up, for want of time, before they knew
 
 
 class Referee:
@@ -58,11 +58,11 @@ class Referee:
         return SequentialPlanValidator(environment=problem.environment).validate(problem, actions).status is ValidationResultStatus.VALID
 
     def shortest(self, domain: str, problem: str) -> int | None:
-        """How many calls the other planner needs; None where it finds no plan.
+        """How many calls the other planner needs; None where it has proved that there is no plan.
 
-        Raises TimeoutError where it has no time left before it knows.
+        Raises TimeoutError where it gives up before it knows.
         """
-        out_of = False
+        unsolvable = False
         with tempfile.TemporaryDirectory() as folder:  # one for each: the planner's files have fixed names
             files = {name: Path(folder) / name for name in ("domain.pddl", "problem.pddl", "plan", "task.sas")}
             files["domain.pddl"].write_text(domain)
@@ -71,11 +71,12 @@ class Referee:
             command += ["--overall-time-limit", f"{self.seconds:.0f}s"]
             command += [str(files["domain.pddl"]), str(files["problem.pddl"]), "--search"]
             for search in _SEARCHES:
-                out_of |= subprocess.run([*command, search], capture_output=True, cwd=folder, check=False).returncode in _OUT_OF
+                status = subprocess.run([*command, search], capture_output=True, cwd=folder, check=False).returncode
+                unsolvable |= status in _UNSOLVABLE
                 if files["plan"].exists():
                     steps = [line for line in files["plan"].read_text().splitlines() if not line.startswith(";")]
                     return sum(not line.startswith(f"({REACH}") for line in steps)
-        if out_of:
+        if not unsolvable:
             raise TimeoutError(f"no plan and no proof that there is none in {self.seconds:.0f} s")
         return None
 

@@ -181,7 +181,7 @@ def _judge(asked: Problem, plan: Plan, finding: Finding) -> None:
     if not verdict.valid:
         finding.pddl = "our plan is not valid"
     elif verdict.undecided:
-        finding.pddl = "undecided: the other planner had no time left"
+        finding.pddl = "undecided by the other planner"
     elif verdict.shortest is None:
         finding.pddl = "not solved by the other planner"
     else:

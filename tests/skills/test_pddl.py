@@ -131,3 +131,22 @@ def test_plain_goals_share_one_domain() -> None:
     things, _ = house()
     assert pddl.domain(LIBRARY, things, Formula.of([ON])) == pddl.domain(LIBRARY, things, EITHER) == pddl.domain(LIBRARY)
     assert "reach_2" in pddl.domain(LIBRARY, things, IN_ORDER)
+
+
+def test_an_excerpt_has_the_actions_of_the_plan_alone_word_for_word() -> None:
+    things, facts = house(SMALL, "kitchen")
+    whole, plan = pddl.domain(LIBRARY, things, IN_ORDER), solve(things, facts, IN_ORDER)
+    text = pddl.plan_text(plan, LIBRARY, things, facts, IN_ORDER)
+    part = pddl.excerpt(whole, text)
+    head, *blocks = part.removesuffix(")\n").split("\n  (:action ")
+    assert whole.startswith(head)
+    assert all(block in whole for block in blocks)
+    assert {block.split()[0] for block in blocks} == {line.strip("()").split()[0] for line in text.splitlines()}
+    assert len(blocks) < whole.count("(:action ")
+
+
+def test_a_planner_without_time_is_undecided() -> None:
+    things, facts = house()
+    goal = Formula.of([ON])
+    verdict = judge(Referee(seconds=0.0), things, facts, goal, solve(things, facts, goal))
+    assert verdict == Verdict(valid=True, shortest=None, undecided=True)

@@ -1,6 +1,7 @@
 """Doors, buttons, plates and rules: operators, oracle and PDDL against a simulator that shares no code with them, and by hand."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -16,6 +17,8 @@ from palaestra.skills.plan import Failure, Plan, PlanError, validate
 from palaestra.skills.planners import Problem
 from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner, why_impossible
+from palaestra.skills.planners.remaining import RemainingInHouse
+from palaestra.skills.planners.space import Space
 from palaestra.skills.referee import Referee, Verdict
 from palaestra.skills.rules import Rulebook
 from tests.skills.simulator import Endless, House, make, random_house, settle, shortest, step
@@ -110,6 +113,34 @@ def test_plans_are_as_short_as_those_of_breadth_first_search(seed: int) -> None:
         assert len(plan.steps) == expected
         check(house, goal, plan)
         assert why_impossible(problem(house, goal), LIBRARY) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_said_to_be_left_is_never_more_than_what_is(seed: int) -> None:
+    """The bound of the search against breadth-first search, on a random walk; near several things at the start, too."""
+    rng = random.Random(f"bound {seed}")
+    house = random_house(rng, rooms=rng.randint(1, 3), objects=rng.randint(1, 2), rules=4)
+    (room,) = (r for p, x, r in house.facts if (p, x) == ("in_room", ROBOT))
+    here = sorted(x for p, x, r in house.facts if (p, r) == ("in_room", room) and x != ROBOT)
+    near = {("near", ROBOT, x) for x in rng.sample(here, min(len(here), rng.choice([0, 2])))}
+    house = replace(house, facts=settle(house, house.facts | near))
+    goal = random_goal(rng, house)
+    space = Space(problem(house, goal), LIBRARY)
+    found = space.house
+    if found is None or not goal.allowed(house.facts):
+        return
+    bound, facts, stage = RemainingInHouse(space, found), house.facts, goal.onward(0, house.facts)
+    for _ in range(6):
+        try:
+            left = shortest(replace(house, facts=facts), goal.after(stage), 3000)
+        except Endless:
+            break
+        assert left is None or bound(space.bits(facts), stage) <= left
+        able = [after for call in house.calls() if (after := step(house, facts, call)) is not None and goal.allowed(after)]
+        if not able:
+            break
+        facts = rng.choice(able)
+        stage = goal.onward(stage, facts)
 
 
 @pytest.fixture(scope="module")
