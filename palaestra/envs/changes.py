@@ -15,9 +15,10 @@ from palaestra.envs import goals, parser
 from palaestra.envs.generator import BIG, SMALL
 from palaestra.envs.goals import Formula, Option
 from palaestra.envs.names import Entity, entities
-from palaestra.envs.types import COLOURS, Goal, Scene, Task
+from palaestra.envs.types import COLOURS, Goal, Scene, Task, receptacle_boxes
+from palaestra.sim.drawers import DRAWER_FLOOR
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import BIN_FLOOR, BIN_INNER, WorldSpec, parked_object
+from palaestra.sim.world import BIN_FLOOR, WorldSpec, parked_object
 
 HALF = (SMALL[0], BIG[1])  # m, half sizes of the objects that skills are trained with
 KINDS = ("cube", "ball")
@@ -41,8 +42,8 @@ def thing_of(spec: WorldSpec, scene: Scene, thing: int) -> Entity:
 def _changeable(spec: WorldSpec, scene: Scene, thing: int) -> Entity:
     """The entity of this number; refused where it is a part of the house."""
     entity = thing_of(spec, scene, thing)
-    if entity.kind in ("door", "button"):
-        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be changed; doors and buttons stay as the house has them")
+    if entity.kind in ("door", "button", "drawer"):
+        raise PalaestraError(f"{entity.name}: got a {entity.kind} to be changed; doors, buttons and drawers stay as the house has them")
     return entity
 
 
@@ -68,16 +69,14 @@ def heading(spec: WorldSpec, scene: Scene, thing: int) -> float | None:
 
 
 def support(spec: WorldSpec, scene: Scene, xy: Any) -> tuple[int | None, float]:
-    """What lies under a point [2] m: a table or bin (its entity; None: the floor), and the height at which things rest there, m."""
-    pos, half = scene.layout.fixture_pos[spec.walls :], scene.layout.fixture_half[spec.walls :]
-    is_bin = np.arange(spec.receptacles) >= spec.tables
-    side = np.where(is_bin[:, None], BIN_INNER, half[:, :2])
-    over = (np.abs(np.asarray(xy) - pos[:, :2]) <= side).all(1) & np.asarray(scene.fixture_used)[spec.walls :]
+    """What lies under a point [2] m: a table, bin or drawer (its entity; None: the floor), and the height at which things rest there, m."""
+    centre, side, top = (np.asarray(x) for x in receptacle_boxes(spec, scene))
+    over = (np.abs(np.asarray(xy) - centre) <= side).all(1) & np.asarray(scene.fixture_used)[spec.walls :]
     if not over.any():
         return None, 0.0
-    height = np.where(is_bin, BIN_FLOOR, pos[:, 2] + half[:, 2])
-    top = int(np.argmax(np.where(over, height, -1.0)))
-    return 1 + spec.objects + top, float(height[top])
+    height = np.concatenate([top[: spec.tables], np.full(spec.bins, BIN_FLOOR), np.full(spec.drawers, DRAWER_FLOOR)])
+    which = int(np.argmax(np.where(over, height, -1.0)))
+    return 1 + spec.objects + which, float(height[which])
 
 
 def resting_on(spec: WorldSpec, scene: Scene, thing: int) -> list[int]:
