@@ -218,7 +218,7 @@ class _Reader:
                     self.means = {key: part for key, part in self.means.items() if part is not last.part}
                     group = joined
                 else:
-                    last.part.ways = self._either(last.part.ways, [(self._term(predicate, group, (), denied, text, away),)], denied)
+                    last.part.ways = self._either(last.part.ways, [(self._term(predicate, group, (), denied, text, away),)], denied != away)
             else:
                 part = Part([(self._term(predicate, group, (), denied, text, away),)], text, always=always)
                 self._add(part, item)
