@@ -91,7 +91,8 @@ def failed(world: World, view: View) -> jax.Array:
 
 def start(opened: bool, key: jax.Array, world: World, easy: jax.Array) -> Start:
     """The robot anywhere near a drawer, hand empty; at times something lies in it. Drawers to be opened are shut or ajar; those to be
-    shut are open, and at times the hand is over the tray, as placing ends. Easy ones: the robot before the drawer, the open hand above or around the handle."""
+    shut are open, and at times the hand is over the tray, as placing ends. Easy ones: the robot before the drawer, the open hand above
+    the handle or around it."""
     k_scene, k_which, k_out, k_ajar, k_pose, k_easy, k_jitter, k_over, k_lies = jax.random.split(key, 9)
     spec = world.spec
     scene = sample_scene(k_scene, world, SceneRange.make(spec))
@@ -148,7 +149,6 @@ def _skill(name: str, opened: bool, doc: str) -> Skill:
         failed=failed,
         start=functools.partial(start, opened),
         flags=(observation.PROPRIOCEPTION + 12,),
-        gate=0.95,
         train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1, drawers=1),
     )
 
