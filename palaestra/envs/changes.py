@@ -20,9 +20,10 @@ from palaestra.envs.goals import Formula, Option
 from palaestra.envs.mechanics import Rule, mechanics, rule_rows
 from palaestra.envs.names import Entity, entities
 from palaestra.envs.references import Things
-from palaestra.envs.types import COLOURS, Goal, Scene, Task, button_entity, leaf_entity
+from palaestra.envs.types import COLOURS, Goal, Scene, Task, button_entity, leaf_entity, receptacle_boxes
+from palaestra.sim.drawers import DRAWER_FLOOR
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import BIN_FLOOR, BIN_INNER, WorldSpec, parked_mechanism, parked_object
+from palaestra.sim.world import BIN_FLOOR, WorldSpec, parked_mechanism, parked_object
 
 HALF = (SMALL[0], BIG[1])  # m, half sizes of the objects that skills are trained with
 KINDS = ("cube", "ball", "button", "door")  # of what can be added and removed
@@ -69,16 +70,14 @@ def heading(spec: WorldSpec, scene: Scene, thing: int) -> float | None:
 
 
 def support(spec: WorldSpec, scene: Scene, xy: Any) -> tuple[int | None, float]:
-    """What lies under a point [2] m: a table or bin (its entity; None: the floor), and the height at which things rest there, m."""
-    pos, half = scene.layout.fixture_pos[spec.walls :], scene.layout.fixture_half[spec.walls :]
-    is_bin = np.arange(spec.receptacles) >= spec.tables
-    side = np.where(is_bin[:, None], BIN_INNER, half[:, :2])
-    over = (np.abs(np.asarray(xy) - pos[:, :2]) <= side).all(1) & np.asarray(scene.fixture_used)[spec.walls :]
+    """What lies under a point [2] m: a table, bin or drawer (its entity; None: the floor), and the height at which things rest there, m."""
+    centre, side, top = (np.asarray(x) for x in receptacle_boxes(spec, scene))
+    over = (np.abs(np.asarray(xy) - centre) <= side).all(1) & np.asarray(scene.fixture_used)[spec.walls :]
     if not over.any():
         return None, 0.0
-    height = np.where(is_bin, BIN_FLOOR, pos[:, 2] + half[:, 2])
-    top = int(np.argmax(np.where(over, height, -1.0)))
-    return 1 + spec.objects + top, float(height[top])
+    height = np.concatenate([top[: spec.tables], np.full(spec.bins, BIN_FLOOR), np.full(spec.drawers, DRAWER_FLOOR)])
+    which = int(np.argmax(np.where(over, height, -1.0)))
+    return 1 + spec.objects + which, float(height[which])
 
 
 def resting_on(spec: WorldSpec, scene: Scene, thing: int) -> list[int]:
@@ -108,7 +107,7 @@ def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
         return _with_layout(task, object_pos=_put(lay.object_pos, thing - 1, np.r_[xy, z]))
     if entity.kind == "button":
         return _with_layout(task, button_pos=_put(lay.button_pos, thing - button_entity(spec, 0), xy))
-    if entity.kind in ("door", "room"):
+    if entity.kind in ("door", "room", "drawer"):
         fix = ". Fix: remove it, and add one in another doorway" if entity.kind == "door" else ""
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be moved, expected the robot, an object, table, bin or button{fix}")
     slot = spec.walls + thing - 1 - spec.objects

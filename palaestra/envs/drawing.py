@@ -12,10 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from palaestra.envs import drawers
 from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import Entity, entities
 from palaestra.envs.predicates import RESTS
 from palaestra.envs.types import Scene, button_entity, leaf_entity
+from palaestra.sim.drawers import DRAWER_HEIGHT, DRAWER_INNER, HANDLE_OUT, HANDLE_RADIUS
 from palaestra.sim.world import (
     BIN_INNER,
     BIN_SIDE,
@@ -26,6 +28,7 @@ from palaestra.sim.world import (
     LEAF_HALF,
     LEAF_LENGTH,
     LEAF_OPEN,
+    Layout,
     World,
     WorldSpec,
     leaf_axis,
@@ -97,10 +100,12 @@ class Plan:
     doors: tuple[tuple[np.ndarray, np.ndarray], ...]  # centre, half size
     walls: tuple[tuple[np.ndarray, np.ndarray], ...]  # position, half size
     receptacles: tuple[tuple[int, np.ndarray, np.ndarray, Colour, bool], ...]  # slot, position, half size, colour, whether a bin
+    drawers: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, the cabinet's position and half size, colour
     plates: tuple[tuple[np.ndarray, np.ndarray, Colour], ...]  # those of the receptacles that are: position, half size, colour
     leaves: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, hinge, quaternion, colour
     buttons: tuple[tuple[int, np.ndarray, Colour], ...]  # slot, position, colour
     objects: tuple[tuple[int, float, Colour, bool], ...]  # slot, half size, colour, whether a ball
+    layout: Layout  # as at the start
     things: tuple[Entity, ...]
     rules: tuple[Rule, ...]
 
@@ -111,9 +116,10 @@ class Plan:
         used, pos, half = host.fixture_used, lay.fixture_pos, lay.fixture_half
         receptacles = [
             (i, pos[w + i], half[w + i], PALETTE[host.receptacle_colour[i]], i >= spec.tables)
-            for i in range(spec.receptacles)
+            for i in range(spec.receptacles - spec.drawers)
             if used[w + i]
         ]
+        cabinets = [(i, spec.receptacles - spec.drawers + i) for i in range(spec.drawers)]
         doors = [
             (host.door[i], np.array([0.05, host.door_width[i] / 2])[:: 1 if host.door_along_x[i] else -1])
             for i in np.flatnonzero(host.door_used)
@@ -126,6 +132,8 @@ class Plan:
             doors=tuple(doors),
             walls=tuple((pos[i], half[i]) for i in np.flatnonzero(used[:w])),
             receptacles=tuple(receptacles),
+            drawers=tuple((i, pos[w + k], half[w + k], PALETTE[host.receptacle_colour[k]]) for i, k in cabinets if used[w + k]),
+            layout=lay,
             plates=tuple((at, size, tone) for i, at, size, tone, _ in receptacles if spec.tables - spec.plates <= i < spec.tables),
             leaves=tuple((int(i), lay.leaf_pos[i], lay.leaf_quat[i], PALETTE[host.leaf_colour[i]]) for i in np.flatnonzero(host.leaf_used)),
             buttons=tuple((int(i), lay.button_pos[i], PALETTE[host.button_colour[i]]) for i in np.flatnonzero(host.button_used)),
@@ -135,8 +143,9 @@ class Plan:
         )
 
     def furniture(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The rectangles on the floor that are taken, those that leaves swing through as well: least and greatest x, y, m."""
+        """The rectangles on the floor that are taken, those that leaves and drawers may take as well: least and greatest x, y, m."""
         taken = [(pos[:2] - half[:2], pos[:2] + half[:2]) for _, pos, half, _, _ in self.receptacles]
+        taken += [(pos - half, pos + half) for pos, half in zip(*drawers.swept(self.layout), strict=True)]
         taken += [(at - 2 * BUTTON_HALF, at + 2 * BUTTON_HALF) for _, at, _ in self.buttons]
         for _, hinge, quat, _ in self.leaves:
             corner = hinge + LEAF_LENGTH * (leaf_axis(quat, 0.0) + leaf_axis(quat, LEAF_OPEN))
@@ -282,6 +291,48 @@ def _draw_button(canvas: Canvas, at: np.ndarray, colour: Colour, pressed: bool, 
     canvas.fill(_disc(at + np.array([-0.3, 0.3]) * cap, 0.36 * cap), mix(colour, WHITE, 0.65))
 
 
+def _draw_tray(canvas: Canvas, plan: Plan, which: int, out: np.ndarray, colour: Colour) -> None:
+    """A tray with its handle, as far as it is out; `out` [W] m."""
+    front = drawers.fronts(plan.layout)[which]
+    yaw, dark = float(np.arctan2(front[1], front[0])), mix(colour, INK, 0.45)
+    (at,), (handle,) = drawers.trays(plan.layout, out)[0][which : which + 1], drawers.handles(plan.layout, out)[which : which + 1]
+    outer = np.array(DRAWER_INNER) + 0.016
+    canvas.shadow([_turned(_box((0, 0), outer), yaw, at)], 0.1)
+    canvas.fill(_turned(_box(((HANDLE_OUT + outer[0]) / 2, 0), ((HANDLE_OUT - outer[0]) / 2, 0.014)), yaw, at), STEEL)
+    canvas.fill(_turned(_box((0, 0), outer, 0.01), yaw, at), colour, dark, 1.0)
+    canvas.fill(_turned(_box((0, 0), DRAWER_INNER), yaw, at), mix(colour, WHITE, 0.62), mix(colour, INK, 0.42), 1.0)
+    canvas.fill(_disc(handle, max(1.3 * HANDLE_RADIUS, 3.0 * SMOOTH / canvas.scale)), STEEL, INK, 0.8)
+
+
+def _draw_cabinet(canvas: Canvas, pos: np.ndarray, half: np.ndarray, colour: Colour) -> None:
+    """A cabinet's top, in boards."""
+    canvas.shadow([_box(pos, half, 0.01)], 2 * float(half[2]))
+    canvas.fill(_box(pos, half, 0.012), mix(colour, INK, 0.25), mix(colour, INK, 0.6), 1.0)
+    canvas.fill(_box(pos, half[:2] - 0.03, 0.008), mix(colour, INK, 0.12))
+
+
+def _draw_drawers(canvas: Canvas, plan: Plan, position: np.ndarray, quat: np.ndarray, out: np.ndarray, grow: float) -> set[int]:
+    """Trays, what lies in them, and over that the cabinets, on which dots show what is underneath: the slots of these objects."""
+    if not plan.drawers:
+        return set()
+    for which, _, _, colour in plan.drawers:
+        _draw_tray(canvas, plan, which, out, colour)
+    middle, inner = drawers.trays(plan.layout, out)
+    lying = [
+        (slot, size, colour, ball)
+        for slot, size, colour, ball in plan.objects
+        if position[slot, 2] < DRAWER_HEIGHT and (np.abs(position[slot, :2] - middle) <= inner).all(-1).any()
+    ]
+    for slot, size, colour, ball in lying:
+        _draw_object(canvas, position[slot], quat[slot], size * grow, colour, ball)
+    for _, pos, half, colour in plan.drawers:
+        _draw_cabinet(canvas, pos, half, colour)
+        for slot, size, tone, _ in lying:
+            if (np.abs(position[slot, :2] - pos[:2]) <= half[:2]).all():
+                canvas.fill(_disc(position[slot, :2], 0.6 * size * grow), mix(tone, colour, 0.25), mix(colour, INK, 0.6), 0.8)
+    return {slot for slot, _, _, _ in lying}
+
+
 def _laden(plan: Plan, position: np.ndarray, pos: np.ndarray, half: np.ndarray) -> bool:
     """Whether something lies on the plate; `position` [O, 3] m, of the objects."""
     top = pos[2] + half[2]
@@ -328,16 +379,16 @@ def _draw_robot(canvas: Canvas, world: World, q: np.ndarray) -> None:
     canvas.fill(_turned(_box((0, 0), (0.022, 0.022), 0.008), yaw, at), mix(STEEL, WHITE, 0.30))
 
 
-def _poses(world: World, qpos: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Positions [O, 3] m and quaternions [O, 4] of objects, how far leaves are open [L] rad and buttons are up [U] m."""
-    (position, quat), (angle, up) = world.object_pose(qpos), world.mechanism_q(qpos)
-    return np.asarray(position), np.asarray(quat), np.asarray(angle), np.asarray(up)
+def _poses(world: World, qpos: Any) -> tuple[np.ndarray, ...]:
+    """Positions [O, 3] m and quaternions [O, 4] of objects, how far leaves are open [L] rad, buttons up [U] m and drawers out [W] m."""
+    found = *world.object_pose(qpos), *world.mechanism_q(qpos), world.drawer_q(qpos)
+    return tuple(np.asarray(x) for x in found)
 
 
 def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow: float = 1.0) -> None:
     """What moves or changes, from the floor up. What is as high as the fingers lies between them, and so on top."""
     q = qpos[: world.body.num_joints]
-    position, quat, angle, up = _poses(world, qpos)
+    position, quat, angle, up, out = _poses(world, qpos)
     for pos, half, colour in plan.plates:
         if _laden(plan, position, pos, half):
             _draw_plate(canvas, pos, half, colour, lit=True)
@@ -345,7 +396,8 @@ def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow
         _draw_leaf(canvas, hinge, leaf_axis(hung, angle[slot]), colour)
     for slot, at, colour in plan.buttons:
         _draw_button(canvas, at, colour, bool(up[slot] < -BUTTON_PRESSED), grow)
-    order = sorted(plan.objects, key=lambda thing: position[thing[0], 2])
+    lying = _draw_drawers(canvas, plan, position, quat, out, grow)
+    order = sorted((thing for thing in plan.objects if thing[0] not in lying), key=lambda thing: position[thing[0], 2])
     fingers = world.body.grip_height + q[3] - 0.04
     for above in (False, True):
         for slot, size, colour, ball in order:
@@ -365,10 +417,12 @@ def draw_trail(canvas: Canvas, trail: np.ndarray) -> None:
 def draw_rings(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, marked: Iterable[str], colour: Colour = ACCENT) -> None:
     """Circles around the robot, objects, receptacles, doors and buttons of these names, as far as they are there."""
     spec, index = world.spec, {thing.name: thing.index for thing in plan.things}
-    position, _, angle, _ = _poses(world, qpos)
+    position, _, angle, *_ = _poses(world, qpos)
     place = {0: (qpos[:2], world.body.base_radius)}
     place |= {1 + slot: (position[slot, :2], half * 1.4) for slot, half, _, _ in plan.objects}
     place |= {1 + spec.objects + slot: (pos[:2], float(np.hypot(*half[:2]))) for slot, pos, half, _, _ in plan.receptacles}
+    first = 1 + spec.objects + spec.receptacles - spec.drawers
+    place |= {first + which: (pos[:2], float(np.hypot(*half[:2]))) for which, pos, half, _ in plan.drawers}
     place |= {
         leaf_entity(spec, slot): (hinge + LEAF_LENGTH / 2 * leaf_axis(hung, angle[slot]), LEAF_LENGTH / 2)
         for slot, hinge, hung, _ in plan.leaves

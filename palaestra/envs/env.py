@@ -9,11 +9,10 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import context, edits, generator, goals, language, observation, predicates, rules
+from palaestra.envs import context, drawers, edits, generator, goals, language, observation, predicates, rules
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
-    KINDS,
     MAX_DELAY,
     MAX_GOALS,
     MAX_TERMS,
@@ -27,6 +26,7 @@ from palaestra.envs.types import (
     TimeStep,
     entity_kinds,
     entity_used,
+    kind_columns,
     leaf_entity,
     num_entities,
     restart,
@@ -100,7 +100,8 @@ class Rearrange:
     """Bring a generated house into a goal state.
 
     Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
-    after the other (used, kind one-hot [7], open or pressed, colour one-hot [6], offset [3] m, half sizes [2] m), then the goal's terms
+    after the other (used, kind one-hot [7], open or pressed, colour one-hot [6], offset [3] m, half sizes [2] m), then the ways out of
+    drawers [W, 2] (where there are drawers they are an eighth kind), then the goal's terms
     (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [7],
     subjects [E], targets [E]), then the rules, where they are shown (used, lasting, of each of two facts needed, predicate one-hot [7],
     subject [E], target [E] and what vanishes [E], then what appears or opens [E]); last, where the context is visible, friction, mass,
@@ -139,11 +140,12 @@ class Rearrange:
         self.horizon, self.context_visible = horizon, context_visible
         e = num_entities(self.world.spec)
         self.show_rules = show_rules
-        entity_size = 1 + len(KINDS) + 1 + len(COLOURS) + 3 + 2
+        entity_size = 1 + kind_columns(self.world.spec) + 1 + len(COLOURS) + 3 + 2
         self.observation_size = (
             observation.PROPRIOCEPTION
             + observation.SURROUNDINGS
             + (e - 1) * entity_size
+            + 2 * self.world.spec.drawers
             + MAX_TERMS * (6 + MAX_TERMS + len(PREDICATES) + 2 * e)
             + (self.world.spec.rules * (2 + 2 * (1 + len(PREDICATES) + 3 * e) + e) if show_rules else 0)
             + (context.SIZE if context_visible else 0)
@@ -266,7 +268,7 @@ class Rearrange:
         near, offset = jnp.split(context.sense(state, sensed), [len(sensed) - offset.size])
         offset = offset.reshape(-1, 3)
         active = (jnp.diagonal(table[OPEN]) | jnp.diagonal(table[PRESSED]))[1:, None].astype(jnp.float32)
-        looks = [jax.nn.one_hot(entity_kinds(spec), len(KINDS)), active, jax.nn.one_hot(colour, len(COLOURS))]
+        looks = [jax.nn.one_hot(entity_kinds(spec), kind_columns(spec)), active, jax.nn.one_hot(colour, len(COLOURS))]
         entities = jnp.concatenate([*looks, offset, geo.half[1:]], -1)
         entities = jnp.concatenate([used.astype(jnp.float32), jnp.where(used, entities, 0.0)], -1)
         flags = jnp.stack([goal.used, holds, goal.stage == ALWAYS, goal.stage == state.progress.stage], -1)
@@ -286,6 +288,7 @@ class Rearrange:
         parts = [
             near,
             entities.ravel(),
+            observation.to_base(geo.yaw, drawers.fronts(scene.layout)).ravel(),
             terms.ravel(),
             *([self._observed_rules(scene).ravel()] if self.show_rules else []),
             context.features(state.task.context) if self.context_visible else jnp.zeros(0),

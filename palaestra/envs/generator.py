@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import floor_plans, goals, house
+from palaestra.envs import drawers, floor_plans, goals, house
 from palaestra.envs.styles import style_weights, styled_plan
 from palaestra.envs.types import (
     COLOURS,
@@ -29,8 +29,20 @@ from palaestra.envs.types import (
     Task,
     room_entity,
 )
+from palaestra.sim.drawers import DRAWER_HALF, DRAWER_HEIGHT
 from palaestra.sim.errors import PalaestraError
-from palaestra.sim.world import BIN_INNER, BIN_SIDE, BUTTON_HALF, DENSITY, Layout, World, WorldSpec, parked_mechanism, parked_object
+from palaestra.sim.world import (
+    BIN_INNER,
+    BIN_SIDE,
+    BUTTON_HALF,
+    DENSITY,
+    Layout,
+    World,
+    WorldSpec,
+    leaf_axis,
+    parked_mechanism,
+    parked_object,
+)
 
 T = TypeVar("T")
 _CANDIDATES = 12
@@ -38,6 +50,7 @@ _TABLE_HALF = (0.14, 0.18)  # m
 _TABLE_HEIGHT = (0.10, 0.20)  # m
 SMALL, BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and large objects
 _BETWEEN = 0.50  # m, free way between fixtures
+_BEFORE = 0.30  # m, free before a drawer that is out
 _ARM = 0.50  # m from the walls, so that the arm fits whichever way it points; raised, it passes over all else
 _ROBOT_GAP = 0.25  # m, from the robot's axis to things
 _ROBOT_DOORWAY = 0.30  # m, from the robot's axis to a doorway's centre
@@ -215,9 +228,11 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
     words = _words(k_words, spec, ranges)
     if cast is not None:
         words["used"] = (words["used"] | cast.needed) & ~cast.absent
-    # To things that are placed later, buttons are furniture.
-    buttons, buttons_fit = _place_buttons(k_fixture, spec, plan, pos, half)
-    standing = jnp.concatenate([pos[:, :2], buttons]), jnp.concatenate([half[:, :2], jnp.full((spec.buttons, 2), BUTTON_HALF)])
+    # To things that are placed later, buttons are furniture, and so is all the floor that a drawer may take.
+    cabinet, swept, cabinets_fit = _place_cabinets(jax.random.fold_in(k_fixture, 2), spec, plan, pos, half)
+    taken = jnp.concatenate([pos[:, :2], swept[0]]), jnp.concatenate([half[:, :2], swept[1]])
+    buttons, buttons_fit = _place_buttons(k_fixture, spec, plan, *taken)
+    standing = jnp.concatenate([taken[0], buttons]), jnp.concatenate([taken[1], jnp.full((spec.buttons, 2), BUTTON_HALF)])
     obj_pos, objects_fit = _place_objects(k_object, spec, ranges, plan, pos, half, standing, words)
     k_at, k_yaw = jax.random.split(k_robot)
     robot, robot_fits = robot_spot(k_at, spec, plan, *standing, obj_pos)
@@ -225,8 +240,8 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
     wall_used = plan.wall_used
     scene = Scene(
         layout=Layout(
-            fixture_pos=jnp.concatenate([plan.wall_pos, pos]),
-            fixture_half=jnp.concatenate([plan.wall_half, half]),
+            fixture_pos=jnp.concatenate([plan.wall_pos, pos, cabinet[0]]),
+            fixture_half=jnp.concatenate([plan.wall_half, half, cabinet[1]]),
             object_half=words["half"],
             object_density=jnp.full(spec.objects, DENSITY),
             object_friction=jnp.ones(spec.objects),
@@ -238,6 +253,8 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
             leaf_quat=jnp.tile(jnp.array([1.0, 0.0, 0.0, 0.0]), (spec.leaves, 1)),
             leaf_angle=jnp.zeros(spec.leaves),
             button_pos=buttons,
+            drawer_quat=cabinet[2],
+            drawer_out=jnp.zeros(spec.drawers),
         ),
         room=plan.room,
         room_used=plan.room_used,
@@ -257,14 +274,15 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
         button_colour=words["button_colour"],
         rules=Rules.none(spec.rules),
     )
-    return scene, receptacles_fit & buttons_fit & objects_fit & robot_fits
+    return scene, receptacles_fit & cabinets_fit & buttons_fit & objects_fit & robot_fits
 
 
 def standing(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array]:
-    """Positions and half sizes [tables + bins + buttons, 2] m of what stands in a scene."""
-    lay = scene.layout
-    pos = jnp.concatenate([lay.fixture_pos[spec.walls :, :2], lay.button_pos])
-    return pos, jnp.concatenate([lay.fixture_half[spec.walls :, :2], jnp.full((spec.buttons, 2), BUTTON_HALF)])
+    """Positions and half sizes [tables + bins + drawers + buttons, 2] m of what stands in a scene; drawers as `drawers.swept`."""
+    lay, stands = scene.layout, slice(spec.walls, spec.fixtures - spec.drawers)
+    centre, half = drawers.swept(lay)
+    pos = jnp.concatenate([lay.fixture_pos[stands, :2], centre, lay.button_pos])
+    return pos, jnp.concatenate([lay.fixture_half[stands, :2], half, jnp.full((spec.buttons, 2), BUTTON_HALF)])
 
 
 def robot_spot(
@@ -302,7 +320,7 @@ def _place_receptacles(
     key: jax.Array, k_size: jax.Array, spec: WorldSpec, plan: floor_plans.Plan
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Tables and bins: positions [.., 3], half sizes [.., 3], and whether all fit [] bool."""
-    n = spec.receptacles
+    n = spec.receptacles - spec.drawers
     k_xy, k_z = jax.random.split(k_size)
     sides = jax.random.uniform(k_xy, (n, 2), minval=_TABLE_HALF[0], maxval=_TABLE_HALF[1])
     height = jax.random.uniform(k_z, (n,), minval=_TABLE_HEIGHT[0], maxval=_TABLE_HEIGHT[1])
@@ -317,6 +335,35 @@ def _place_receptacles(
         at, found = _choose(spots.row(i), plan, half[i, :2] + 0.03, (pos, half[:i, :2], size + _BETWEEN), size + 0.75)
         pos, fits = jnp.concatenate([pos, at[None]]), fits & found
     return jnp.concatenate([pos, z[:, None]], -1), half, fits
+
+
+def _place_cabinets(
+    key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan, pos: jax.Array, half: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array], jax.Array]:
+    """Cabinets among tables and bins, each with room for its drawer and before that; key is consumed.
+
+    Positions [W, 3], half sizes [W, 3] and quaternions [W, 4]; the boxes that they take open or shut, as `drawers.swept`; and whether
+    all fit [] bool.
+    """
+    k_turn, k_spots = jax.random.split(key)
+    turns = jax.random.randint(k_turn, (spec.drawers,), 0, 4)
+    quat = jnp.asarray(drawers.QUARTER_TURNS)[turns]
+    front = leaf_axis(quat, 0.0)
+    (low, high), wide = drawers.SWEPT, DRAWER_HALF[1]
+    (own, room) = (jnp.abs(front) * (end - low) / 2 + jnp.abs(front[:, ::-1]) * wide for end in (high, high + _BEFORE))
+    at, sides, found, fits = pos[:, :2], half[:, :2], [], jnp.asarray(True)
+    spots = _spots(k_spots, plan, spec.drawers) if spec.drawers else None
+    for i in range(spec.drawers):
+        assert spots is not None
+        ahead = _BEFORE / 2 * front[i]  # from the middle of what the drawer takes to that of the place with what is kept free before it
+        obstacles = (at + ahead, sides + own[i], jnp.asarray(_BETWEEN))
+        xy, good = _choose(spots.row(i), plan, room[i] + 0.03, obstacles, jnp.asarray(_BEFORE + 0.75))
+        at, sides, fits = jnp.concatenate([at, (xy - ahead)[None]]), jnp.concatenate([sides, own[i][None]]), fits & good
+        found.append(xy - ahead - (low + high) / 2 * front[i])
+    middle = jnp.concatenate([jnp.stack(found) if found else jnp.zeros((0, 2)), jnp.full((spec.drawers, 1), DRAWER_HEIGHT / 2)], -1)
+    flat = jnp.abs(front) * DRAWER_HALF[0] + jnp.abs(front[:, ::-1]) * wide
+    size = jnp.concatenate([flat, jnp.full((spec.drawers, 1), DRAWER_HEIGHT / 2)], -1)
+    return (middle, size, quat), (at[len(pos) :], sides[len(pos) :]), fits
 
 
 def _place_buttons(key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan, pos: jax.Array, half: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -418,7 +465,7 @@ class Literals(NamedTuple):
 def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.Array, max_goals: jax.Array) -> Literals:
     """Literals that can all hold at once; key is consumed. Fewer than `min_goals` where the scene has too few things.
 
-    Objects go to receptacles (no two to one table, none to a table that is taken), so nothing holds at the start; the last of
+    Objects go to receptacles (no two to one table or drawer, none to a table that is taken), so nothing holds at the start; the last of
     several literals may instead be about the robot: to stand near something, to be in a room, or to hold an object that has no
     other place to be.
     """
@@ -435,7 +482,9 @@ def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.A
         choice = jnp.argmax(jnp.where(free, score[i], -1.0))
         subjects.append(1 + order[i])
         targets.append(jnp.where(free.any(), 1 + o + choice, 0))
-        free = free & ((jnp.arange(n) != choice) | (jnp.arange(n) >= t))  # a bin takes many, a table one
+        free = free & (
+            (jnp.arange(n) != choice) | (jnp.arange(n) >= t) & (jnp.arange(n) < t + spec.bins)
+        )  # a bin takes many, a table or drawer one
     pad = MAX_GOALS - len(subjects)
     subject = jnp.pad(jnp.stack(subjects), (0, pad))
     target = jnp.pad(jnp.stack(targets), (0, pad))

@@ -15,7 +15,7 @@ from palaestra.envs.wordings import NUMBERS
 _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it is said
     "verb": {
         "put": "put, place, set, lay, bring, carry, drop, deliver, transfer, transport, stow, toss, putting, placing, dropping, bringing",
-        "move": "move, moving, return, make sure, make certain, ensure, see to it",  # an object, or oneself
+        "move": "move, moving, return, pull, pulling, slide, sliding, make sure, make certain, ensure, see to it",  # an object, or oneself
         "take": "take, taking, get, fetch",  # to somewhere, off it, or into the hand
         "remove": "remove, removing",
         "clear": "clear, clearing, emptying",
@@ -112,26 +112,28 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "ball": "ball, sphere",
         "table": "table, desk",
         "bin": "bin, container",
+        "drawer": "drawer, chest",
         "plate": "plate, pressure plate, pad, pressure pad",
         "door": "door",
         "button": "button, switch",
         "room": "room",
         "cube bin": "box",
         "cube ball": "object",
-        "cube ball table bin plate door button": "thing, item, one",
+        "cube ball table bin plate door button drawer": "thing, item, one",
     },
     "plural": {
         "cube": "cubes, blocks",
         "ball": "balls, spheres",
         "table": "tables, desks",
         "bin": "bins, containers",
+        "drawer": "drawers, chests",
         "plate": "plates, pressure plates, pads, pressure pads",
         "door": "doors",
         "button": "buttons, switches",
         "room": "rooms",
         "cube bin": "boxes",
         "cube ball": "objects",
-        "cube ball table bin plate door button": "things, items, ones",
+        "cube ball table bin plate door button drawer": "things, items, ones",
     },
 }
 _SHORT = {  # a word for two
@@ -147,7 +149,7 @@ _LONGEST_FIRST = "|".join(
 )
 _WORD = re.compile(rf"(?:{_LONGEST_FIRST})(?![\w'])|[,.;:!?]|[^\s,.;:!?]+", re.IGNORECASE)
 _GERUNDS = {phrase.split()[0] for phrase in _PHRASES if phrase.split()[0].endswith("ing")} - {"bring"}
-_TURNED = {"door", "button", "plate"}  # what can be open or pressed
+_TURNED = {"door", "button", "plate", "drawer"}  # what can be open or pressed
 _LINKS = ("", ",", "stop", "and", "or", "earlier", "then")  # of several joints in a row, the last of these counts
 
 
@@ -310,7 +312,7 @@ def split_clauses(text: str) -> list[list[Item]]:
             item.mode
             and item.link in ("and", "or")
             and not (item.verb or item.opens)
-            and following.verb in ("", "move", "keep", "leave", "take")
+            and following.verb in ("", "move", "keep", "leave", "take", *(("press",) if not item.states else ()))  # "push a and b shut"
         )
         if shares and not (following.mode or following.states) and any(set(w.value.split()) & _TURNED for w in following.chunks()[0][-1:]):
             following.mode, following.waits = item.mode, True

@@ -10,11 +10,13 @@ import numpy as np
 from palaestra.envs.types import (
     COLOURS,
     IN_ROOM,
+    KINDS,
     LARGE,
     PREDICATES,
     ROOMS,
     Scene,
     button_entity,
+    entity_kinds,
     leaf_entity,
     room_entity,
 )
@@ -29,7 +31,7 @@ class Entity:
 
     index: int  # its number among the entities
     name: str  # unique in the scene
-    kind: str  # robot, cube, ball, table, plate, bin, door, button or room
+    kind: str  # robot, cube, ball, table, plate, bin, drawer, door, button or room
     colour: str = ""
     size: str = ""  # small or large, for cubes and balls
 
@@ -59,8 +61,8 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
         twin = pairs.count((kinds[i], int(colour[i]))) > 1
         name = f"{size}_{shade}_{kinds[i]}" if twin else f"{shade}_{kinds[i]}"
         found.append(Entity(1 + i, name, kinds[i], shade, size))
-    for i in range(spec.receptacles):
-        kind = "table" if i < spec.tables - spec.plates else "plate" if i < spec.tables else "bin"
+    for i, number in enumerate(entity_kinds(spec)[spec.objects : spec.objects + spec.receptacles]):
+        kind = KINDS[number]
         shade = COLOURS[receptacle_colour[i]]
         found.append(Entity(1 + spec.objects + i, f"{shade}_{kind}", kind, shade))
     for kind, first, there, colours in (

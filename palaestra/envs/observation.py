@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs.predicates import Geometry
-from palaestra.envs.types import Scene
+from palaestra.envs.types import Scene, fixture_tops
 from palaestra.sim.engine import PhysicsState
-from palaestra.sim.world import BIN_RIM, World
+from palaestra.sim.world import World
 
 NUM_RAYS = 24
 RAY_LENGTH = 2.0  # m
@@ -63,16 +63,14 @@ def rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
 def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
     """As `rays`, from the grip point, over what is as high as the hand and is not held [12], in hand ray lengths."""
     spec, lay = world.spec, scene.layout
-    is_bin = jnp.arange(spec.fixtures) >= spec.walls + spec.tables
-    top = jnp.where(is_bin, BIN_RIM, lay.fixture_pos[:, 2] + lay.fixture_half[:, 2])
     objects = geo.position[1 : 1 + spec.objects, 2] + lay.object_half
-    high = jnp.concatenate([top, objects, geo.barriers.top]) > geo.grip[2] - 0.05
+    high = jnp.concatenate([fixture_tops(spec, lay), objects, geo.barriers.top]) > geo.grip[2] - 0.05
     seen = jnp.concatenate([scene.fixture_used, lay.object_used & ~geo.grasped, geo.barriers.used]) & high
     return _cast(world, scene, geo, geo.grip[:2], NUM_HAND_RAYS, HAND_RAY_LENGTH, seen)
 
 
 def _cast(world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: int, length: float, seen: jax.Array) -> jax.Array:
-    """Rays from `origin` [2] to the fixtures, objects and barriers that are `seen` [F + O + L + U]: [count], in lengths."""
+    """Rays from `origin` [2] to the fixtures, objects and barriers that are `seen` [F + O + L + U + W]: [count], in lengths."""
     lay = scene.layout
     angle = geo.yaw + jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False)
     direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)  # [rays, 2]

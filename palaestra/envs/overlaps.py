@@ -10,6 +10,7 @@ import numpy as np
 
 from palaestra.envs.types import Scene, leaf_entity
 from palaestra.sim import bodies
+from palaestra.sim.drawers import drawer_boxes
 from palaestra.sim.world import (
     BIN_FLOOR,
     BIN_INNER,
@@ -38,7 +39,7 @@ class Boxes(NamedTuple):
     half: np.ndarray  # [N, M, 3] m
     yaw: np.ndarray  # [N, M] rad
     used: np.ndarray  # [N, M] bool
-    group: np.ndarray  # [M] int: -1 the robot, 0 the walls, then tables, bins, objects, leaves and buttons
+    group: np.ndarray  # [M] int: -1 the robot, 0 the walls, then tables, bins, drawers, objects, leaves and buttons
 
 
 def overlaps(spec: WorldSpec, scenes: Scene) -> np.ndarray:
@@ -74,7 +75,7 @@ def _held(spec: WorldSpec, scenes: Scene) -> np.ndarray:
     q, at = np.asarray(lay.robot_q, float), np.asarray(lay.object_pos, float)
     grip = np.stack([q[:, 0] + body.reach * np.cos(q[:, 2]), q[:, 1] + body.reach * np.sin(q[:, 2]), body.grip_height + q[:, 3]], -1)
     between = (np.linalg.norm(at - grip[:, None], axis=-1) < body.half_gap) & np.asarray(lay.object_used) & (q[:, 4:5] > 0)
-    return np.where(between.any(1), 1 + spec.tables + spec.bins + between.argmax(1), _ROBOT - 1)
+    return np.where(between.any(1), 1 + spec.receptacles + between.argmax(1), _ROBOT - 1)
 
 
 def depth(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -93,7 +94,8 @@ def depth(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
-    """Robot, objects, walls, tables, bins, leaves and buttons of each scene."""
+    """Robot, objects, walls, tables, bins, drawers, leaves and buttons of each scene."""
+    r = spec.receptacles
     lay, w, t = scenes.layout, spec.walls, spec.tables
     pos, half = (np.asarray(x, float) for x in (lay.fixture_pos, lay.fixture_half))
     count = len(pos)
@@ -107,27 +109,37 @@ def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
         _add(centres, halves, yaws, pos[:, w + t + i], np.zeros(count), parts)
         used.append(np.repeat(np.asarray(scenes.fixture_used)[:, w + t + i, None], len(parts), 1))
         groups += [1 + t + i] * len(parts)
+    front, out = np.asarray(leaf_axis(np.asarray(lay.drawer_quat, float), 0.0)), np.asarray(lay.drawer_out, float)
+    for i in range(spec.drawers):
+        yaw, first = np.arctan2(front[:, i, 1], front[:, i, 0]), r - spec.drawers
+        cabinet, tray = drawer_boxes()
+        floor = pos[:, w + first + i] * np.array([1, 1, 0])
+        _add(centres, halves, yaws, floor, yaw, cabinet)
+        _add(centres, halves, yaws, floor + np.pad(out[:, i, None] * front[:, i], ((0, 0), (0, 1))), yaw, tray)
+        count_of = len(cabinet) + len(tray)
+        used.append(np.repeat(np.asarray(scenes.fixture_used)[:, w + first + i, None], count_of, 1))
+        groups += [1 + first + i] * count_of
     centres.append(np.asarray(lay.object_pos, float))
     halves.append(np.repeat(np.asarray(lay.object_half, float)[..., None], 3, -1))
     yaws.append(np.asarray(lay.object_yaw, float))
     used.append(np.asarray(lay.object_used))
-    groups += [1 + t + spec.bins + i for i in range(spec.objects)]
+    groups += [1 + r + i for i in range(spec.objects)]
     hinge, hung, angle = (np.asarray(x, float) for x in (lay.leaf_pos, lay.leaf_quat, lay.leaf_angle))
     turn = np.arctan2(*np.moveaxis(leaf_axis(hung, angle), -1, 0)[::-1])
     leaf = ((LEAF_LENGTH / 2, 0.0, LEAF_CLEARANCE + LEAF_HEIGHT / 2), (LEAF_LENGTH / 2, LEAF_HALF, LEAF_HEIGHT / 2))
     for i in range(spec.leaves):
         _add(centres, halves, yaws, np.pad(hinge[:, i], ((0, 0), (0, 1))), turn[:, i], [leaf])
     used.append(np.asarray(scenes.leaf_used))
-    groups += [1 + t + spec.bins + spec.objects + i for i in range(spec.leaves)]
+    groups += [1 + r + spec.objects + i for i in range(spec.leaves)]
     (side, thick), post = BUTTON_CAP, BUTTON_POST / 2
     button = [((0.0, 0.0, post), (BUTTON_HALF, BUTTON_HALF, post)), ((0.0, 0.0, BUTTON_POST + BUTTON_TRAVEL), (side, side, thick))]
     for i in range(spec.buttons):
         _add(centres, halves, yaws, np.pad(np.asarray(lay.button_pos, float)[:, i], ((0, 0), (0, 1))), np.zeros(count), button)
     used.append(np.repeat(np.asarray(scenes.button_used), 2, 1))
-    groups += [1 + t + spec.bins + spec.objects + spec.leaves + i for i in range(spec.buttons) for _ in button]
+    groups += [1 + r + spec.objects + spec.leaves + i for i in range(spec.buttons) for _ in button]
     body, q = bodies.body(spec.body), np.asarray(lay.robot_q, float)
-    r, low, long = body.base_radius, body.grip_height - 0.027, (body.reach + 0.035) / 2
-    base, arm = ((0, 0, 0.01 + r), (r, r, r)), ((long, 0, 0.042), (long, body.half_gap + 0.02, 0.042))
+    round_, low, long = body.base_radius, body.grip_height - 0.027, (body.reach + 0.035) / 2
+    base, arm = ((0, 0, 0.01 + round_), (round_, round_, round_)), ((long, 0, 0.042), (long, body.half_gap + 0.02, 0.042))
     _add(centres, halves, yaws, np.pad(q[:, :2], ((0, 0), (0, 1))), q[:, 2], [base])
     _add(centres, halves, yaws, np.c_[q[:, :2], low + q[:, 3]], q[:, 2], [arm])
     used.append(np.ones((count, 2), bool))

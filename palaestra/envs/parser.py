@@ -68,9 +68,9 @@ def read(text: str, things: Things) -> Formula:
 
 # --- clauses to parts ---------------------------------------------------------------------------------------------
 
-_GOES = {"table": "on", "plate": "on", "bin": "in"}
-_PLACED = {"on": ("table", "plate"), "inside": ("bin",)}
-_TURNED = {"open": ("door",), "pressed": ("button", "plate")}
+_GOES = {"table": "on", "plate": "on", "bin": "in", "drawer": "in"}
+_PLACED = {"on": ("table", "plate"), "inside": ("bin", "drawer")}
+_TURNED = {"open": ("door", "drawer"), "pressed": ("button", "plate")}
 _ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go", "open", "shut", "press")
 _STEPWISE = re.compile("|".join(rf"\b{row.removesuffix(': ')}\b\s*[:,]?" for row in STEPWISE.all), re.IGNORECASE)
 
@@ -208,20 +208,19 @@ class _Reader:
         "... or the other" adds to the last.
         """
         denied, always = self._polarity(item)
-        denied ^= away
         for group in groups:
             last = self.last
             if last and last.predicate and not item.verb and not item.states and (item.link == "or" or last.groups[-1].open):
                 if last.predicate == predicate:
                     joined = self.nouns.join([last.groups[-1], group])
-                    last.part.ways = [(self._term(predicate, joined, (), denied, text),)]
+                    last.part.ways = [(self._term(predicate, joined, (), denied, text, away),)]
                     last.groups = [joined]
                     self.means = {key: part for key, part in self.means.items() if part is not last.part}
                     group = joined
                 else:
-                    last.part.ways = self._either(last.part.ways, [(self._term(predicate, group, (), denied, text),)], denied)
+                    last.part.ways = self._either(last.part.ways, [(self._term(predicate, group, (), denied, text, away),)], denied != away)
             else:
-                part = Part([(self._term(predicate, group, (), denied, text),)], text, always=always)
+                part = Part([(self._term(predicate, group, (), denied, text, away),)], text, always=always)
                 self._add(part, item)
                 self.last = last = _Last(part, [group], predicate)
             if means and not denied and not always:
@@ -230,13 +229,13 @@ class _Reader:
                 self.means.pop(frozenset(group.members), None)
 
     def _turn(self, mode: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
-        """Doors that are open or shut, and what is pressed, in words that tell how things are: "the green door should be open"."""
+        """Doors and drawers that are open or shut, and what is pressed, in words that tell how it is: "the door should be open"."""
         predicate = "pressed" if mode == "pressed" else "open"
         self._wait(self.nouns.find(head, chunks, _TURNED[predicate]), item)
         if item.waits:
             return
         denied, always = self._polarity(item)
-        terms = [self._term(predicate, group, (), denied ^ (mode == "shut"), text) for group in self.waiting]
+        terms = [self._term(predicate, group, (), denied, text, mode == "shut") for group in self.waiting]
         self._add(Part([tuple(terms)], text, always=always or self.first.always), self.first)
         self.waiting, self.last = [], None
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import house
-from palaestra.envs.types import PREDICATES, Scene, button_entity, entity_used, leaf_entity, num_entities, receptacle_boxes
+from palaestra.envs import drawers, house
+from palaestra.envs.types import OPEN, PREDICATES, Scene, button_entity, entity_used, leaf_entity, num_entities, receptacle_boxes
+from palaestra.sim.drawers import DRAWER_FLOOR
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import (
     BIN_FLOOR,
@@ -43,7 +44,9 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     robot: jax.Array  # [2] m, the base's axis
     yaw: jax.Array  # [] rad
     grip: jax.Array  # [3] m
-    position: jax.Array  # [E, 3] m: robot on the floor, object centres, receptacle tops (of bins, the rim), doorways, buttons, rooms
+    position: (
+        jax.Array
+    )  # [E, 3] m: robot on the floor, object centres, receptacle tops (of bins and drawers, the rim), doorways, buttons, rooms
     half: jax.Array  # [E, 2] m: 0 for the robot and balls' and cubes' half size, the half sides of all else
     support: jax.Array  # [O] m, the height of what is under each object
     grasped: jax.Array  # [O] bool: between the fingers, which both press
@@ -51,30 +54,32 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     leaf: jax.Array  # [L, 2, 2] m, hinge and tip of each leaf
     ajar: jax.Array  # [L] bool, leaves that stand or swing in a room
     open: jax.Array  # [L] bool, leaves
+    drawn: jax.Array  # [W] bool: drawers that are open
     pressed: jax.Array  # [U] bool, buttons
     passable: jax.Array  # [D] bool: doorways in which no leaf is in the way
     released: jax.Array  # [O] bool: at rest, and not between fingers that are about as close as it is wide
 
 
 class Barriers(struct.PyTreeNode, kw_only=True):
-    """The boxes around leaves, then buttons, in the plane."""
+    """The boxes around leaves, then buttons, then trays with their handles, in the plane."""
 
-    centre: jax.Array  # [L + U, 2] m
-    half: jax.Array  # [L + U, 2] m
-    top: jax.Array  # [L + U] m
-    used: jax.Array  # [L + U] bool
+    centre: jax.Array  # [L + U + W, 2] m
+    half: jax.Array  # [L + U + W, 2] m
+    top: jax.Array  # [L + U + W] m
+    used: jax.Array  # [L + U + W] bool
 
 
-def barriers(scene: Scene, angle: jax.Array) -> Barriers:
-    """Leaves that are open by `angle` [L] rad, and buttons."""
+def barriers(scene: Scene, angle: jax.Array, out: jax.Array) -> Barriers:
+    """Leaves that are open by `angle` [L] rad, buttons, and drawers that are out by `out` [W] m."""
     lay = scene.layout
     reach = LEAF_LENGTH / 2 * leaf_axis(lay.leaf_quat, angle)
     leaves, buttons = len(angle), len(lay.button_pos)
+    tray, tray_half = drawers.reaching(lay, out)
     return Barriers(
-        centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos]),
-        half=jnp.concatenate([jnp.abs(reach) + LEAF_HALF, jnp.full((buttons, 2), BUTTON_HALF)]),
-        top=jnp.concatenate([jnp.full(leaves, LEAF_HEIGHT), jnp.full(buttons, BUTTON_TOP)]),
-        used=jnp.concatenate([scene.leaf_used, scene.button_used]),
+        centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos, tray]),
+        half=jnp.concatenate([jnp.abs(reach) + LEAF_HALF, jnp.full((buttons, 2), BUTTON_HALF), tray_half]),
+        top=jnp.concatenate([jnp.full(leaves, LEAF_HEIGHT), jnp.full(buttons, BUTTON_TOP), jnp.full(len(out), drawers.HANDLE_TOP)]),
+        used=jnp.concatenate([scene.leaf_used, scene.button_used, scene.fixture_used[len(scene.fixture_used) - len(out) :]]),
     )
 
 
@@ -84,14 +89,15 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     q = physics.qpos[: body.num_joints]
     objects, _ = world.object_pose(physics.qpos)
     grip = body.grip_position(q)
-    centre, half, height = receptacle_boxes(spec, scene)
+    out = world.drawer_q(physics.qpos)
+    centre, half, height = receptacle_boxes(spec, scene, out)
     room_centre = 0.5 * (scene.room[:, :2] + scene.room[:, 2:])
     room_half = 0.5 * (scene.room[:, 2:] - scene.room[:, :2])
     angle, up = world.mechanism_q(physics.qpos)
     hung = scene.leaf_doorway
     doorway = jnp.concatenate([scene.door[hung], jnp.zeros((spec.leaves, 1))], -1)
     buttons = jnp.concatenate([scene.layout.button_pos, jnp.full((spec.buttons, 1), BUTTON_TOP)], -1)
-    solid = barriers(scene, angle)
+    solid = barriers(scene, angle, out)
     open_ = (angle >= OPEN_ENOUGH) & scene.leaf_used
     shut = ((jnp.arange(spec.doors)[:, None] == hung) & (scene.leaf_used & ~open_)).any(-1)
     position = jnp.concatenate(
@@ -107,9 +113,8 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     across = jnp.where(scene.door_along_x[hung, None], jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0]))
     mechanism_half = jnp.concatenate([LEAF_LENGTH / 2 * across, jnp.full((spec.buttons, 2), BUTTON_HALF)])
     object_half = jnp.repeat(scene.layout.object_half[:, None], 2, -1)
-    over = (jnp.abs(objects[:, None, :2] - centre) <= half).all(-1)  # [O, tables + bins]
-    is_bin = jnp.arange(spec.receptacles) >= spec.tables
-    floor = jnp.where(is_bin, BIN_FLOOR, height)
+    over = (jnp.abs(objects[:, None, :2] - centre) <= half).all(-1)  # [O, receptacles]
+    floor = jnp.concatenate([height[: spec.tables], jnp.full(spec.bins, BIN_FLOOR), jnp.full(spec.drawers, DRAWER_FLOOR)])
     above = objects[:, None, 2] > floor - 0.02
     offset = objects - grip
     cos, sin = jnp.cos(q[2]), jnp.sin(q[2])
@@ -130,6 +135,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         leaf=jnp.stack([scene.layout.leaf_pos, 2 * solid.centre[: spec.leaves] - scene.layout.leaf_pos], 1),
         ajar=(angle > AJAR) & scene.leaf_used,
         open=open_,
+        drawn=(out >= drawers.DRAWN) & scene.fixture_used[spec.fixtures - spec.drawers :],
         pressed=(up < -BUTTON_PRESSED) & scene.button_used,
         passable=scene.door_used & ~shut,
         grasped=between & presses & scene.layout.object_used,
@@ -147,8 +153,9 @@ def distances(geo: Geometry) -> jax.Array:
 def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> jax.Array:
     """Which literals hold: [predicates, E subject, E target] bool, in the order of PREDICATES.
 
-    near(robot, x), holding(robot, object), on(object, table), inside(object, bin), in_room(x, room); of one thing: open(door),
-    pressed(button) and, while something lies on it, pressed(plate). A door is in neither room. `used` [E].
+    near(robot, x), holding(robot, object), on(object, table), inside(object, bin or drawer, open or shut), in_room(x, room); of one
+    thing: open(door), open(drawer) from most of its way out, pressed(button) and, while something lies on it, pressed(plate). A door
+    is in neither room. `used` [E].
     """
     spec = world.spec
     n, o, t = num_entities(spec), spec.objects, spec.tables
@@ -162,7 +169,7 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     near &= (jnp.arange(n) > 0) & (jnp.arange(n) < rooms)
 
     gap = jnp.abs(geo.position[objects, None, :2] - geo.position[None, receptacles, :2])
-    over = (gap <= geo.half[None, receptacles]).all(-1)  # [O, tables + bins]
+    over = (gap <= geo.half[None, receptacles]).all(-1)  # [O, receptacles]
     top = geo.position[receptacles, 2]
     released = geo.released[:, None]
     on = over & (jnp.abs(underside[:, None] - top) <= RESTS) & released
@@ -174,6 +181,9 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     table = table.at[2, objects, 1 + o : 1 + o + t].set(on[:, :t])
     table = table.at[3, objects, 1 + o + t : leaves.start].set(inside[:, t:])
     table = table.at[4, :rooms, rooms:].set((room[:rooms, None] == jnp.arange(spec.rooms)).at[leaves].set(False))
+    if spec.drawers:
+        tray = leaves.start - spec.drawers + jnp.arange(spec.drawers)
+        table = table.at[OPEN, tray, tray].set(geo.drawn)
     if spec.mechanisms or spec.plates:
         plates = 1 + o + t - spec.plates + jnp.arange(spec.plates)
         door, button = leaf_entity(spec, jnp.arange(spec.leaves)), button_entity(spec, jnp.arange(spec.buttons))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from palaestra.envs import house
+from palaestra.envs import drawers, house
 from palaestra.envs.names import entities
 from palaestra.envs.predicates import NEAR_DISTANCE
 from palaestra.envs.types import Scene
@@ -52,8 +52,9 @@ def _drivable(spec: WorldSpec, scene: Scene) -> tuple[Any, np.ndarray]:
     free = ((at[:, :, None] >= rooms[:, :2]) & (at[:, :, None] <= rooms[:, 2:])).all(-1).any(-1)
     for pos, half in zip(lay.fixture_pos[scene.fixture_used], lay.fixture_half[scene.fixture_used], strict=True):
         free &= np.linalg.norm(np.maximum(np.abs(at - pos[:2]) - half[:2], 0.0), axis=-1) >= bodies.body(spec.body).base_radius
-    for pos in lay.button_pos:
-        free &= np.linalg.norm(np.maximum(np.abs(at - pos) - BUTTON_HALF, 0.0), axis=-1) >= bodies.body(spec.body).base_radius
+    posts = [(pos, BUTTON_HALF) for pos in lay.button_pos] + list(zip(*drawers.reaching(lay, lay.drawer_out), strict=True))
+    for pos, half in posts:
+        free &= np.linalg.norm(np.maximum(np.abs(at - pos) - half, 0.0), axis=-1) >= bodies.body(spec.body).base_radius
     away = np.where(free, np.linalg.norm(at - lay.robot_q[:2], axis=-1), np.inf)
     reached = away <= max(_STEP, float(away.min()))  # the points around the robot; where it stands in something, the nearest free one
     while True:

@@ -15,7 +15,7 @@ from palaestra.envs.wordings import NOUNS, RELATIONS, SIZES, Taste
 from palaestra.sim import bodies
 from palaestra.sim.world import WorldSpec
 
-OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "plate", "bin")
+OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "plate", "bin", "drawer")
 FIXED = (*RECEPTACLES, "button")  # kinds of things that stay where they are, in one room
 
 
@@ -24,7 +24,7 @@ class Place:
     """Where a thing is at the start."""
 
     room: str = ""  # doors are in none,
-    receptacle: str = ""  # the table, plate or bin that it lies on or in
+    receptacle: str = ""  # the table, plate, bin or drawer that it lies on or in
     held: bool = False  # in the robot's hand
     between: tuple[str, ...] = ()  # but between two
     at: Point = (0.0, 0.0)  # m, world
@@ -180,7 +180,7 @@ class Description:
     noun: str  # a key of NOUNS
     colour: str = ""
     size: str = ""
-    place: str = ""  # the room, table, plate or bin where it is at the start
+    place: str = ""  # the room or receptacle where it is at the start
     relation: str = ""  # a key of RELATIONS: how it is to
     anchor: str = ""  # another thing of its room
 

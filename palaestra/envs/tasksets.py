@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import chains, primitives
+from palaestra.envs import chains, primitives, storage
 from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
 from palaestra.envs.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
@@ -148,6 +148,13 @@ TASK_SETS = {
         styles=(("mixed", "row", "open"), ("mixed", "row", "open"), ("ring", "corridor")),
         clutter=((0, 1, 3), (2,), (4,)),
     ),
+    "storage": TaskSet(
+        "things put away in drawers, which are opened and shut by hand, in houses of one to three rooms",
+        WorldSpec(cubes=3, balls=1, tables=1, bins=1, rooms=3, drawers=2),
+        max_rooms=3,
+        horizon=2400,
+        goals="storage",
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -201,7 +208,7 @@ class TaskSetEnv(Rearrange):
             engine=engine or NativeEngine(world(tasks.spec)),
         )
         self.axis, self.regime = tasks.axis, REGIMES[number]
-        self.held_out_words = (tasks.goals in ("formulas", "chain") and split == "test") or self.axis == "language"
+        self.held_out_words = (tasks.goals in ("formulas", "chain", "storage") and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None
         self.drive = jnp.ones(len(DRIVES)) if tasks.goals == "drive" else None
@@ -285,6 +292,10 @@ KINDS = {
     "chain": Kind(  # `subtasks` stages of one literal
         lambda env, key, scene: chains.attempt_chain(key, env.world, scene, env.subtasks),
         admits=lambda env, task: chains.admits(env.world, task),
+    ),
+    "storage": Kind(  # things in drawers, and drawers open or shut
+        lambda env, key, scene: storage.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        lambda env, key: storage.attempt_scene(key, env.world, env.ranges),
     ),
     "rules": Kind(lambda env, key, scene: attempt_wish(key, env.world, scene)),  # by doors and productions
 }

@@ -1,7 +1,8 @@
 """A task is data: fixed-shape arrays, made by a generator `key -> Task`, given to `reset` from outside.
 
 Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls),
-tables (the last of them pressure plates), bins, doors, buttons, rooms. Axes as in `palaestra.sim.world`: F, O, E, R, D, L, U, K, G.
+tables (the last of them pressure plates), bins, drawers, doors, buttons, rooms. Axes as in `palaestra.sim.world`: F, O, E, R, D, W, L,
+U, K, G.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from palaestra.envs import drawers
+from palaestra.sim.drawers import DRAWER_RIM
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import BIN_INNER, BIN_RIM, Layout, WorldSpec
 
@@ -18,7 +21,7 @@ COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroom", "library", "nursery")
 PREDICATES = ("near", "holding", "on", "inside", "in_room", "open", "pressed")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM, OPEN, PRESSED = range(len(PREDICATES))
-KINDS = ("object", "table", "bin", "plate", "door", "button", "room")  # of entities but the robot
+KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer")  # of entities but the robot
 UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
 MAX_GOALS = 4  # literals of a conjunction
@@ -72,7 +75,7 @@ class Scene(struct.PyTreeNode, kw_only=True):
     door_rooms: jax.Array  # [D, 2] int32, the rooms it joins
     door_used: jax.Array  # [D] bool
     fixture_used: jax.Array  # [F] bool
-    receptacle_colour: jax.Array  # [tables + bins] int32, into COLOURS
+    receptacle_colour: jax.Array  # [tables + bins + drawers] int32, into COLOURS
     object_colour: jax.Array  # [O] int32, into COLOURS
     leaf_doorway: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, jnp.int32))  # [L] in which doorway it hangs
     leaf_used: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, bool))  # [L]
@@ -218,8 +221,8 @@ def room_entity(spec: WorldSpec, index: Any) -> Any:
 
 def entity_kinds(spec: WorldSpec) -> np.ndarray:
     """Of all entities but the robot: what they are [E - 1] int32, into KINDS."""
-    counts = (spec.objects, spec.tables - spec.plates, spec.plates, spec.bins, spec.leaves, spec.buttons, spec.rooms)
-    kinds = ("object", "table", "plate", "bin", "door", "button", "room")
+    counts = (spec.objects, spec.tables - spec.plates, spec.plates, spec.bins, spec.drawers, spec.leaves, spec.buttons, spec.rooms)
+    kinds = ("object", "table", "plate", "bin", "drawer", "door", "button", "room")
     return np.repeat([KINDS.index(kind) for kind in kinds], counts).astype(np.int32)
 
 
@@ -228,15 +231,33 @@ def kinds_of(spec: WorldSpec) -> frozenset[str]:
     return frozenset(KINDS[kind] for kind in entity_kinds(spec))
 
 
+def kind_columns(spec: WorldSpec) -> int:
+    """How many of KINDS an observation has a column for: drawers take one only where there are some."""
+    return len(KINDS) if spec.drawers else KINDS.index("drawer")
+
+
 def entity_used(spec: WorldSpec, scene: Scene) -> jax.Array:
     """Which entities exist in this scene [E] bool."""
     mechanisms = [scene.leaf_used, scene.button_used]
     return jnp.concatenate([jnp.ones(1, bool), scene.layout.object_used, scene.fixture_used[spec.walls :], *mechanisms, scene.room_used])
 
 
-def receptacle_boxes(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Centres [tables + bins, 2] m, half sizes [.., 2] m (of a bin: the inner ones) and heights [..] m (top, or rim)."""
-    pos, half = scene.layout.fixture_pos[spec.walls :], scene.layout.fixture_half[spec.walls :]
-    is_bin = jnp.arange(spec.receptacles) >= spec.tables
-    height = jnp.where(is_bin, BIN_RIM, pos[:, 2] + half[:, 2])
-    return pos[:, :2], jnp.where(is_bin[:, None], BIN_INNER, half[:, :2]), height
+def fixture_tops(spec: WorldSpec, layout: Layout) -> jax.Array:
+    """The heights of walls, tables, bins' rims and cabinets [F] m."""
+    number, first = jnp.arange(spec.fixtures), spec.walls + spec.tables
+    is_bin = (number >= first) & (number < first + spec.bins)
+    return jnp.where(is_bin, BIN_RIM, layout.fixture_pos[:, 2] + layout.fixture_half[:, 2])
+
+
+def receptacle_boxes(spec: WorldSpec, scene: Scene, out: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Centres [tables + bins + drawers, 2] m, half sizes [.., 2] m (of bins and trays: the inner ones) and heights [..] m (top, or rim).
+
+    `out`: how far drawers are out [W] m; as at the start without.
+    """
+    lay, n = scene.layout, spec.receptacles - spec.drawers
+    stands = slice(spec.walls, spec.walls + n)
+    is_bin = jnp.arange(n) >= spec.tables
+    half = jnp.where(is_bin[:, None], BIN_INNER, lay.fixture_half[stands, :2])
+    tray, inner = drawers.trays(lay, lay.drawer_out if out is None else out)
+    height = jnp.append(fixture_tops(spec, lay)[stands], jnp.full(spec.drawers, DRAWER_RIM))
+    return jnp.concatenate([lay.fixture_pos[stands, :2], tray]), jnp.concatenate([half, inner]), height

@@ -51,7 +51,7 @@ class Taste:
 # --- clauses ------------------------------------------------------------------------------------------------------
 
 # {x} is what is moved, opened or pressed, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x}
-# in number. A plate is pressed by what lies on it: "weighed down".
+# in number. A plate is pressed by what lies on it: "weighed down". A drawer is opened by the hand: "drawn".
 ACTS: dict[str, Rows] = {
     "on": Rows(
         (
@@ -126,6 +126,10 @@ ACTS: dict[str, Rows] = {
     "open": Rows(
         ("open {x}", "get {x} open", "make sure that {x} {is} open", "{x} should be open at the end"), ("see to it that {x} {is} open",)
     ),
+    "drawn": Rows(
+        ("open {x}", "pull {x} open", "get {x} open", "make sure that {x} {is} open", "{x} should be open at the end"),
+        ("slide {x} open", "see to it that {x} {is} open"),
+    ),
     "pressed": Rows(
         ("press {x}", "push {x}", "go and press {x}", "make sure that {x} {is} pressed", "{x} should be pressed at the end"),
         ("hit {x}", "see to it that {x} {is} pressed"),
@@ -191,6 +195,17 @@ DENIALS: dict[str, Rows] = {
             "make sure that {none} is open",
         ),
         ("do not leave {x} open", "see to it that {none} is open"),
+    ),
+    "drawn": Rows(
+        (
+            "shut {x}",
+            "close {x}",
+            "push {x} shut",
+            "make sure that {x} {is} shut",
+            "{x} should be shut at the end",
+            "make sure that {none} is open",
+        ),
+        ("slide {x} shut", "do not leave {x} open", "see to it that {none} is open"),
     ),
     "pressed": Rows(
         ("make sure that {x} {is} not pressed", "{x} should not be pressed at the end", "make sure that {none} is pressed"),
@@ -270,6 +285,7 @@ DOING: dict[str, Rows] = {
     "in_room": Rows(("going to {y}", "entering {y}", "driving into {y}")),
     "holding": Rows(("taking hold of {y}", "holding {y}")),
     "open": Rows(("opening {x}",)),
+    "drawn": Rows(("opening {x}", "pulling {x} open")),
     "pressed": Rows(("pressing {x}", "pushing {x}")),
     "weighed down": Rows(("weighing down {x}",)),
 }
@@ -283,6 +299,8 @@ BEING: dict[str, Rows] = {
     "pressed": Rows(("{x} {is} pressed",)),
     "weighed down": Rows(("{x} {is} weighed down",)),
 }
+for _table in (STATES, ALWAYS_SO, NEVER, WITHOUT, BEING):  # of drawers the same is said as of doors
+    _table["drawn"] = _table["open"]
 # By convention what was put down stays where it is; this says that it need not.
 FREE = Rows(("no matter where {x} {is} by then", "{x} may be anywhere by then", "{x} need not stay there"), ("wherever {x} {is} by then",))
 # Before an order of which each part is asked for alone: what was put down may be moved again, and need not stay.
@@ -338,12 +356,13 @@ NOUNS: dict[str, Rows] = {
     "ball": Rows(("ball",), ("sphere",)),
     "table": Rows(("table",), ("desk",)),
     "bin": Rows(("bin",), ("container",)),
+    "drawer": Rows(("drawer",), ("chest",)),
     "plate": Rows(("plate", "pressure plate"), ("pad",)),
     "door": Rows(("door",)),
     "button": Rows(("button",), ("switch",)),
     "room": Rows(("room",)),
     "cube ball": Rows(("object",)),
-    "cube ball table bin plate door button": Rows(("thing",), ("item",)),
+    "cube ball table bin plate door button drawer": Rows(("thing",), ("item",)),
 }
 # Seen from above, north up.
 RELATIONS = {

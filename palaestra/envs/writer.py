@@ -142,9 +142,11 @@ class Writer:
         return self.positive(term, table[self.said(term)], loose)
 
     def said(self, term: Term) -> str:
-        """The key of a term's wordings: of plates, to be pressed is to be weighed down."""
-        plates = term.predicate == "pressed" and all(self.things[name].kind == "plate" for name in term.targets)
-        return "weighed down" if plates else term.predicate
+        """The key of a term's wordings: of plates, to be pressed is to be weighed down, and of drawers, to be open is to be drawn."""
+        kinds = {self.things[name].kind for name in term.targets}
+        if kinds == {"plate"} and term.predicate == "pressed":
+            return "weighed down"
+        return "drawn" if kinds == {"drawer"} and term.predicate == "open" else term.predicate
 
     def positive(self, term: Term, rows: Rows, loose: bool = False) -> str:
         if not loose:

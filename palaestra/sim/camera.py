@@ -23,7 +23,8 @@ _HOUSE = (80.0, -58.0)  # degrees: azimuth and elevation of the view of the whol
 _SHOULDER = (34.0, -40.0, 1.20)  # degrees from the heading, elevation, and m: the view over the robot's shoulder
 _NEAR_HOME = 30.0  # m: what is farther out is parked
 _FRAME = 0.025  # m, of a pressure plate, around its pad
-_DARK = 0.45  # a frame's brightness, the pad's being 1
+_DARK = 0.45  # a frame's brightness, the pad's being 1; and a cabinet's, its drawer's being 1
+_STEEL = [0.25, 0.27, 0.31, 1]
 
 
 class Camera:
@@ -41,6 +42,7 @@ class Camera:
         copy, original = self._model, world.model
         self._box, self._object = ([copy.geom(original.geom(i).name).id for i in ids] for ids in (world.box_geom, world.object_geom))
         self._mechanism = [copy.body(f"{kind}{i}").id for kind, n in (("leaf", spec.leaves), ("button", spec.buttons)) for i in range(n)]
+        self._cabinet = [copy.body(f"drawer{i}").id for i in range(spec.drawers)]
         self._gl: Any = _context(width, height)
         self._scene = mujoco.MjvScene(self._model, maxgeom=200)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = True
@@ -68,7 +70,7 @@ class Camera:
             qpos: [nq] of one environment.
             layout: what that environment was started with.
             object_rgba: [O, 4] in [0, 1]; plain without.
-            receptacle_rgba: [tables + bins, 4] in [0, 1]; plain without.
+            receptacle_rgba: [tables + bins + drawers, 4] in [0, 1]; plain without.
             leaf_rgba: [L, 4] in [0, 1]; plain without.
             button_rgba: [U, 4] in [0, 1], of the caps; plain without.
             floors: coloured rectangles on the ground: x0, y0, x1, y1 [N, 4] m and rgba [N, 4].
@@ -110,7 +112,11 @@ class Camera:
         if self._mechanism:
             m.body_pos[self._mechanism, :2] = np.concatenate([layout.leaf_pos, layout.button_pos])
             m.body_quat[self._mechanism[: spec.leaves]] = layout.leaf_quat
-        d.mocap_pos[w.fixture_mocap] = layout.fixture_pos
+        mocap = len(w.fixture_mocap)
+        if self._cabinet:
+            m.body_pos[self._cabinet, :2] = np.asarray(layout.fixture_pos)[mocap:, :2]
+            m.body_quat[self._cabinet] = layout.drawer_quat
+        d.mocap_pos[w.fixture_mocap] = np.asarray(layout.fixture_pos)[:mocap]
         d.qpos[:] = qpos
         mujoco.mj_kinematics(m, d)
         mujoco.mj_comPos(m, d)
@@ -130,6 +136,12 @@ class Camera:
                 m.geom_rgba[self._box[spec.walls + first + i], :3] *= _DARK
             for i in range(spec.bins):
                 m.geom_rgba[m.geom_bodyid == m.body(f"bin{i}").id] = rgba[spec.tables + i]
+            for i in range(spec.drawers):
+                colour = rgba[spec.tables + spec.bins + i]
+                m.geom_rgba[m.geom_bodyid == m.body(f"tray{i}").id] = colour
+                m.geom_rgba[m.geom_bodyid == self._cabinet[i]] = colour * [_DARK, _DARK, _DARK, 1]
+                for part in ("neck", "handle"):
+                    m.geom_rgba[m.geom(f"{part}{i}").id] = _STEEL
         for name, rgba in (("leaf", leaves), ("cap", buttons)):
             for i, colour in enumerate(rgba if rgba is not None else ()):
                 m.geom_rgba[m.geom(f"{name}{i}").id] = colour
@@ -246,7 +258,7 @@ def _dress_mechanisms(s: mujoco.MjSpec, spec: WorldSpec) -> None:
         table.add_geom(name=f"pad{i}", type=box, pos=[0, 0, 0.1], size=[0.1, 0.1, 0.004])  # not in the middle, which could not be moved
     for i in range(spec.leaves):
         at = [LEAF_LENGTH - 0.09, 0, 0]
-        s.body(f"leaf{i}").add_geom(name=f"handles{i}", type=sphere, pos=at, size=[LEAF_HALF + 0.02, 0, 0], rgba=[0.25, 0.27, 0.31, 1])
+        s.body(f"leaf{i}").add_geom(name=f"handles{i}", type=sphere, pos=at, size=[LEAF_HALF + 0.02, 0, 0], rgba=_STEEL)
 
 
 def _context(width: int, height: int) -> Any:

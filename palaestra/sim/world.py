@@ -1,7 +1,7 @@
 """The world: one compiled MuJoCo model with a fixed number of slots. What differs from task to task is data.
 
-Axis alphabet of the package: F fixtures (walls, tables, bins, in that order), O objects (cubes, then balls), E entities,
-R rooms, D doorways, L leaves of hinged doors, U buttons, K rules, P predicates, G goal terms, B a batch, T time.
+Axis alphabet of the package: F fixtures (walls, tables, bins, cabinets, in that order), O objects (cubes, then balls), E entities,
+R rooms, D doorways, W drawers, L leaves of hinged doors, U buttons, K rules, P predicates, G goal terms, B a batch, T time.
 """
 
 import functools
@@ -15,6 +15,7 @@ import numpy as np
 from flax import struct
 
 from palaestra.sim import bodies
+from palaestra.sim.drawers import add_drawer
 from palaestra.sim.errors import PalaestraError
 
 BIN_INNER = 0.13  # m, half of the inner width of a bin
@@ -51,6 +52,7 @@ class WorldSpec:
     leaves: int = 0  # hinged doors; which doorways they hang in is data
     buttons: int = 0
     rules: int = 0  # that turn a condition into an effect
+    drawers: int = 0  # that slide out of a cabinet, by hand
     body: str = "mobile_manipulator"
     timestep: float = 0.01  # s
     substeps: int = 5  # physics steps a control step: 20 Hz
@@ -58,13 +60,13 @@ class WorldSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.rooms <= 9:
             raise ValueError(f"rooms: got {self.rooms}, expected 1 to 9")
-        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules"):
+        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules", "drawers"):
             if getattr(self, kind) < 0:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected 0 or more")
         if self.objects == 0:
             raise ValueError("cubes + balls: got 0, expected at least one object slot")
-        if self.tables + self.bins == 0:
-            raise ValueError("tables + bins: got 0, expected at least one receptacle slot")
+        if self.receptacles == 0:
+            raise ValueError("tables + bins + drawers: got 0, expected at least one receptacle slot")
         for kind, most, what in (("plates", self.tables, "tables"), ("leaves", max(self.rooms - 1, 0), "rooms - 1")):
             if getattr(self, kind) > most:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected at most {most}, as {what}")
@@ -75,7 +77,7 @@ class WorldSpec:
 
     @property
     def receptacles(self) -> int:
-        return self.tables + self.bins
+        return self.tables + self.bins + self.drawers
 
     @property
     def walls(self) -> int:
@@ -89,7 +91,7 @@ class WorldSpec:
 
     @property
     def fixtures(self) -> int:
-        return self.walls + self.tables + self.bins
+        return self.walls + self.receptacles
 
     @property
     def mechanisms(self) -> int:
@@ -108,7 +110,7 @@ class WorldSpec:
         Over 100 control steps of each shipped skill and of random actions, 19 were the most with two or four objects (12 to 16
         of one contact dimension): a cube on the floor has 4, and about as many where it leans on something.
         """
-        return 16 + 8 * self.objects + 4 * self.mechanisms
+        return 16 + 8 * self.objects + 4 * (self.mechanisms + self.drawers)
 
     @property
     def control_dt(self) -> float:
@@ -128,7 +130,7 @@ class Layout(struct.PyTreeNode, kw_only=True):
     """What a task changes in the physics: where things are and how large. A traced pytree; one example, no batch axis."""
 
     fixture_pos: jax.Array  # [F, 3] m, world; bins: the centre of the floor's underside
-    fixture_half: jax.Array  # [F, 3] m; ignored for bins, which have one size
+    fixture_half: jax.Array  # [F, 3] m; ignored for bins and cabinets, which have one size
     object_half: jax.Array  # [O] m, half edge of a cube, radius of a ball
     object_density: jax.Array  # [O] kg/m³
     object_friction: jax.Array  # [O] sliding friction; a contact takes the larger of its two
@@ -140,16 +142,18 @@ class Layout(struct.PyTreeNode, kw_only=True):
     leaf_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [L, 4]: x along the shut leaf, away from the hinge
     leaf_angle: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [L] rad, at the start: 0 or LEAF_OPEN
     button_pos: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 2)))  # [U, 2] m
+    drawer_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [W, 4]: x out of the cabinet
+    drawer_out: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [W] m, at the start: 0 to DRAWER_TRAVEL
 
     def parameters(self, friction: jax.Array | float = 1.0) -> jax.Array:
-        """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2 + 1].
+        """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2 + W*4 + 1].
 
         `friction`: of every sliding contact, relative to what it would be without. A contact takes the larger of its two, so that an
         object's own friction, below the floor's and the fingers', changes nothing; this does.
         """
         fixtures = [self.fixture_pos.ravel(), self.fixture_half.ravel()]
         objects = [self.object_half, self.object_density, self.object_friction, self.object_used.astype(jnp.float32)]
-        mechanisms = [self.leaf_pos.ravel(), self.leaf_quat.ravel(), self.button_pos.ravel()]
+        mechanisms = [self.leaf_pos.ravel(), self.leaf_quat.ravel(), self.button_pos.ravel(), self.drawer_quat.ravel()]
         return jnp.concatenate([*fixtures, *objects, *mechanisms, jnp.reshape(jnp.asarray(friction, jnp.float32), 1)]).astype(jnp.float32)
 
 
@@ -200,7 +204,7 @@ class World:
         self.spec = spec
         self.substeps = spec.substeps
         self.max_contacts: int | None = spec.max_contacts
-        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + spec.leaves * 6 + spec.buttons * 2 + 1
+        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + spec.leaves * 6 + spec.buttons * 2 + spec.drawers * 4 + 1
         self.body = bodies.body(spec.body)
         self.model = build_spec(spec).compile()
         m = self.model
@@ -214,6 +218,7 @@ class World:
         self.object_q = np.array([m.joint(n).qposadr[0] for n in self.object_names])
         self.object_v = np.array([m.joint(n).dofadr[0] for n in self.object_names])
         self.leaf_body = np.array([m.body(f"leaf{i}").id for i in range(spec.leaves)], int)
+        self.cabinet_body = np.array([m.body(f"drawer{i}").id for i in range(spec.drawers)], int)
         self.post_body = np.array([m.body(f"button{i}").id for i in range(spec.buttons)], int)
         nq = self.body.num_joints
         if not all(int(m.jnt_qposadr[i]) == i for i in range(nq)):
@@ -229,8 +234,9 @@ class World:
         spec, m = self.spec, self.model
         xp: Any = np if isinstance(parameters, np.ndarray) else jnp
         lead, f, o = parameters.shape[:-1], spec.fixtures, spec.objects
-        at = np.cumsum([f * 3, f * 3, o, o, o, o, 2 * spec.leaves, 4 * spec.leaves, 2 * spec.buttons])
-        pos, half, size, density, friction, used, hinge, turn, posts, every = xp.split(parameters, at, axis=-1)
+        at = np.cumsum([f * 3, f * 3, o, o, o, o, 2 * spec.leaves, 4 * spec.leaves, 2 * spec.buttons, 4 * spec.drawers])
+        pos, half, size, density, friction, used, hinge, turn, posts, front, every = xp.split(parameters, at, axis=-1)
+        stands = pos.reshape(*lead, f, 3)
         boxes = half.reshape(*lead, f, 3)[..., : len(self.box_geom), :]
         cube = np.arange(o) < spec.cubes
         cubes = xp.repeat(size[..., None], 3, axis=-1)
@@ -248,7 +254,7 @@ class World:
         subtree = _put(m.body_subtreemass, bodies_, mass)
         total = subtree[..., :1] + (mass - m.body_mass[bodies_].astype(size.dtype)).sum(-1, keepdims=True)
         fields = {
-            "mocap_pos": _put(np.zeros((m.nmocap, 3)), self.fixture_mocap, pos.reshape(*lead, f, 3)),
+            "mocap_pos": _put(np.zeros((m.nmocap, 3)), self.fixture_mocap, stands[..., : len(self.fixture_mocap), :]),
             "geom_size": _put(m.geom_size, geoms, sizes),
             "geom_aabb": _put(m.geom_aabb, geoms, aabb),
             "bvh_aabb": _put(m.bvh_aabb, m.body_bvhadr[m.geom_bodyid[geoms]], aabb),
@@ -265,13 +271,15 @@ class World:
             "dof_length": _put(m.dof_length, dofs[:, 3:].ravel(), xp.repeat(radius[..., len(self.box_geom) :], 3, axis=-1)),
             "dof_invweight0": _put(m.dof_invweight0, dofs.ravel(), xp.repeat(light, 3, axis=-1).reshape(*lead, 6 * o)),
         }
-        if spec.mechanisms:
-            # Leaves and buttons have one size: where their bodies stand changes no derived constant.
-            ids = np.append(self.leaf_body, self.post_body)
-            plane = xp.concatenate([hinge.reshape(*lead, spec.leaves, 2), posts.reshape(*lead, spec.buttons, 2)], axis=-2)
+        if spec.mechanisms or spec.drawers:
+            # Leaves, buttons and drawers have one size: where their bodies stand changes no derived constant.
+            ids = np.concatenate([self.leaf_body, self.post_body, self.cabinet_body])
+            cabinets = stands[..., len(self.fixture_mocap) :, :2]
+            plane = xp.concatenate([hinge.reshape(*lead, spec.leaves, 2), posts.reshape(*lead, spec.buttons, 2), cabinets], axis=-2)
             height = xp.broadcast_to(xp.asarray(m.body_pos[ids, 2:], plane.dtype), (*plane.shape[:-1], 1))
             fields["body_pos"] = _put(m.body_pos, ids, xp.concatenate([plane, height], axis=-1))
-            fields["body_quat"] = _put(m.body_quat, self.leaf_body, turn.reshape(*lead, spec.leaves, 4))
+            turns = xp.concatenate([turn, front], axis=-1).reshape(*lead, spec.leaves + spec.drawers, 4)
+            fields["body_quat"] = _put(m.body_quat, np.append(self.leaf_body, self.cabinet_body), turns)
         return fields
 
     def initial_qpos(self, layout: Layout) -> jax.Array:
@@ -283,7 +291,9 @@ class World:
         parked = jnp.asarray(np.stack([parked_object(i) for i in range(self.spec.objects)]))
         pos = jnp.where(layout.object_used[:, None], layout.object_pos, parked)
         free = jnp.concatenate([pos, quat], -1).ravel()
-        return jnp.concatenate([layout.robot_q, free, layout.leaf_angle, jnp.zeros(self.spec.buttons)]).astype(jnp.float32)
+        return jnp.concatenate([layout.robot_q, free, layout.drawer_out, layout.leaf_angle, jnp.zeros(self.spec.buttons)]).astype(
+            jnp.float32
+        )
 
     def with_objects(self, parameters: jax.Array, used: jax.Array) -> jax.Array:
         """The parameters [num_parameters] with other objects in use [O] bool."""
@@ -298,6 +308,7 @@ class World:
             ("fixtures", layout.fixture_half.shape[-2], spec.fixtures),
             ("leaves", layout.leaf_pos.shape[-2], spec.leaves),
             ("buttons", layout.button_pos.shape[-2], spec.buttons),
+            ("drawers", layout.drawer_quat.shape[-2], spec.drawers),
         ):
             if got != slots:
                 fits = [name for name, other in WORLDS.items() if getattr(other, what) >= got]
@@ -325,6 +336,11 @@ class World:
         """How far each leaf is open [L] rad, and how far each button is up [U] m (0; pressed it is negative)."""
         q = qpos[len(qpos) - self.spec.mechanisms :]
         return q[: self.spec.leaves], q[self.spec.leaves :]
+
+    def drawer_q(self, qpos: jax.Array) -> jax.Array:
+        """How far each drawer is out [W] m; of qvel, how fast it goes outwards, m/s."""
+        end = len(qpos) - self.spec.mechanisms
+        return qpos[end - self.spec.drawers : end]
 
     def control(self, q: jax.Array, ctrl: jax.Array, action: jax.Array) -> jax.Array:
         """Next set points [nu]: the body's by its action, leaves and buttons as they are. `q`: qpos [nq]."""
@@ -403,6 +419,8 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
             condim=condim,
             **bodies.MOVING,
         )
+    for i in range(spec.drawers):
+        add_drawer(s, i, parked_fixture(spec.fixtures - spec.drawers + i)[:2].tolist())
     for i in range(spec.leaves):
         _add_leaf(s, i)
     for i in range(spec.buttons):

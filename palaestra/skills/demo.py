@@ -38,7 +38,7 @@ def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as
     if instruction:  # parsed before anything else: a wrong instruction costs nothing
         task = task.replace(goal=jax.device_get(parser.parse(instruction, spec, task.scene)))
     text = instruction or env.instruction(task, seed)
-    skills = {name: learned(skill) for name, skill in SKILLS.items()}
+    skills = {name: learned(skill) for name, skill in SKILLS.items() if skill.fits(spec)}
     log = _fresh(folder)
     console.print(f"[bold]House {seed}.[/] {language.describe(spec, task.scene)}\n\n[bold]Instruction:[/] {escape(text)}\n")
     with log, Director(env, folder / "demo.mp4", folder / "sheet.png") as director:

@@ -112,7 +112,9 @@ def versions() -> dict[str, str]:
 @lru_cache(maxsize=2)
 def _runner(engine: str, spec: WorldSpec) -> Runner:
     """The skills in a world, compiled once for all sets of it: tasks are data."""
-    return Runner(Rearrange(engine=make_engine(engine, world(spec))), {name: learned(skill) for name, skill in SKILLS.items()})
+    return Runner(
+        Rearrange(engine=make_engine(engine, world(spec))), {name: learned(skill) for name, skill in SKILLS.items() if skill.fits(spec)}
+    )
 
 
 class Arena:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from palaestra.envs.tasksets import SPLITS
+from palaestra.envs.types import INSIDE
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash
 from palaestra.sim.engines import make_engine
@@ -163,7 +164,9 @@ def _by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) 
         "distance_m": by_group(away, success, [0, 0.3, 0.45, 0.6, 1.2]),
         "lift_at_start_m": by_group(np.asarray(lay.robot_q)[:, 3], success, [-0.3, -0.15, 0.0, 0.15, 0.3]),
     }
-    if name == "press":
+    if name in ("open", "close"):
+        context["something_lies_in_it"] = by_group(np.asarray(seen.table)[:, INSIDE].any((1, 2)).astype(float), success, yes_no)
+    if name in ("open", "close", "press"):
         return context
     half = np.asarray(lay.object_half)[np.arange(n), entity - 1]
     context["object_half_size_m"] = by_group(half, success, [0.02, 0.03, 0.04])

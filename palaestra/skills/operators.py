@@ -25,7 +25,7 @@ from palaestra.skills.rules import PLAIN, Rulebook
 Things = Sequence[Entity]
 Skills = Sequence[Skill]
 _MOVABLE = ("robot", "object")
-_FIXED = ("table", "bin", "plate", "button")
+_FIXED = ("table", "bin", "plate", "button", "drawer")
 _NONE: frozenset[Fact] = frozenset()
 
 
@@ -39,6 +39,8 @@ class Predicate:
     denial: str
     ends: tuple[tuple[str, str, str], ...]  # patterns over s, t (this fact's subject and target) and _ (anything)
     rule: str = ""  # what of this a planner has to know, in words
+    about: str = ""  # the kind that the rule is of, where it is not of all subjects
+    through: str = ""  # a kind of targets that have to be open for a fact about them to begin
 
 
 DOMAIN = {
@@ -68,10 +70,11 @@ DOMAIN = {
     ),
     "inside": Predicate(
         ("object",),
-        ("bin",),
+        ("bin", "drawer"),
         "is inside",
         "is not inside",
         ends=(("on", "s", "_"), ("inside", "s", "_"), ("holding", "_", "s")),
+        through="drawer",
     ),
     "in_room": Predicate(
         (*_MOVABLE, *_FIXED),
@@ -81,11 +84,12 @@ DOMAIN = {
         ends=(("in_room", "s", "_"), ("near", "s", "_")),
     ),
     "open": Predicate(
-        ("door",),
-        ("door",),
+        ("door", "drawer"),
+        ("door", "drawer"),
         "is open",
         "is not open",
         ends=(),
+        about="door",
         rule="A door that is not open lets nothing through: all doors on the way must be open. One can drive up to a shut door, on one's "
         "own side of it.",
     ),
@@ -211,6 +215,8 @@ def _contract(call: Call, skill: Skill, bound: Mapping[str, Entity], things: Thi
             if not found and not literal.negated:
                 return None
             parts[is_effect, literal.negated] |= found
+    kinds = {t.name: t.type for t in things}
+    parts[False, False] |= {("open", t, t) for p, _, t in parts[True, False] if kinds[t] == DOMAIN[p].through}
     return Operator(call, parts[False, False], parts[False, True], parts[True, False], parts[True, True])
 
 
@@ -350,7 +356,7 @@ def _enum(values: list[str]) -> dict[str, Any]:
 
 
 def prompt_text(skills: Skills, things: Things = ()) -> str:
-    """The whole contract of every skill, and the world's rules, in words; doors, buttons and plates only where there are any."""
+    """The whole contract of every skill, and the world's rules, in words; of MECHANISMS only those that there are."""
     parts = []
     for skill in skills:
         kinds = {p.name: common_kinds(p.kinds, things) for p in skill.params}
@@ -360,7 +366,10 @@ def prompt_text(skills: Skills, things: Things = ()) -> str:
         before = "; ".join(_words(literal, kinds) for literal in skill.precondition) or "nothing"
         after = "; ".join(_words(literal, kinds) for literal in skill.effect)
         parts.append(f"{skill.name}({head})\n  {skill.doc}\n  Needs: {before}.\n  Then: {after}.")
-    told = (p.rule for p in DOMAIN.values() if p.rule and common_kinds(p.subjects, things))
+    told = [p.rule for p in DOMAIN.values() if p.rule and common_kinds((p.about,) if p.about else p.subjects, things)]
+    told += [
+        f"To put an object inside a {kind}, it must be open." for kind in common_kinds({p.through for p in DOMAIN.values()} - {""}, things)
+    ]
     return "\n".join([*parts, "Rules of the world:", *(f"- {rule}" for rule in told)])
 
 

@@ -49,21 +49,23 @@ class Schema:
         return frozenset((p, binding.get(s, s), binding.get(t, t)) for p, s, t in facts)
 
 
-def schemas(skills: Skills) -> tuple[Schema, ...]:
-    """The cases of every skill, in the order of skills, kinds and cases."""
-    return _schemas(tuple(skills))
+def schemas(skills: Skills, things: Things = ()) -> tuple[Schema, ...]:
+    """The cases of every skill for the kinds of these things, in the order of skills, kinds and cases."""
+    return _schemas(tuple(skills), common_kinds(KINDS, things))
 
 
 @functools.lru_cache(maxsize=8)
-def _schemas(skills: tuple[Skill, ...]) -> tuple[Schema, ...]:
-    robot, rest = Entity(0, ROBOT, "robot"), [Entity(0, _OTHER + kind, kind) for kind in common_kinds(KINDS, ())]
+def _schemas(skills: tuple[Skill, ...], here: tuple[str, ...]) -> tuple[Schema, ...]:
+    robot, rest = Entity(0, ROBOT, "robot"), [Entity(0, _OTHER + kind, kind) for kind in here]
     found = []
     for skill in skills:
-        for kinds in itertools.product(*(common_kinds(p.kinds, ()) for p in skill.params)):
+        for kinds in itertools.product(*([kind for kind in p.kinds if kind in here] for p in skill.params)):
             arguments = [Entity(0, f"?{p.name}", kind) for p, kind in zip(skill.params, kinds, strict=True)]
             things = [robot, *arguments, Entity(0, _PLACE, "room"), Entity(0, _LOAD, "object"), *rest]
             call = Call(skill.name, {p.name: f"?{p.name}" for p in skill.params})
-            name = "-".join([skill.name, *(kind for p, kind in zip(skill.params, kinds, strict=True) if len(p.kinds) > 1)])
+            # Some readers want actions and predicates to differ by name: `open` the skill is `open-drawer`.
+            told = [kind for p, kind in zip(skill.params, kinds, strict=True) if len(p.kinds) > 1 or skill.name in DOMAIN]
+            name = "-".join([skill.name, *told])
             for case in ground([skill], things):
                 if case.call == call and not any(map(_other, case.pre)):
                     named = {t.name: t.type for t in things[1:] if t in arguments or any(t.name in f for f in case.pre)}
@@ -103,14 +105,14 @@ def domain(
     grounded = has_mechanics(things, mechanics)
     said = [p for p, d in DOMAIN.items() if common_kinds(d.subjects, things)]
     signatures = [_signature(p, things) for p in said]
-    signatures += [f"({p}_nothing ?s{_typed(DOMAIN[p].subjects)})" for p in _emptiable(skills) if not grounded]
+    signatures += [f"({p}_nothing ?s{_typed(DOMAIN[p].subjects)})" for p in _emptiable(skills, things) if not grounded]
     signatures += [f"(reached_{k + 1})" for k in range(staged)]
     kinds = [_TYPE.get(kind, kind) for kind in ("robot", *common_kinds(KINDS, things))]
     if grounded:
         facts = Rulebook(things, mechanics).settled(facts)
         actions = [_grounded_action(*named, rules, bool(staged)) for named in grounding(skills, things, mechanics, facts)]
     else:
-        actions = [_action(schema, _emptiable(skills), rules, bool(staged)) for schema in schemas(skills)]
+        actions = [_action(schema, _emptiable(skills, things), rules, bool(staged)) for schema in schemas(skills, things)]
     actions += [_reach(goal, k, rules) for k in range(staged) if goal is not None]
     parts = [
         *(f"; {skill.name}: {skill.doc}" for skill in skills),
@@ -155,9 +157,9 @@ def _block(head: str, lines: Iterable[str]) -> str:
     return "\n    ".join([head, *lines]) + ")"
 
 
-def _emptiable(skills: Skills) -> list[str]:
+def _emptiable(skills: Skills, things: Things) -> list[str]:
     """The predicates that some skill needs to hold of nothing."""
-    found = sorted({f[0] for schema in schemas(skills) for f in schema.operator.neg if f[2].startswith(_OTHER)})
+    found = sorted({f[0] for schema in schemas(skills, things) for f in schema.operator.neg if f[2].startswith(_OTHER)})
     if not set(found) <= set(_ONE_TARGET):
         raise ValueError(f"precondition over '_': got {', '.join(found)}, expected predicates of one target: {', '.join(_ONE_TARGET)}")
     return found
@@ -280,7 +282,7 @@ def problem(skills: Skills, things: Things, facts: frozenset[Fact], goal: Formul
     staged = len(goal.stages) > 1
     facts = Rulebook(things, mechanics).settled(facts) if grounded else facts
     start = [_text(f) for f in sorted(facts)]
-    for p in _emptiable(skills) if not grounded else ():
+    for p in _emptiable(skills, things) if not grounded else ():
         full = {s for q, s, _ in facts if q == p}
         start += [f"({p}_nothing {t.name})" for t in things if t.type in DOMAIN[p].subjects and t.name not in full]
     wanted = [f"(reached_{len(goal.stages)})"] if staged else [_condition(stage) for stage in goal.stages]
@@ -320,7 +322,7 @@ def excerpt(domain: str, plan: str) -> str:
 
 def _lifted(operator: Operator, skills: Skills, things: Things) -> str:
     """The action of a schema that an operator is."""
-    schema, binding = next(found for s in schemas(skills) if (found := match(s, operator, things)))
+    schema, binding = next(found for s in schemas(skills, things) if (found := match(s, operator, things)))
     return f"({' '.join([schema.name, *(binding[v] for v in schema.variables)])})"
 
 

@@ -160,7 +160,8 @@ def list_sets() -> dict[str, Any]:
     """The result of `palaestra tasks list`."""
 
     def holds(spec: WorldSpec) -> str:
-        return f"up to {spec.cubes} cubes and {spec.balls} balls, {spec.tables} tables and {spec.bins} bins, {spec.rooms} rooms"
+        drawers = f" and {spec.drawers} drawers" if spec.drawers else ""
+        return f"up to {spec.cubes} cubes and {spec.balls} balls, {spec.tables} tables and {spec.bins} bins{drawers}, {spec.rooms} rooms"
 
     sets = {name: f"{tasks.doc} ({holds(tasks.spec)}; {tasks.horizon} steps)" for name, tasks in TASK_SETS.items()}
     return {"name": "tasks", "value": len(sets), "sets": sets, "splits": list(SPLITS), "tasks_a_split": NUMBERS}

@@ -23,6 +23,7 @@ THINGS = (
     Entity(5, "green_bin", "bin", "green"),
     Entity(7, "kitchen", "room"),
     Entity(8, "red_button", "button", "red"),
+    Entity(9, "red_drawer", "drawer", "red"),
 )
 
 

@@ -1,13 +1,14 @@
 """The skills that come with the package, by name."""
 
 from palaestra.sim.errors import UnknownNameError
+from palaestra.skills.library.drawers import CLOSE, OPEN
 from palaestra.skills.library.navigate import NAVIGATE
 from palaestra.skills.library.pick import PICK
 from palaestra.skills.library.place import PLACE
 from palaestra.skills.library.press import PRESS
 from palaestra.skills.record import Skill
 
-SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS)}
+SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE)}
 
 
 def skill(name: str) -> Skill:

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from palaestra.envs import house
 from palaestra.envs.poses import held_finger
 from palaestra.envs.predicates import CLOSED, NEAR_DISTANCE, barriers, mechanism_set_points
-from palaestra.envs.types import Scene
-from palaestra.sim.world import BIN_RIM, World
+from palaestra.envs.types import Scene, fixture_tops, receptacle_boxes
+from palaestra.sim.world import World
 
 _POSES = 24
 _CARRIED = 0.10  # m, the least height of the hand when it holds something
@@ -24,8 +24,7 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
     number = jnp.arange(spec.objects)
     obj, half = lay.object_pos, lay.object_half
     solid = lay.object_used & (number != held)
-    is_bin = jnp.arange(spec.fixtures) >= spec.walls + spec.tables
-    top = jnp.where(is_bin, BIN_RIM, lay.fixture_pos[:, 2] + lay.fixture_half[:, 2])
+    top = fixture_tops(spec, lay)
 
     def to_fixtures(xy: jax.Array) -> jax.Array:
         gap = jnp.maximum(jnp.abs(xy - lay.fixture_pos[:, :2]) - lay.fixture_half[:, :2], 0.0)
@@ -34,15 +33,17 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
     def to_objects(xy: jax.Array) -> jax.Array:
         return jnp.where(solid, jnp.linalg.norm(xy - obj[:, :2], axis=-1) - 1.42 * half, jnp.inf)
 
-    solid_boxes = barriers(scene, lay.leaf_angle)
+    solid_boxes = barriers(scene, lay.leaf_angle, lay.drawer_out)
+    tray = reaching - (spec.fixtures - spec.drawers)  # which goes with its cabinet
+    solid_arm = solid_boxes.used & ((jnp.arange(len(solid_boxes.used)) != spec.mechanisms + tray) | (tray < 0))
 
-    def to_barriers(xy: jax.Array) -> jax.Array:
+    def to_barriers(xy: jax.Array, used: jax.Array) -> jax.Array:
         gap = jnp.maximum(jnp.abs(xy - solid_boxes.centre) - solid_boxes.half, 0.0)
-        return jnp.where(solid_boxes.used, jnp.linalg.norm(gap, axis=-1), jnp.inf)
+        return jnp.where(used, jnp.linalg.norm(gap, axis=-1), jnp.inf)
 
     indoors = ((q[:2] > scene.room[:, :2]) & (q[:2] < scene.room[:, 2:])).all(-1) & scene.room_used
     hit = ~indoors.any() | (to_fixtures(q[:2]) < body.base_radius + 0.02).any()
-    hit |= (to_barriers(q[:2]) < body.base_radius + 0.02).any()
+    hit |= (to_barriers(q[:2], solid_boxes.used) < body.base_radius + 0.02).any()
     hit |= ((to_objects(q[:2]) < body.base_radius + 0.02) & (obj[:, 2] < 0.30)).any()
     forward, left = jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), jnp.stack([-jnp.sin(q[2]), jnp.cos(q[2])])
     under = body.grip_height + q[3] - jnp.where(held >= 0, 0.05, 0.035)
@@ -56,7 +57,7 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
         at = q[:2] + ahead * forward + aside * left
         hit |= ((to_fixtures(at) < room) & (under < top) & (jnp.arange(spec.fixtures) != reaching)).any()
         hit |= ((to_objects(at) < room) & (under < obj[:, 2] + half)).any()
-        hit |= ((to_barriers(at) < room) & (under < solid_boxes.top)).any()
+        hit |= ((to_barriers(at, solid_arm) < room) & (under < solid_boxes.top)).any()
     return hit
 
 
@@ -84,22 +85,29 @@ def pose_near(
 
 
 def pose_reaching(key: jax.Array, world: World, scene: Scene, held: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A robot pose with the hand over a table or in a bin, as picking and placing end; key is consumed. As `pose_near`."""
-    k_which, k_yaw, k_at, k_grip = jax.random.split(key, 4)
-    spec, body, lay = world.spec, world.body, scene.layout
-    which = spec.walls + jax.random.randint(k_which, (), 0, spec.receptacles)
-    is_bin = which >= spec.walls + spec.tables
-    top = jnp.where(is_bin, BIN_RIM, lay.fixture_pos[which, 2] + lay.fixture_half[which, 2])
+    """A robot pose with the hand over a table, or in a bin or a drawer, as picking and placing end; key is consumed. As `pose_near`."""
+    k_which, *k_pose = jax.random.split(key, 4)
+    return pose_over_receptacle(tuple(k_pose), world, scene, held, jax.random.randint(k_which, (), 0, world.spec.receptacles))
+
+
+def pose_over_receptacle(
+    keys: tuple[jax.Array, ...], world: World, scene: Scene, held: jax.Array, receptacle: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """A robot pose with the hand over or in this receptacle, by its number from 0; the three keys are consumed. As `pose_near`."""
+    k_yaw, k_at, k_grip = keys
+    spec, body = world.spec, world.body
+    centre, _, height = receptacle_boxes(spec, scene)
+    top, is_table = height[receptacle], receptacle < spec.tables
     yaw = jax.random.uniform(k_yaw, (_POSES,), minval=-jnp.pi, maxval=jnp.pi)
     jitter = jax.random.uniform(k_at, (_POSES, 3), minval=-1.0, maxval=1.0)
-    grip = lay.fixture_pos[which, :2] + 0.05 * jitter[:, :2]
+    grip = centre[receptacle] + 0.05 * jitter[:, :2]
     at = grip - body.reach * jnp.stack([jnp.cos(yaw), jnp.sin(yaw)], -1)
     # Into the bin with an empty hand; otherwise what is held must clear the top.
-    lowest = jnp.where(held >= 0, top + 0.06, jnp.where(is_bin, 0.05, top + 0.04))
+    lowest = jnp.where(held >= 0, top + 0.06, jnp.where(is_table, top + 0.04, 0.05))
     lift = lowest + 0.10 * jnp.square(jitter[:, 2]) - body.grip_height
     finger = jnp.where(held >= 0, held_finger(world, scene, held), jax.random.uniform(k_grip, (_POSES,), maxval=0.03))
     q = jnp.stack([at[:, 0], at[:, 1], yaw, jnp.clip(lift, *body.lift_range), finger, finger], -1)
-    ok = ~jax.vmap(lambda one: collides(world, scene, one, held, which))(q)
+    ok = ~jax.vmap(lambda one: collides(world, scene, one, held, spec.walls + receptacle))(q)
     best = jnp.argmax(ok)
     return q[best], ok[best]
 
