@@ -33,7 +33,7 @@ RECIPES = {
     "skill/pick": Recipe(5_000_000, easy=0.3),
     "skill/place": Recipe(4_000_000, easy=0.2),
     "skill/press": Recipe(3_000_000, easy=0.2),
-    "skill/open": Recipe(3_000_000, easy=0.4),
+    "skill/open": Recipe(4_000_000, easy=0.4),
     "skill/close": Recipe(4_000_000, easy=0.3),
 }
 _RULE = PlannerChoice("scripted")

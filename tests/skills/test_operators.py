@@ -173,10 +173,11 @@ def test_schema_leaves_out_what_the_scene_has_no_arguments_for() -> None:
 
 
 def test_prompt_has_the_whole_contract() -> None:
-    text, with_button = prompt_text(LIBRARY), prompt_text(LIBRARY, [Entity(0, ROBOT, "robot"), Entity(1, "red_button", "button")])
+    things = [Entity(0, ROBOT, "robot"), Entity(1, "red_button", "button"), Entity(2, "red_drawer", "drawer")]
+    text, with_all = prompt_text(LIBRARY), prompt_text(LIBRARY, things)
     for skill in LIBRARY:
-        assert (skill.doc in text) == (skill.name != "press"), "buttons are only told of where there are some"
-        assert skill.doc in with_button
+        assert (skill.doc in text) == (skill.name not in ("press", "open", "close")), "buttons and drawers: only where there are some"
+        assert skill.doc in with_all
     assert "navigate(target: object or table or bin or room)" in text
     assert "Needs: nothing." in text
     assert "Then: the robot is near <target> if it is an object or a table or a bin, the robot is in <target> if it is a room." in text
