@@ -49,6 +49,8 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
         leaf_quat=jnp.zeros((count, 0, 4)),
         leaf_angle=jnp.zeros((count, 0)),
         button_pos=jnp.zeros((count, 0, 2)),
+        drawer_quat=jnp.zeros((count, 0, 4)),
+        drawer_out=jnp.zeros((count, 0)),
     )
 
 

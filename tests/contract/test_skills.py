@@ -131,7 +131,7 @@ def test_the_shipped_policy_succeeds(record):
 
     loaded = learned(record)
     result = evaluate(SkillEnv(record), loaded.network, loaded.policy, 64, seed=5)
-    assert result.success.mean() > 0.85
+    assert result.success.mean() > record.gate - 0.1
 
 
 def test_success_must_last_and_failure_be_certain():
@@ -150,5 +150,7 @@ def test_success_must_last_and_failure_be_certain():
 
 
 def test_an_unknown_skill_names_the_valid_ones():
-    with pytest.raises(UnknownNameError, match=r"unknown skill 'pik'; expected one of: navigate, pick, place, press\. Did you mean 'pick'"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown skill 'pik'; expected one of: close, navigate, open, pick, place, press\. Did you mean 'pick'"
+    ):
         skill("pik")

@@ -39,7 +39,7 @@ def run(capsys, *arguments):
         (["train", "pick", "--easy", "2"], "easy: got 2.0, expected a share from 0 to 1"),
         (["train", "pick", "--num-envs", "0"], "num_envs: got 0, expected 1 or more"),
         (["train", "pick", "--num-envs", "16", "--steps", "10"], "steps: got 10, expected at least one update"),
-        (["admit", "rearrange", "nowhere"], "unknown skill 'rearrange'; expected one of: navigate, pick, place"),
+        (["admit", "rearrange", "nowhere"], "unknown skill 'rearrange'; expected one of: close, navigate, open, pick, place"),
         (["admit", "pick", "nowhere"], "expected the folder of a training run"),
         (["eval", "rearrange", "--policy", "x"], "task sets are measured with planners"),
         (["demo", "--seed", "5000000000"], "seed: got 5000000000, expected 0 to 2147483647"),
@@ -67,7 +67,7 @@ def test_skills_are_listed_as_json(capsys):
     assert status == 0
     table = json.loads(out.strip().splitlines()[-1])
     assert table["value"] == len(SKILLS)
-    assert any(name.startswith("place(object: object, receptacle: table or bin or plate)") for name in table["skills"])
+    assert any(name.startswith("place(object: object, receptacle: table or bin or plate or drawer)") for name in table["skills"])
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_plans_have_a_longest_length() -> None:
 @pytest.mark.parametrize(
     ("step", "failure", "message"),
     [
-        ({"skill": "fly", "args": {}}, "hallucination", "step 2, unknown skill: got 'fly', expected one of: navigate, pick, place, press."),
+        ({"skill": "fly", "args": {}}, "hallucination", "step 2, unknown skill: got 'fly', expected one of: navigate, pick, place, press,"),
         ({"skill": "pick", "args": {"object": "gold_cube"}}, "hallucination", "unknown name: got 'gold_cube', expected one of: red_cube, "),
         ({"skill": "pick", "args": {}}, "arity", "step 2, wrong arguments for pick: got (), expected (object)."),
         ({"skill": "pick", "args": {"target": "red_cube"}}, "arity", "got (target), expected (object)"),
