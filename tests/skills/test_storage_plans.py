@@ -3,23 +3,15 @@
 import pytest
 
 from palaestra.envs.goals import Formula, literal
-from palaestra.envs.names import Entity
 from palaestra.skills import pddl
 from palaestra.skills.operators import Call, contracts, prompt_text
 from palaestra.skills.plan import Failure, Plan, validate
 from palaestra.skills.planners.base import LIBRARY, Problem
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.referee import Referee
+from tests.envs.test_storage import THINGS as STORAGE
 
-THINGS = (
-    Entity(0, "robot", "robot"),
-    Entity(1, "red_cube", "cube", "red", "small"),
-    Entity(2, "blue_ball", "ball", "blue", "small"),
-    Entity(3, "red_table", "table", "red"),
-    Entity(4, "green_drawer", "drawer", "green"),
-    Entity(5, "blue_drawer", "drawer", "blue"),
-    Entity(6, "kitchen", "room"),
-)
+THINGS = STORAGE.entities
 START = frozenset(("in_room", t.name, "kitchen") for t in THINGS[:-1])
 STORED, OPENED = ("inside", "red_cube", "green_drawer"), ("open", "green_drawer", "green_drawer")
 PUT_AWAY = Formula((((literal(STORED), literal(OPENED, true=False)),),))
