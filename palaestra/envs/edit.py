@@ -16,7 +16,7 @@ from palaestra.envs import changes
 from palaestra.envs.board import MAP, RULE, TEXT, Board, View
 from palaestra.envs.editor import Editor, Report, inspect, thing_at
 from palaestra.envs.parser import InstructionError
-from palaestra.envs.references import start_places
+from palaestra.envs.references import Things
 from palaestra.envs.render import Event, Input, Window
 from palaestra.envs.types import COLOURS, LARGE, Task
 from palaestra.sim.errors import PalaestraError
@@ -326,7 +326,7 @@ class Desk:
         thing, spec, scene = self.editor.selected, self.editor.spec, self.editor.task.scene
         if thing is None:
             return ()
-        place, angle = start_places(spec, scene)[name], changes.heading(spec, scene, thing)
+        place, angle = Things.of(spec, scene).places[name], changes.heading(spec, scene, thing)
         on = place.receptacle.endswith(("table", "plate"))
         where = f"on {place.receptacle}" if on else f"in {place.receptacle or place.room}"
         where = f"between {' and '.join(place.between)}" if place.between else where

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -232,7 +233,7 @@ def formula(spec: WorldSpec, task: Task) -> Formula:
 
 
 def write(said: Formula, spec: WorldSpec, scene: Scene) -> Goal:
-    """The goal of a formula in this scene.
+    """The goal of a formula in this scene, as arrays of NumPy.
 
     Raises PalaestraError where it takes more than MAX_TERMS terms or names what does not exist.
     """
@@ -241,8 +242,10 @@ def write(said: Formula, spec: WorldSpec, scene: Scene) -> Goal:
     if len(terms) > MAX_TERMS:
         raise PalaestraError(f"goal: got {len(terms)} terms, expected at most {MAX_TERMS}. Fix: ask for less at once")
     n = num_entities(spec)
-    subjects, targets = np.zeros((MAX_TERMS, n), bool), np.zeros((MAX_TERMS, n), bool)
-    numbers = np.zeros((5, MAX_TERMS), np.int32)
+    used: Any = np.arange(MAX_TERMS) < len(terms)
+    masks: Any = np.zeros((2, MAX_TERMS, n), bool)
+    numbers: Any = np.zeros((5, MAX_TERMS), np.int32)
+    subjects, targets = masks
     for i, (stage, option, term) in enumerate(terms):
         for mask, words in ((subjects[i], term.subjects), (targets[i], term.targets)):
             for word in words:
@@ -250,16 +253,16 @@ def write(said: Formula, spec: WorldSpec, scene: Scene) -> Goal:
                     raise PalaestraError(f"goal: got {word!r}, expected one of: {', '.join(index)}")
                 mask[index[word]] = True
         numbers[:, i] = PREDICATES.index(term.predicate), term.at_least, term.at_most, stage, option
-    predicate, at_least, at_most, of_stage, of_option = map(jnp.asarray, numbers)
+    predicate, at_least, at_most, of_stage, of_option = numbers
     return Goal(
         predicate=predicate,
-        subjects=jnp.asarray(subjects),
-        targets=jnp.asarray(targets),
+        subjects=subjects,
+        targets=targets,
         at_least=at_least,
         at_most=at_most,
         stage=of_stage,
         option=of_option,
-        used=jnp.arange(MAX_TERMS) < len(terms),
+        used=used,
     )
 
 

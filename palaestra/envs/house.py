@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from palaestra.envs.types import Scene
+from palaestra.sim.world import array_module
 
 CLEAR = 0.45  # m, the way point's distance before and behind a doorway
 _FAR = 1e6
@@ -13,9 +13,8 @@ _TIP = 0.25  # m, from a leaf's tip the way that a robot needs
 
 def room_of(scene: Scene, xy: jax.Array) -> jax.Array:
     """The room that holds the point xy [..., 2] m: index [...] int32; outside the house, the nearest one."""
-    # On the host, where words are made, NumPy's few microseconds instead of a dispatch an operation.
-    xp = np if isinstance(scene.room, np.ndarray) and not isinstance(xy, jax.core.Tracer) else jnp
-    xy, low, high = xp.asarray(xy), scene.room[:, :2], scene.room[:, 2:]
+    xp = array_module(scene.room, xy)
+    low, high = scene.room[:, :2], scene.room[:, 2:]
     outside = xp.maximum(low - xy[..., None, :], xy[..., None, :] - high).max(-1)
     return xp.argmin(xp.where(scene.room_used, outside, _FAR), axis=-1).astype(jnp.int32)
 

@@ -4,13 +4,15 @@ An instruction is made from a formula (`palaestra.envs.goals`) and the tables of
 `palaestra.envs.parser` reads back. Things are only named by what fits them and nothing else; "a cube" and "any cube" mean that any will do.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from palaestra.envs import goals, rulebook
 from palaestra.envs import wordings as w
 from palaestra.envs.drawers import DRAWN
 from palaestra.envs.goals import Formula
-from palaestra.envs.mechanics import mechanics
+from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import ROBOT, Fact
 from palaestra.envs.references import OBJECTS, Things, listing, noun_phrase
 from palaestra.envs.types import Scene, Task, leaf_entity
@@ -86,8 +88,12 @@ def _relation(receptacle: str) -> str:
 
 def rules(spec: WorldSpec, scene: Scene, seed: int | None = None, held_out: bool = False) -> list[str]:
     """What changes what in this house, a sentence a rule, as `palaestra.envs.rulebook` reads; `seed` chooses among wordings."""
-    things, taste = Things.of(spec, scene), Taste(seed, held_out)
-    return [rulebook.say(rule, things, taste) for rule in mechanics(spec, scene).rules]
+    return say_rules(mechanics(spec, scene).rules, Things.of(spec, scene), Taste(seed, held_out))
+
+
+def say_rules(rules: Iterable[Rule], things: Things, taste: Taste) -> list[str]:
+    """A sentence a rule."""
+    return [rulebook.say(rule, things, taste) for rule in rules]
 
 
 def describe(spec: WorldSpec, scene: Scene, *, with_rules: bool = True, with_positions: bool = False) -> str:

@@ -4,6 +4,7 @@ A name is unique in its scene: a size word is there only where another object sh
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,35 +48,34 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
     Objects that rules make or take have names before they are there and after they were: an episode has one set of names.
     """
     lay = scene.layout
-    used, half = np.array(lay.object_used), np.asarray(lay.object_half)
+    used, large = np.array(lay.object_used), (np.asarray(lay.object_half) > LARGE).tolist()
     for changed in (np.asarray(scene.rules.product), np.asarray(scene.rules.consumes)):
         used[changed[changed >= 0]] = True
-    colour, receptacle_colour = np.asarray(scene.object_colour), np.asarray(scene.receptacle_colour)
-    kinds = ["cube"] * spec.cubes + ["ball"] * spec.balls
-    pairs = [(kinds[i], int(colour[i])) for i in range(spec.objects) if used[i]]
+    objects, kinds = _set(used), ["cube"] * spec.cubes + ["ball"] * spec.balls
+    shades = _shades(scene.object_colour)
+    looks = [(kinds[i], shades[i]) for i in objects]
     found = [Entity(0, ROBOT, "robot")]
-    for i in range(spec.objects):
-        if not used[i]:
-            continue
-        shade, size = COLOURS[colour[i]], "large" if half[i] > LARGE else "small"
-        twin = pairs.count((kinds[i], int(colour[i]))) > 1
-        name = f"{size}_{shade}_{kinds[i]}" if twin else f"{shade}_{kinds[i]}"
-        found.append(Entity(1 + i, name, kinds[i], shade, size))
-    for i, number in enumerate(entity_kinds(spec)[spec.objects : spec.objects + spec.receptacles]):
-        kind = KINDS[number]
-        shade = COLOURS[receptacle_colour[i]]
-        found.append(Entity(1 + spec.objects + i, f"{shade}_{kind}", kind, shade))
-    for kind, first, there, colours in (
-        ("door", leaf_entity(spec, 0), scene.leaf_used, scene.leaf_colour),
-        ("button", button_entity(spec, 0), scene.button_used, scene.button_colour),
-    ):
-        for i in map(int, np.flatnonzero(there)):
-            shade = COLOURS[int(np.asarray(colours)[i])]
-            found.append(Entity(first + i, f"{shade}_{kind}", kind, shade))
-    for i in range(spec.rooms):
-        if np.asarray(scene.room_used)[i]:
-            found.append(Entity(room_entity(spec, i), ROOMS[int(np.asarray(scene.room_name)[i])], "room"))
-    return tuple(found)
+    for i, (kind, shade) in zip(objects, looks, strict=True):
+        size = "large" if large[i] else "small"
+        name = f"{size}_{shade}_{kind}" if looks.count((kind, shade)) > 1 else f"{shade}_{kind}"
+        found.append(Entity(1 + i, name, kind, shade, size))
+    stands = slice(spec.objects, spec.objects + spec.receptacles)
+    numbers, kind_numbers = range(1 + stands.start, 1 + stands.stop), entity_kinds(spec)[stands].tolist()
+    fixed = list(zip(numbers, (KINDS[kind] for kind in kind_numbers), _shades(scene.receptacle_colour), strict=True))
+    doors, buttons = _shades(scene.leaf_colour), _shades(scene.button_colour)
+    fixed += [(leaf_entity(spec, i), "door", doors[i]) for i in _set(scene.leaf_used)]
+    fixed += [(button_entity(spec, i), "button", buttons[i]) for i in _set(scene.button_used)]
+    found += [Entity(number, f"{shade}_{kind}", kind, shade) for number, kind, shade in fixed]
+    rooms = np.asarray(scene.room_name).tolist()
+    return (*found, *(Entity(room_entity(spec, i), ROOMS[rooms[i]], "room") for i in _set(scene.room_used)))
+
+
+def _set(mask: Any) -> list[int]:
+    return np.flatnonzero(mask).tolist()
+
+
+def _shades(colours: Any) -> list[str]:
+    return [COLOURS[colour] for colour in np.asarray(colours).tolist()]
 
 
 Fact = tuple[str, str, str]  # (predicate, subject's name, target's name)
@@ -83,11 +83,9 @@ Fact = tuple[str, str, str]  # (predicate, subject's name, target's name)
 
 def facts(things: tuple[Entity, ...], table: np.ndarray) -> frozenset[Fact]:
     """The literals that hold, by name; `table` [predicates, E, E] bool, as `truth_table` makes it."""
-    table = np.asarray(table)
+    there = {e.index: e for e in things}
     return frozenset(
-        (predicate, a.name, b.name)
-        for p, predicate in enumerate(PREDICATES)
-        for a in things
-        for b in things
-        if table[p, a.index, b.index] and not (p == IN_ROOM and a.kind == "room")
+        (PREDICATES[p], there[a].name, there[b].name)
+        for p, a, b in np.argwhere(table).tolist()
+        if a in there and b in there and not (p == IN_ROOM and there[a].kind == "room")
     )

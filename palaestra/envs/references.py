@@ -3,7 +3,9 @@
 import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -30,43 +32,35 @@ class Place:
     at: Point = (0.0, 0.0)  # m, world
 
 
-def start_places(spec: WorldSpec, scene: Scene) -> dict[str, Place]:
-    """Where everything but the rooms is at the start, by name; on the host. Objects that rules make are nowhere yet."""
-    things = entities(spec, scene)
+def _start_places(spec: WorldSpec, scene: Scene, things: tuple[Entity, ...]) -> dict[str, Place]:
+    """Where everything but the rooms is at the start, by name, in a scene of NumPy's. Objects that rules make are nowhere yet."""
     layout, names = scene.layout, {e.index: e.name for e in things}
-    centre, half, height = (np.asarray(a) for a in receptacle_boxes(spec, scene))
-    doorways = np.asarray(scene.leaf_doorway)
-    at = np.concatenate(
-        [
-            np.asarray(layout.robot_q)[None, :2],
-            np.asarray(layout.object_pos)[:, :2],
-            centre,
-            np.asarray(scene.door)[doorways],
-            np.asarray(layout.button_pos),
-        ]
-    )
-    rooms = {int(i): e.name for i, e in zip(np.flatnonzero(scene.room_used), (e for e in things if e.kind == "room"), strict=True)}
-    room = np.asarray(house.room_of(scene, jnp.asarray(at)))
-    made = {int(i) for i in np.asarray(scene.rules.product)}
-    there = {1 + int(i) for i in np.flatnonzero(layout.object_used)} - {1 + i for i in made}
+    centre, half, height = receptacle_boxes(spec, scene)
+    doorways, objects = scene.leaf_doorway, layout.object_pos
+    at: Any = np.concatenate([layout.robot_q[None, :2], objects[:, :2], centre, scene.door[doorways], layout.button_pos])
+    rooms = dict(zip(np.flatnonzero(scene.room_used).tolist(), _rooms(things), strict=True))
+    room = house.room_of(scene, at).tolist()
+    there = {1 + i for i in np.flatnonzero(layout.object_used).tolist()} - {1 + i for i in scene.rules.product.tolist()}
+    above = objects[:, None, 2] < height + 2 * layout.object_half[:, None]
+    over = (abs(objects[:, None, :2] - centre) <= half).all(-1) & above  # [O, receptacles]
     first_leaf = 1 + spec.objects + spec.receptacles
     holding = held(spec, scene)
     places = {}
-    for e in things:
-        if e.kind == "room" or (e.type == "object" and e.index not in there):
+    for e, (x, y) in zip(things, at[[e.index for e in things if e.kind != "room"]].tolist(), strict=False):
+        if e.type == "object" and e.index not in there:
             continue
-        x, y = map(float, at[e.index])
         if e.kind == "door":
-            first, second = np.asarray(scene.door_rooms)[doorways[e.index - first_leaf]]
-            places[e.name] = Place(between=(rooms[int(first)], rooms[int(second)]), at=(x, y))
+            first, second = scene.door_rooms[doorways[e.index - first_leaf]].tolist()
+            places[e.name] = Place(between=(rooms[first], rooms[second]), at=(x, y))
             continue
-        receptacle = ""
-        if e.type == "object":
-            above = np.asarray(layout.object_pos)[e.index - 1, 2] < height + 2 * np.asarray(layout.object_half)[e.index - 1]
-            over = (np.abs(at[e.index] - centre) <= half).all(-1) & above
-            receptacle = names[1 + spec.objects + int(over.argmax())] if over.any() else ""
-        places[e.name] = Place(rooms[int(room[e.index])], receptacle, e.index == holding, at=(x, y))
+        below = over[e.index - 1] if e.type == "object" else ()
+        receptacle = names[1 + spec.objects + int(np.argmax(below))] if np.any(below) else ""
+        places[e.name] = Place(rooms[room[e.index]], receptacle, e.index == holding, at=(x, y))
     return places
+
+
+def _rooms(things: tuple[Entity, ...]) -> list[str]:
+    return [e.name for e in things if e.kind == "room"]
 
 
 def held(spec: WorldSpec, scene: Scene) -> int:
@@ -79,13 +73,6 @@ def held(spec: WorldSpec, scene: Scene) -> int:
     return 1 + int(distance.argmin())
 
 
-def room_centres(spec: WorldSpec, scene: Scene) -> dict[str, Point]:
-    """The middle of each room, by name [m, world]."""
-    rooms = [e.name for e in entities(spec, scene) if e.kind == "room"]
-    corners = np.asarray(scene.room)[np.asarray(scene.room_used)]
-    return {name: (float(x0 + x1) / 2, float(y0 + y1) / 2) for name, (x0, y0, x1, y1) in zip(rooms, corners, strict=True)}
-
-
 @dataclass(frozen=True)
 class Things:
     """What there is in a scene, on the host."""
@@ -96,7 +83,12 @@ class Things:
 
     @classmethod
     def of(cls, spec: WorldSpec, scene: Scene) -> "Things":
-        return cls(entities(spec, scene), start_places(spec, scene), room_centres(spec, scene))
+        """What there is in one scene, without a batch axis, at the start."""
+        scene = jax.tree.map(np.asarray, scene)
+        things = entities(spec, scene)
+        corners = scene.room[scene.room_used]
+        middles = [(x, y) for x, y in ((corners[:, :2] + corners[:, 2:]) / 2).tolist()]
+        return cls(things, _start_places(spec, scene, things), dict(zip(_rooms(things), middles, strict=True)))
 
     def __getitem__(self, name: str) -> Entity:
         return next(e for e in self.entities if e.name == name)

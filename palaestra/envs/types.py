@@ -15,7 +15,7 @@ from flax import struct
 from palaestra.envs import drawers
 from palaestra.sim.drawers import DRAWER_RIM
 from palaestra.sim.engine import PhysicsState
-from palaestra.sim.world import BIN_INNER, BIN_RIM, Layout, WorldSpec
+from palaestra.sim.world import BIN_INNER, BIN_RIM, Layout, WorldSpec, array_module
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroom", "library", "nursery")
@@ -244,9 +244,9 @@ def entity_used(spec: WorldSpec, scene: Scene) -> jax.Array:
 
 def fixture_tops(spec: WorldSpec, layout: Layout) -> jax.Array:
     """The heights of walls, tables, bins' rims and cabinets [F] m."""
-    number, first = jnp.arange(spec.fixtures), spec.walls + spec.tables
+    number, first = np.arange(spec.fixtures), spec.walls + spec.tables
     is_bin = (number >= first) & (number < first + spec.bins)
-    return jnp.where(is_bin, BIN_RIM, layout.fixture_pos[:, 2] + layout.fixture_half[:, 2])
+    return array_module(layout.fixture_pos).where(is_bin, BIN_RIM, layout.fixture_pos[:, 2] + layout.fixture_half[:, 2])
 
 
 def receptacle_boxes(spec: WorldSpec, scene: Scene, out: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -256,8 +256,10 @@ def receptacle_boxes(spec: WorldSpec, scene: Scene, out: jax.Array | None = None
     """
     lay, n = scene.layout, spec.receptacles - spec.drawers
     stands = slice(spec.walls, spec.walls + n)
-    is_bin = jnp.arange(n) >= spec.tables
-    half = jnp.where(is_bin[:, None], BIN_INNER, lay.fixture_half[stands, :2])
-    tray, inner = drawers.trays(lay, lay.drawer_out if out is None else out)
-    height = jnp.append(fixture_tops(spec, lay)[stands], jnp.full(spec.drawers, DRAWER_RIM))
-    return jnp.concatenate([lay.fixture_pos[stands, :2], tray]), jnp.concatenate([half, inner]), height
+    out = lay.drawer_out if out is None else out
+    xp = array_module(lay.fixture_pos, out)
+    is_bin = np.arange(n) >= spec.tables
+    half = xp.where(is_bin[:, None], np.float32(BIN_INNER), lay.fixture_half[stands, :2])
+    tray, inner = drawers.trays(lay, out)
+    height = xp.concatenate([fixture_tops(spec, lay)[stands], np.full(spec.drawers, DRAWER_RIM, np.float32)])
+    return xp.concatenate([lay.fixture_pos[stands, :2], tray]), xp.concatenate([half, inner]), height

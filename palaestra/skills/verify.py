@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from palaestra.envs import goals, language, parser, rulebook
-from palaestra.envs.mechanics import mechanics
 from palaestra.envs.overlaps import overlaps
 from palaestra.envs.references import Things
 from palaestra.envs.types import Task, row
+from palaestra.envs.wordings import Taste
 from palaestra.policies.evaluate import wilson
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
@@ -160,12 +160,15 @@ def _solve(asked: Problem, finding: Finding) -> Plan | None:
 def _read_back(spec: WorldSpec, task: Task, asked: Problem, finding: Finding) -> None:
     text = ""
     try:
-        text = language.render(spec, task, finding.number, held_out=bool(finding.number % 2))
-        said = goals.formula(spec, task.replace(goal=parser.parse(text, spec, task.scene)))
+        assert asked.goal is not None
+        things, held_out = Things.of(spec, task.scene), bool(finding.number % 2)
+        text = language.say(asked.goal, things, Taste(finding.number, held_out))
+        goal = goals.write(parser.read(text, things), spec, task.scene)
+        said = goals.formula(spec, task.replace(goal=goal))
         fault = "" if said == asked.goal else f"{text!r} was read as {'; '.join(goals.describe(said))}"
-        rules = language.rules(spec, task.scene, finding.number, held_out=bool(finding.number % 2))
-        read = rulebook.read_all(text := " ".join(rules), Things.of(spec, task.scene))
-        fault = fault or ("" if read == mechanics(spec, task.scene).rules else f"{text!r} was read as {read}")
+        text = " ".join(language.say_rules(asked.mechanics.rules, things, Taste(finding.number, held_out)))
+        read = rulebook.read_all(text, things)
+        fault = fault or ("" if read == asked.mechanics.rules else f"{text!r} was read as {read}")
     except Exception as error:  # whatever goes wrong with words is what is looked for
         fault = f"{text!r} was not read: {error}"
     if fault:

@@ -12,7 +12,7 @@ from palaestra.envs.names import entities, facts
 from palaestra.envs.overlaps import overlapping
 from palaestra.envs.parser import InstructionError
 from palaestra.envs.predicates import table_at_start
-from palaestra.envs.references import start_places
+from palaestra.envs.references import Things
 from palaestra.envs.rulebook import RuleError
 from palaestra.envs.types import COLOURS, Goal, Task
 from palaestra.sim.errors import PalaestraError
@@ -35,7 +35,7 @@ def find(wanted) -> Task:
 @pytest.fixture
 def task() -> Task:
     """A task with all slots in use and nothing on any table."""
-    return find(lambda t: t.scene.layout.object_used.all() and not any(p.receptacle for p in start_places(SPEC, t.scene).values()))
+    return find(lambda t: t.scene.layout.object_used.all() and not any(p.receptacle for p in Things.of(SPEC, t.scene).places.values()))
 
 
 def name(task: Task, thing: int) -> str:

@@ -12,7 +12,7 @@ from palaestra.envs.language import describe
 from palaestra.envs.names import entities, facts
 from palaestra.envs.overlaps import overlaps
 from palaestra.envs.predicates import table_at_start
-from palaestra.envs.references import Things, start_places
+from palaestra.envs.references import Things
 from palaestra.envs.types import HOLDING
 from palaestra.skills.operators import ground
 from palaestra.skills.planners.base import LIBRARY
@@ -76,7 +76,7 @@ def test_it_is_said_what_the_robot_holds(batch, start):
         scene, full = one(batch.scene, i), start[i, HOLDING, 0]
         names = {e.index: e.name for e in entities(SPEC, scene)}
         held = [names[int(k)] for k in np.flatnonzero(full)]
-        assert [name for name, place in start_places(SPEC, scene).items() if place.held] == held
+        assert [name for name, place in Things.of(SPEC, scene).places.items() if place.held] == held
         text = describe(SPEC, scene)
         assert ("The robot is holding" in text) == bool(held)
         assert all(f"The robot is holding the {name.replace('_', ' ')}." in text for name in held)

@@ -13,7 +13,7 @@ from palaestra.envs.mechanics import mechanics
 from palaestra.envs.names import entities
 from palaestra.envs.overlaps import overlapping, overlaps
 from palaestra.envs.productions import RuleRange, attempt_rules
-from palaestra.envs.references import start_places
+from palaestra.envs.references import Things
 from palaestra.envs.tasksets import TASK_SETS
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import LEAF_OPEN, WorldSpec
@@ -66,7 +66,7 @@ def test_doors_can_be_opened_one_after_the_other_from_the_robots_side(name):
     spec, batch = env(name).world.spec, tasks(name, count=COUNT)
     for i in range(COUNT):
         scene = one(batch, i).scene
-        known, places = mechanics(spec, scene), start_places(spec, scene)
+        known, places = mechanics(spec, scene), Things.of(spec, scene).places
         reached, ways = {places["robot"].room}, [set(pair) for pair in known.passages]
         shut = {door.name: set(door.rooms) for door in known.doors}
         while True:

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from palaestra.envs.goals import Formula
+from palaestra.envs.goals import Formula, literal
 from palaestra.envs.names import Entity, Fact
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import Failure, Plan, PlanError, validate
@@ -80,31 +80,52 @@ def test_near_and_holding_at_once() -> None:
     assert len(solved(problem(things, facts, *goal)).steps) == 3
 
 
+def drawn(rng: random.Random) -> tuple[tuple[Entity, ...], frozenset[Fact], list[Fact]]:
+    """A small house, and what may be asked for there: mostly that things are put somewhere."""
+    objects = rng.sample(["red_cube", "blue_cube", "red_ball"], rng.randint(1, 2))
+    receptacles = rng.sample(["blue_table", "red_bin", "green_table"], rng.randint(1, 2))
+    rooms = {name: rng.choice(["kitchen", "study"]) for name in (*objects, *receptacles)}
+    more: list[Fact] = []
+    for name in objects:
+        where = rng.choice([None, *receptacles])
+        if where:
+            rooms[name] = rooms[where]
+            more.append(("inside" if where.endswith("bin") else "on", name, where))
+    things, facts = house(rooms, rng.choice(["kitchen", "study"]), *more)
+    fluents = [("in_room", s, r) for s in (ROBOT, *objects) for r in {*rooms.values()}]
+    fluents += [("near", ROBOT, x) for x in rooms] + [("holding", ROBOT, o) for o in objects]
+    fluents += [("inside" if r.endswith("bin") else "on", o, r) for o in objects for r in receptacles] * 3
+    return things, facts, sorted(set(fluents))
+
+
+def assert_shortest(p: Problem) -> bool:
+    """As short as by brute force, and impossible where that finds nothing; whether there is a plan."""
+    expected = brute_force(p)
+    if expected is None:
+        with pytest.raises(PlanError) as caught:
+            OraclePlanner().plan(p)
+        assert caught.value.failure is Failure.IMPOSSIBLE
+    else:
+        assert len(solved(p).steps) == expected
+        assert why_impossible(p) is None
+    return expected is not None
+
+
 def test_lengths_equal_those_of_brute_force() -> None:
     rng = random.Random(0)
     for _ in range(40):
-        objects = rng.sample(["red_cube", "blue_cube", "red_ball"], rng.randint(1, 2))
-        receptacles = rng.sample(["blue_table", "red_bin", "green_table"], rng.randint(1, 2))
-        rooms = {name: rng.choice(["kitchen", "study"]) for name in (*objects, *receptacles)}
-        more: list[Fact] = []
-        for name in objects:
-            where = rng.choice([None, *receptacles])
-            if where:
-                rooms[name] = rooms[where]
-                more.append(("inside" if where.endswith("bin") else "on", name, where))
-        things, facts = house(rooms, rng.choice(["kitchen", "study"]), *more)
-        fluents = [("in_room", s, r) for s in (ROBOT, *objects) for r in {*rooms.values()}]
-        fluents += [("near", ROBOT, x) for x in rooms] + [("holding", ROBOT, o) for o in objects]
-        fluents += [("inside" if r.endswith("bin") else "on", o, r) for o in objects for r in receptacles] * 3
-        p = problem(things, facts, *rng.sample(sorted(set(fluents)), rng.randint(1, 3)))
-        expected = brute_force(p)
-        if expected is None:
-            with pytest.raises(PlanError) as caught:
-                OraclePlanner().plan(p)
-            assert caught.value.failure is Failure.IMPOSSIBLE
-        else:
-            assert len(solved(p).steps) == expected
-            assert why_impossible(p) is None
+        things, facts, fluents = drawn(rng)
+        assert_shortest(problem(things, facts, *rng.sample(fluents, rng.randint(1, 3))))
+
+
+def test_lengths_of_orders_and_choices_equal_those_of_brute_force() -> None:
+    """Two to six stages, of one fact or with a choice; what a stage has made may end with the next."""
+    rng, able = random.Random(1), 0
+    for _ in range(60):
+        things, facts, fluents = drawn(rng)
+        stages = [[[literal(fact)] for fact in rng.sample(fluents, rng.choice([1, 1, 1, 2]))] for _ in range(rng.randint(2, 6))]
+        able += assert_shortest(Problem("", things, facts, Formula(tuple(tuple(map(tuple, stage)) for stage in stages))))
+    assert able > 30
 
 
 def test_four_goals_take_well_under_three_tenths_of_a_second() -> None:

@@ -10,7 +10,7 @@ import pytest
 from palaestra.envs.goals import formula
 from palaestra.envs.language import render
 from palaestra.envs.names import entities
-from palaestra.envs.references import start_places
+from palaestra.envs.references import Things
 from palaestra.envs.types import Task
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import Plan, validate
@@ -43,7 +43,7 @@ def problem(number: int) -> Problem:
     spec, found = env().world.spec, task(number)
     things = entities(spec, found.scene)
     facts = set()
-    for name, place in start_places(spec, found.scene).items():
+    for name, place in Things.of(spec, found.scene).places.items():
         facts.add(("in_room", name, place.room))
         if place.receptacle:
             facts.add(("inside" if place.receptacle.endswith("bin") else "on", name, place.receptacle))
@@ -115,7 +115,7 @@ def test_goals_are_drawn_as_the_set_draws_them():
         scene = worlds.one(tasks.scene, i)
         (fact,) = formula(driving.world.spec, Task(scene=scene, goal=made(scene, rng))).literals
         found.add(fact[0])
-        assert fact != ("in_room", "robot", start_places(driving.world.spec, scene)["robot"].room)
+        assert fact != ("in_room", "robot", Things.of(driving.world.spec, scene).places["robot"].room)
     assert found == {"near", "in_room"}
 
 

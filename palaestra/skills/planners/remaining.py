@@ -1,5 +1,7 @@
 """How far it is at least: the heuristics of the oracle's search, which never say too much."""
 
+import functools
+import operator
 from collections import Counter
 from typing import NamedTuple
 
@@ -14,16 +16,21 @@ class Remaining:
     """At least how many steps are left: literals that any plan has to make true yet, no two of them by the same operator.
 
     A literal is such if it is part of the goal, or if every operator that makes such a literal needs it, and it does not hold.
-    With several ways to reach a stage it is the way with the least, with several stages the stage with the most.
+    Literals of several stages count together, of a stage with several ways those that all ways share. Where it is more, it is one
+    such stage alone, by the way with the least.
     """
 
     def __init__(self, space: Space):
         self.space = space
         self._sources: dict[int, tuple[int, int]] = {}
+        shared = [functools.reduce(operator.and_, ways, -1) for ways in space.ways]
+        self._shared = [functools.reduce(operator.or_, shared[k:], 0) for k in range(len(shared) + 1)]  # by all stages from k on
+        self._choices = [[ways for ways in space.ways[k:] if len(ways) > 1] for k in range(len(shared) + 1)]
 
     def __call__(self, state: int, stage: int) -> int:
         holds = self.space.literals(state)
-        return max((min(self._left(way & ~holds, holds) for way in ways) for ways in self.space.ways[stage:]), default=0)
+        left = self._left(self._shared[stage] & ~holds, holds)
+        return max([left, *(min(self._left(way & ~holds, holds) for way in ways) for ways in self._choices[stage])])
 
     def _left(self, todo: int, holds: int) -> int:
         seen, used, count = 0, 0, 0
