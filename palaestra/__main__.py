@@ -64,7 +64,7 @@ class Play:
     seed: int = 0
 
     def run(self) -> int:
-        from palaestra.envs.play import play
+        from palaestra.envs.display.play import play
 
         play(self.task_set, self.split, self.seed)
         return 0

@@ -7,10 +7,11 @@ import palaestra
 
 ROOT = Path(palaestra.__file__).parent
 ROOMS = ("sim", "envs", "policies", "skills", "bench")
+SUB_ROOMS = ("generation", "words", "display", "editing")  # of envs
 ONE_FILE = {
     "mujoco.batch": "sim/native.py",
     "gymnasium": "envs/gymnasium.py",
-    "pygame": "envs/render.py",
+    "pygame": "envs/display/render.py",
     "stable_baselines3": "envs/sb3.py",
     "openai": "skills/planners/client.py",
     "unified_planning": "skills/referee.py",
@@ -32,17 +33,23 @@ def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
 
-def test_rooms_import_only_rooms_before_them():
-    wrong = []
+def backwards(under: tuple[str, ...], rooms: tuple[str, ...]) -> list[str]:
+    """Imports of a room by one that comes before it."""
+    wrong, depth = [], len(under)
     for path in modules():
-        room = path.relative_to(ROOT).parts[0]
-        if room not in ROOMS:
+        place = path.relative_to(ROOT).parts
+        if place[:depth] != under or place[depth] not in rooms:
             continue
         for name in imports(path):
-            parts = name.split(".")
-            if parts[0] == "palaestra" and len(parts) > 1 and parts[1] in ROOMS and ROOMS.index(parts[1]) > ROOMS.index(room):
+            parts = tuple(name.split(".")[1:]) if name.startswith("palaestra.") else ()
+            if parts[:depth] == under and len(parts) > depth and parts[depth] in rooms[rooms.index(place[depth]) + 1 :]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
-    assert not wrong
+    return wrong
+
+
+def test_rooms_import_only_rooms_before_them():
+    assert not backwards((), ROOMS)
+    assert not backwards(("envs",), SUB_ROOMS)
 
 
 def test_foreign_libraries_enter_in_one_file_each():

@@ -15,7 +15,7 @@ import numpy as np
 
 from palaestra.bench.mjx_cpu import random_rollout
 from palaestra.bench.protocol import Settings, take_turns
-from palaestra.envs.generator import SceneRange, sample_scene
+from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.sim.engines import make_engine
 from palaestra.sim.world import WorldSpec, world
 

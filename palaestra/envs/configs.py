@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs.filters import num_rooms, num_spare, num_terms
-from palaestra.envs.formulas import DRIVES, KINDS, RULES, FormulaRange, drive_kind, kind_of, rule_of
-from palaestra.envs.generator import SceneRange
-from palaestra.envs.styles import LEAST_ROOMS, STYLES, style_of
+from palaestra.envs.generation.formulas import DRIVES, KINDS, RULES, FormulaRange, drive_kind, kind_of, rule_of
+from palaestra.envs.generation.generator import SceneRange
+from palaestra.envs.generation.styles import LEAST_ROOMS, STYLES, style_of
 from palaestra.envs.tasksets import TaskRange, TaskSetEnv
 from palaestra.envs.types import COLOURS, MAX_GOALS, Task
 from palaestra.sim.errors import PalaestraError

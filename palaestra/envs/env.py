@@ -9,7 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import context, drawers, edits, generator, goals, language, observation, predicates, rules
+from palaestra.envs import context, drawers, goals, observation, predicates, rules
+from palaestra.envs.generation import edits, generator
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
@@ -35,6 +36,7 @@ from palaestra.envs.types import (
     transition,
     truncation,
 )
+from palaestra.envs.words import language
 from palaestra.sim.engine import Engine
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.native import NativeEngine

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import jax
 
-from palaestra.envs.generator import draw_until, not_needed
+from palaestra.envs.generation.generator import draw_until, not_needed
 from palaestra.envs.types import Task
 
 

@@ -97,7 +97,7 @@ class FunctionalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if self.render_mode != "human":
             return
         if self._window is None:
-            from palaestra.envs.render import Window
+            from palaestra.envs.display.render import Window
 
             self._window = Window()
         time.sleep(max(0.0, self._next_frame - time.monotonic()))

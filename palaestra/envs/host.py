@@ -68,7 +68,7 @@ class Host:
     def frame(self, state: Any, title: str = "") -> np.ndarray:
         """The state from above [H, W, 3] uint8."""
         if self._pictures is None:
-            from palaestra.envs.render import TopDown
+            from palaestra.envs.display.render import TopDown
 
             self._pictures = TopDown(self.env.world)  # type: ignore[attr-defined]
         if not isinstance(state, State):

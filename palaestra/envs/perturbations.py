@@ -9,9 +9,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator
 from palaestra.envs.context import sample_context
 from palaestra.envs.env import Rearrange
+from palaestra.envs.generation import generator
 from palaestra.envs.types import COLOURS, ROOMS, Goal, Task
 
 Change = Callable[[jax.Array, Rearrange, Task], tuple[Task, jax.Array]]  # (key, env, base) -> the task, and whether it may be used

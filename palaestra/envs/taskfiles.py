@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs.generator import SceneRange, attempt_task
+from palaestra.envs.generation.generator import SceneRange, attempt_task
 from palaestra.envs.types import Task
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import digest, mismatch, named_leaves, write_atomically

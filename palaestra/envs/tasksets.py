@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import chains, primitives, storage
 from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
-from palaestra.envs.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
-from palaestra.envs.generator import SceneRange
+from palaestra.envs.generation import chains, primitives, storage
+from palaestra.envs.generation.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
+from palaestra.envs.generation.generator import SceneRange
+from palaestra.envs.generation.productions import RuleRange, attempt_rules, attempt_wish
 from palaestra.envs.perturbations import AXES, perturb
-from palaestra.envs.productions import RuleRange, attempt_rules, attempt_wish
 from palaestra.envs.types import COLOURS, Goal, Scene, Task
 from palaestra.sim.engine import Engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError

@@ -1,4 +1,4 @@
-"""Pictures of a world in perspective, by MuJoCo's own renderer. Needs OpenGL; `palaestra.envs.render` draws from above without.
+"""Pictures of a world in perspective, by MuJoCo's own renderer. Needs OpenGL; `palaestra.envs.display.render` draws from above without.
 
 A camera looks at a private copy of the world, which has lights and materials on top: the physics is never touched.
 """

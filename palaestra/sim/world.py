@@ -81,7 +81,7 @@ class WorldSpec:
 
     @property
     def walls(self) -> int:
-        """Wall panels of the largest floor plan, see `palaestra.envs.floor_plans`."""
+        """Wall panels of the largest floor plan, see `palaestra.envs.generation.floor_plans`."""
         return (4, 6, 11, 11, 18, 18, 24, 24, 24)[self.rooms - 1]
 
     @property

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.markup import escape
 
-from palaestra.envs import language, parser
-from palaestra.envs.render import colours, floors, save_png
+from palaestra.envs.display.render import colours, floors, save_png
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import State
+from palaestra.envs.words import language, parser
 from palaestra.sim.camera import Camera
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.director import FPS, Director

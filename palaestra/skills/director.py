@@ -6,9 +6,9 @@ from types import TracebackType
 import jax
 import numpy as np
 
+from palaestra.envs.display.film import Film
+from palaestra.envs.display.render import TopDown, contact_sheet, save_png
 from palaestra.envs.env import Rearrange
-from palaestra.envs.film import Film
-from palaestra.envs.render import TopDown, contact_sheet, save_png
 from palaestra.envs.types import State, row
 from palaestra.skills.executor import Episode
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from palaestra.envs.board import Board
-from palaestra.envs.edit import Desk
-from palaestra.envs.editor import Document, Editor, Judge
-from palaestra.envs.render import Window
+from palaestra.envs.display.render import Window
+from palaestra.envs.editing.board import Board
+from palaestra.envs.editing.edit import Desk
+from palaestra.envs.editing.editor import Document, Editor, Judge
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task
 from palaestra.sim.errors import PalaestraError
@@ -42,7 +42,7 @@ def numbered(env: TaskSetEnv, seed: int, to: Path | None = None) -> Document:
 
 
 def edit(task_set: str, split: str, seed: int, file: Path | None = None, to: Path | None = None, *, size: int = 640) -> None:
-    """Open a window on task number `seed` of a split, or of a file; see `palaestra.envs.edit` for mouse and keys."""
+    """Open a window on task number `seed` of a split, or of a file; see `palaestra.envs.editing.edit` for mouse and keys."""
     env = TaskSetEnv(task_set, split)
     board = Board(env.world, size)
     document = None if file is None else Document.of_file(file, env.world.spec, seed, to)

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import language
 from palaestra.envs.env import Rearrange
 from palaestra.envs.goals import Formula, describe, formula, term_phrase
 from palaestra.envs.mechanics import Mechanics, mechanics
 from palaestra.envs.names import Entity, Fact, entities, facts
 from palaestra.envs.types import State, Task, row
+from palaestra.envs.words import language
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
 from palaestra.skills.plan import PlanError, static_faults
 from palaestra.skills.planners.base import Planner, Problem

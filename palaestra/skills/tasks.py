@@ -11,16 +11,17 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from palaestra.envs import goals, language
+from palaestra.envs import goals
 from palaestra.envs.configs import Space
+from palaestra.envs.display.render import TopDown, contact_sheet, save_png
 from palaestra.envs.filters import num_rooms, num_terms
 from palaestra.envs.host import task_set_env
 from palaestra.envs.mechanics import mechanics
 from palaestra.envs.names import entities, facts
-from palaestra.envs.render import TopDown, contact_sheet, save_png
 from palaestra.envs.taskfiles import save_tasks
 from palaestra.envs.tasksets import SPLITS, TASK_SETS, TaskSetEnv
 from palaestra.envs.types import State, Task, row
+from palaestra.envs.words import language
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import write_atomically
 from palaestra.sim.world import WorldSpec

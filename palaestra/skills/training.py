@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from palaestra.envs.env import advance
-from palaestra.envs.generator import draw_until
+from palaestra.envs.generation.generator import draw_until
 from palaestra.envs.types import Scene, TimeStep, restart, select, termination, transition, truncation
 from palaestra.sim.engine import Engine, PhysicsState
 from palaestra.sim.native import NativeEngine

@@ -18,11 +18,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from palaestra.envs import goals, language, parser, rulebook
-from palaestra.envs.overlaps import overlaps
-from palaestra.envs.references import Things
+from palaestra.envs import goals
+from palaestra.envs.generation.overlaps import overlaps
 from palaestra.envs.types import Task, row
-from palaestra.envs.wordings import Taste
+from palaestra.envs.words import language, parser, rulebook
+from palaestra.envs.words.references import Things
+from palaestra.envs.words.wordings import Taste
 from palaestra.policies.evaluate import wilson
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec

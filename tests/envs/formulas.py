@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 
 from palaestra.envs.goals import Formula, Option, Term, alternatives, literal, possible, rows
-from palaestra.envs.references import FIXED, OBJECTS, Things
 from palaestra.envs.types import MANY, MAX_TERMS, UNARY
+from palaestra.envs.words.references import FIXED, OBJECTS, Things
 from palaestra.sim.errors import PalaestraError
 
 

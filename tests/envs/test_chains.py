@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import chains, goals, tasksets
+from palaestra.envs import goals, tasksets
+from palaestra.envs.generation import chains
 from palaestra.envs.goals import Formula, literal
-from palaestra.envs.language import plain, render, say
 from palaestra.envs.names import entities, facts
-from palaestra.envs.parser import parse, read
 from palaestra.envs.predicates import NEAR_DISTANCE, table_at_start
-from palaestra.envs.references import Things
 from palaestra.envs.types import MAX_TERMS
-from palaestra.envs.wordings import STEPWISE, Taste
+from palaestra.envs.words.language import plain, render, say
+from palaestra.envs.words.parser import parse, read
+from palaestra.envs.words.references import Things
+from palaestra.envs.words.wordings import STEPWISE, Taste
 from palaestra.skills.operators import ground
 from palaestra.skills.planners import Problem
 from palaestra.skills.planners.base import LIBRARY

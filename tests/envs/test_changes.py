@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import changes
+from palaestra.envs.editing import changes
+from palaestra.envs.generation.overlaps import overlapping
 from palaestra.envs.goals import formula
 from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import entities, facts
-from palaestra.envs.overlaps import overlapping
-from palaestra.envs.parser import InstructionError
 from palaestra.envs.predicates import table_at_start
-from palaestra.envs.references import Things
-from palaestra.envs.rulebook import RuleError
 from palaestra.envs.types import COLOURS, Goal, Task
+from palaestra.envs.words.parser import InstructionError
+from palaestra.envs.words.references import Things
+from palaestra.envs.words.rulebook import RuleError
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import named_leaves
 from palaestra.sim.world import BIN_FLOOR, LEAF_LENGTH, LEAF_OPEN, leaf_axis

@@ -2,7 +2,7 @@
 
 import pytest
 
-from palaestra.envs.compass import clear, related, sides
+from palaestra.envs.words.compass import clear, related, sides
 
 ORIGIN = (1.0, 2.0)
 

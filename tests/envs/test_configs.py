@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from palaestra.envs import goals
 from palaestra.envs.configs import MAX_WEIGHT, ConfigError, Names, Number, Space, Weights
 from palaestra.envs.filters import num_rooms, num_terms
-from palaestra.envs.formulas import KINDS, RULES, kind_of, rule_of
+from palaestra.envs.generation.formulas import KINDS, RULES, kind_of, rule_of
 from palaestra.envs.types import COLOURS
 from palaestra.sim.world import WorldSpec
 from tests.envs.worlds import QUICK, env, one, tasks

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import goals, render
-from palaestra.envs.drawing import Plan
+from palaestra.envs import goals
+from palaestra.envs.display import render
+from palaestra.envs.display.drawing import Plan
+from palaestra.envs.display.signs import RUIN
 from palaestra.envs.mechanics import mechanics
-from palaestra.envs.signs import RUIN
 from palaestra.envs.types import COLOURS, HOLDING, IN_ROOM, INSIDE, NEAR, ON, PRESSED, ROOMS, Rules, Scene
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import (

@@ -12,13 +12,13 @@ import numpy as np
 import pygame
 import pytest
 
-from palaestra.envs import changes
-from palaestra.envs.board import MAP, TEXT, Board
-from palaestra.envs.drawing import RED
-from palaestra.envs.edit import Desk
-from palaestra.envs.editor import Document, Editor
+from palaestra.envs.display.drawing import RED
+from palaestra.envs.display.render import Input, Window
+from palaestra.envs.editing import changes
+from palaestra.envs.editing.board import MAP, TEXT, Board
+from palaestra.envs.editing.edit import Desk
+from palaestra.envs.editing.editor import Document, Editor
 from palaestra.envs.names import entities
-from palaestra.envs.render import Input, Window
 from palaestra.envs.types import COLOURS, Goal, Task
 from palaestra.sim.world import world
 from palaestra.skills.editing import judge

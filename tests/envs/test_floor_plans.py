@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import floor_plans, styles
+from palaestra.envs.generation import floor_plans, styles
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec, parked_fixture
 from tests.envs.worlds import one

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from palaestra.envs import goals, tasksets
-from palaestra.envs.formulas import KINDS, RULES, FormulaRange, attempt_formula
+from palaestra.envs.generation.formulas import KINDS, RULES, FormulaRange, attempt_formula
 from palaestra.envs.names import entities, facts
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import ALWAYS, HOLDING, IN_ROOM, ON

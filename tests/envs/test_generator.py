@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import generator, goals, names, tasksets
+from palaestra.envs import goals, names, tasksets
+from palaestra.envs.generation import generator
 from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, ROOMS
 from palaestra.sim.errors import UnknownNameError
 from palaestra.sim.world import WorldSpec, world

@@ -17,15 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palaestra.envs import goals, language, lexicon, wordings
+from palaestra.envs import goals
 from palaestra.envs.goals import Formula, Term, carried, formula, literal, unsaid, write
-from palaestra.envs.language import describe, describe_goal, plain, render, say
 from palaestra.envs.names import entities
-from palaestra.envs.parser import InstructionError, parse, read
-from palaestra.envs.references import Things, noun_phrase
 from palaestra.envs.tasksets import TASK_SETS
 from palaestra.envs.types import COLOURS, PREDICATES, ROOMS, Goal, Scene, Task
-from palaestra.envs.wordings import Rows, Taste
+from palaestra.envs.words import language, lexicon, wordings
+from palaestra.envs.words.language import describe, describe_goal, plain, render, say
+from palaestra.envs.words.parser import InstructionError, parse, read
+from palaestra.envs.words.references import Things, noun_phrase
+from palaestra.envs.words.wordings import Rows, Taste
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import DENSITY, Layout, WorldSpec, parked_fixture
 from tests.envs import worlds

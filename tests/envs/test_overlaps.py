@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from palaestra.envs.overlaps import Boxes, depth, overlaps, solids
+from palaestra.envs.generation.overlaps import Boxes, depth, overlaps, solids
 from palaestra.sim.world import BIN_FLOOR, LEAF_LENGTH, LEAF_OPEN, WorldSpec, leaf_axis, world
 from tests.envs.worlds import env, one, tasks
 from tests.sim.scenes import open_floor

@@ -11,9 +11,9 @@ import numpy as np
 import pygame
 import pytest
 
-from palaestra.envs import play as module
-from palaestra.envs.play import SPEEDS, Player, play
-from palaestra.envs.render import PAPER, Input, Window
+from palaestra.envs.display import play as module
+from palaestra.envs.display.play import SPEEDS, Player, play
+from palaestra.envs.display.render import PAPER, Input, Window
 from palaestra.envs.tasksets import TaskSetEnv
 
 

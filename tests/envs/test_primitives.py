@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from palaestra.envs import goals
-from palaestra.envs.language import describe
+from palaestra.envs.generation.overlaps import overlaps
 from palaestra.envs.names import entities, facts
-from palaestra.envs.overlaps import overlaps
 from palaestra.envs.predicates import table_at_start
-from palaestra.envs.references import Things
 from palaestra.envs.types import HOLDING
+from palaestra.envs.words.language import describe
+from palaestra.envs.words.references import Things
 from palaestra.skills.operators import ground
 from palaestra.skills.planners.base import LIBRARY
 from tests.envs.worlds import QUICK, env, one, tasks

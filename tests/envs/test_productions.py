@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from palaestra.envs.generation.overlaps import overlapping, overlaps
+from palaestra.envs.generation.productions import RuleRange, attempt_rules
 from palaestra.envs.mechanics import mechanics
 from palaestra.envs.names import entities
-from palaestra.envs.overlaps import overlapping, overlaps
-from palaestra.envs.productions import RuleRange, attempt_rules
-from palaestra.envs.references import Things
 from palaestra.envs.tasksets import TASK_SETS
+from palaestra.envs.words.references import Things
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import LEAF_OPEN, WorldSpec
 from palaestra.skills.plan import PlanError

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from palaestra.envs.generation.reach import out_of_reach
 from palaestra.envs.house import room_of
 from palaestra.envs.names import entities
-from palaestra.envs.reach import out_of_reach
 from tests.envs.worlds import NINE, env, large_tasks, one, tasks
 
 SPEC = env().world.spec

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import goals, render
-from palaestra.envs.film import Film
+from palaestra.envs import goals
+from palaestra.envs.display import render
+from palaestra.envs.display.film import Film
 from palaestra.envs.types import COLOURS, INSIDE, NEAR, ROOMS, Goal, Scene
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.errors import PalaestraError
@@ -340,7 +341,7 @@ def test_window_shows_reports_keys_and_closes_twice() -> None:
 
 
 def test_window_without_a_screen_says_what_to_do() -> None:
-    code = "from palaestra.envs.render import Window\nWindow()"
+    code = "from palaestra.envs.display.render import Window\nWindow()"
     env = {**os.environ, "SDL_VIDEODRIVER": "none such"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert "no window could be opened" in done.stderr

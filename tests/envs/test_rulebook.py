@@ -5,12 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palaestra.envs import language, rulebook
 from palaestra.envs.mechanics import Rule, mechanics
-from palaestra.envs.references import OBJECTS, Things
-from palaestra.envs.rulebook import RuleError
 from palaestra.envs.tasksets import TASK_SETS
-from palaestra.envs.wordings import Taste
+from palaestra.envs.words import language, rulebook
+from palaestra.envs.words.references import OBJECTS, Things
+from palaestra.envs.words.rulebook import RuleError
+from palaestra.envs.words.wordings import Taste
 from tests.envs import houses, worlds
 
 WITH_RULES = [name for name, tasks in TASK_SETS.items() if tasks.rules]

@@ -5,17 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs import drawers, predicates, wordings
+from palaestra.envs import drawers, predicates
+from palaestra.envs.display.render import TopDown
+from palaestra.envs.generation.overlaps import overlapping, overlaps
 from palaestra.envs.goals import Formula, describe, formula, literal
-from palaestra.envs.language import describe as describe_scene
-from palaestra.envs.language import say
 from palaestra.envs.names import Entity, entities
-from palaestra.envs.overlaps import overlapping, overlaps
-from palaestra.envs.parser import InstructionError, parse, read
-from palaestra.envs.references import Place, Things, noun_phrase
-from palaestra.envs.render import TopDown
 from palaestra.envs.types import INSIDE, OPEN, PREDICATES, Scene, Task, entity_used, kind_columns, num_entities
-from palaestra.envs.wordings import Taste
+from palaestra.envs.words import wordings
+from palaestra.envs.words.language import describe as describe_scene
+from palaestra.envs.words.language import say
+from palaestra.envs.words.parser import InstructionError, parse, read
+from palaestra.envs.words.references import Place, Things, noun_phrase
+from palaestra.envs.words.wordings import Taste
 from palaestra.sim.drawers import DRAWER_FLOOR, DRAWER_HEIGHT, DRAWER_TRAVEL, HANDLE_OUT, TRAY_MIDDLE
 from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import WorldSpec, world

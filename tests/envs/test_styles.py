@@ -10,11 +10,11 @@ import pytest
 
 from palaestra.envs.env import Rearrange
 from palaestra.envs.filters import num_rooms, num_spare
-from palaestra.envs.generator import SceneRange
-from palaestra.envs.overlaps import overlaps
+from palaestra.envs.generation.generator import SceneRange
+from palaestra.envs.generation.overlaps import overlaps
+from palaestra.envs.generation.reach import out_of_reach
+from palaestra.envs.generation.styles import STYLES, style_of
 from palaestra.envs.predicates import set_points_at_start
-from palaestra.envs.reach import out_of_reach
-from palaestra.envs.styles import STYLES, style_of
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 from tests.envs.worlds import NINE, env, one, styled_tasks, tasks

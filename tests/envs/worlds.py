@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import styles
-from palaestra.envs.generator import SceneRange, attempt_task, draw_until
+from palaestra.envs.generation import styles
+from palaestra.envs.generation.generator import SceneRange, attempt_task, draw_until
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task
 from palaestra.sim.world import WorldSpec, world

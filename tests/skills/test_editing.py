@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from palaestra.__main__ import main
-from palaestra.envs import changes
-from palaestra.envs.editor import Document, Editor, thing_at
+from palaestra.envs.editing import changes
+from palaestra.envs.editing.editor import Document, Editor, thing_at
+from palaestra.envs.generation.overlaps import overlapping, overlaps
 from palaestra.envs.goals import formula
 from palaestra.envs.names import entities
-from palaestra.envs.overlaps import overlapping, overlaps
 from palaestra.envs.taskfiles import TaskFileError, blank, load_tasks, save_tasks
 from palaestra.envs.types import COLOURS, Scene, Task, row
 from palaestra.sim.errors import PalaestraError
@@ -381,7 +381,7 @@ def test_the_command_opens_the_exported_file_in_the_window(capsys, tmp_path, mon
     assert main(["tasks", "export", "--count", "2", "--file", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["value"] == 2
     opened = []
-    monkeypatch.setattr("palaestra.envs.edit.Desk.run", lambda desk: opened.append(desk.editor))
+    monkeypatch.setattr("palaestra.envs.editing.edit.Desk.run", lambda desk: opened.append(desk.editor))
     assert main(["edit", "--file", str(path), "--seed", "1"]) == 0
     (editor,) = opened
     assert same(editor.task, row(load_tasks(path, SPEC)[0], 1))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from palaestra.envs.goals import formula
-from palaestra.envs.language import render
 from palaestra.envs.names import entities
-from palaestra.envs.references import Things
 from palaestra.envs.types import Task
+from palaestra.envs.words.language import render
+from palaestra.envs.words.references import Things
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import Plan, validate
 from palaestra.skills.planners import PROBES, Problem

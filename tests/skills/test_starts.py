@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.envs.generator import SceneRange, sample_scene
-from palaestra.envs.overlaps import overlaps
+from palaestra.envs.generation.generator import SceneRange, sample_scene
+from palaestra.envs.generation.overlaps import overlaps
 from palaestra.sim.world import world
 from palaestra.skills.library import PICK, starts
 from tests.envs.worlds import QUICK

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from palaestra.__main__ import main
-from palaestra.envs import rulebook
 from palaestra.envs.configs import Space
 from palaestra.envs.filters import filtered, num_rooms, num_terms
 from palaestra.envs.goals import formula
-from palaestra.envs.parser import parse
-from palaestra.envs.references import Things
 from palaestra.envs.taskfiles import load_tasks
 from palaestra.envs.tasksets import SPLITS, TASK_SETS
 from palaestra.envs.types import HOLDING, INSIDE, Task, row
+from palaestra.envs.words import rulebook
+from palaestra.envs.words.parser import parse
+from palaestra.envs.words.references import Things
 from palaestra.skills import verify as verifying
 from palaestra.skills.plan import Plan, validate
 from palaestra.skills.planners.base import LIBRARY

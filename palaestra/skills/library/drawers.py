@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import drawers, observation
-from palaestra.envs.generator import SceneRange, sample_scene
+from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.envs.predicates import GRASP_FORCE
 from palaestra.sim.drawers import DRAWER_FLOOR, DRAWER_TRAVEL
 from palaestra.sim.world import World, WorldSpec

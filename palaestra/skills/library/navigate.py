@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import house, observation, poses
-from palaestra.envs.doors import hang_doors
-from palaestra.envs.generator import SceneRange, sample_scene
+from palaestra.envs import house, observation
+from palaestra.envs.generation import poses
+from palaestra.envs.generation.doors import hang_doors
+from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.envs.predicates import distances, table_at_start
 from palaestra.envs.types import IN_ROOM, KINDS, button_entity, entity_used, leaf_entity, num_entities, room_entity
 from palaestra.sim.world import LEAF_OPEN, World, WorldSpec

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import observation
-from palaestra.envs.generator import SceneRange, sample_scene
+from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.envs.types import INSIDE
 from palaestra.sim.world import World, WorldSpec
 from palaestra.skills.library import starts

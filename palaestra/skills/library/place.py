@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import observation, poses
-from palaestra.envs.generator import SceneRange, sample_scene
+from palaestra.envs import observation
+from palaestra.envs.generation import poses
+from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.envs.types import INSIDE, ON
 from palaestra.sim.world import World, WorldSpec
 from palaestra.skills.library import starts

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import house
-from palaestra.envs.poses import held_finger
+from palaestra.envs.generation.poses import held_finger
 from palaestra.envs.predicates import CLOSED, NEAR_DISTANCE, barriers, mechanism_set_points
 from palaestra.envs.types import Scene, fixture_tops, receptacle_boxes
 from palaestra.sim.world import World

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import jax
 import numpy as np
 
-from palaestra.envs import parser
-from palaestra.envs.generator import draw_until
+from palaestra.envs.generation.generator import draw_until
 from palaestra.envs.goals import Formula, formula
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Goal, Scene, Task
+from palaestra.envs.words import parser
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import MAX_STEPS, Plan
 from palaestra.skills.planners.base import LIBRARY, Planner, Problem

@@ -1,16 +1,16 @@
 """The words of instructions: a lexicon tells their kinds; text becomes words, and words become items and clauses.
 
 "Put the red cube on the blue table, then go into the kitchen" is two clauses of an item each; "put the red cube and the green ball
-in the blue bin" is one clause of two items, which share a verb. What they ask for is found by `palaestra.envs.parser`.
+in the blue bin" is one clause of two items, which share a verb. What they ask for is found by `palaestra.envs.words.parser`.
 """
 
 import itertools
 import re
 from dataclasses import dataclass, field, replace
 
-from palaestra.envs.compass import DIRECTIONS
 from palaestra.envs.types import COLOURS, ROOMS
-from palaestra.envs.wordings import NUMBERS
+from palaestra.envs.words.compass import DIRECTIONS
+from palaestra.envs.words.wordings import NUMBERS
 
 _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it is said
     "verb": {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from palaestra.envs.drawing import ACCENT, INK, MUTED, PALETTE, PAPER, RED, SHELL, STEEL, WHITE, Colour, Point, mix
+from palaestra.envs.display.drawing import ACCENT, INK, MUTED, PALETTE, PAPER, RED, SHELL, STEEL, WHITE, Colour, Point, mix
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import Entity, Fact
 from palaestra.envs.types import COLOURS, UNARY

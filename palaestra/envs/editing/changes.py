@@ -2,7 +2,7 @@
 
 Each function makes another task and leaves its own untouched. Fields of which a change does not speak are carried over as they are.
 Things are named by their number among the entities. What cannot be is refused with a PalaestraError; what can be, but is not sensible
-(things that overlap, a goal out of reach), is for `palaestra.envs.editor` to tell.
+(things that overlap, a goal out of reach), is for `palaestra.envs.editing.editor` to tell.
 """
 
 from dataclasses import replace
@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import goals, parser, rulebook
-from palaestra.envs.doors import hinges
-from palaestra.envs.generator import BIG, SMALL
+from palaestra.envs import goals
+from palaestra.envs.generation.doors import hinges
+from palaestra.envs.generation.generator import BIG, SMALL
 from palaestra.envs.goals import Formula, Option
 from palaestra.envs.mechanics import Rule, mechanics, rule_rows
 from palaestra.envs.names import Entity, entities
-from palaestra.envs.references import Things
 from palaestra.envs.types import COLOURS, Goal, Scene, Task, button_entity, leaf_entity, receptacle_boxes
+from palaestra.envs.words import parser, rulebook
+from palaestra.envs.words.references import Things
 from palaestra.sim.drawers import DRAWER_FLOOR
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import BIN_FLOOR, WorldSpec, parked_mechanism, parked_object

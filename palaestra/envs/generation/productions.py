@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import goals, house
-from palaestra.envs.doors import Doors, hang_doors
-from palaestra.envs.formulas import begins
-from palaestra.envs.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals
+from palaestra.envs.generation.doors import Doors, hang_doors
+from palaestra.envs.generation.formulas import begins
+from palaestra.envs.generation.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.rules import conditions
 from palaestra.envs.types import (

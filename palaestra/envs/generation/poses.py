@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator, house
+from palaestra.envs import house
+from palaestra.envs.generation import generator
 from palaestra.envs.predicates import NEAR_DISTANCE
 from palaestra.envs.types import Scene
 from palaestra.sim.world import World

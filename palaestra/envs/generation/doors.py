@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import house
-from palaestra.envs.generator import random_order, standing
+from palaestra.envs.generation.generator import random_order, standing
 from palaestra.envs.predicates import NEAR_DISTANCE
 from palaestra.envs.types import Scene
 from palaestra.sim.world import LEAF_LENGTH, LEAF_OPEN, WorldSpec, leaf_axis, parked_mechanism

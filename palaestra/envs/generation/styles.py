@@ -14,7 +14,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs.floor_plans import DOOR_WIDTH, ROOM_SIDE, WALL, Plan, Walls, door_widths, doorways, floor_plan, panels, turned
+from palaestra.envs.generation.floor_plans import (
+    DOOR_WIDTH,
+    ROOM_SIDE,
+    WALL,
+    Plan,
+    Walls,
+    door_widths,
+    doorways,
+    floor_plan,
+    panels,
+    turned,
+)
 from palaestra.envs.types import Scene
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import WorldSpec

@@ -1,6 +1,6 @@
 """Pictures of a state from above, and the window that shows them. The only module that imports pygame.
 
-The map is drawn by `palaestra.envs.drawing`, the words beside it by `palaestra.envs.panel`; the colours are importable from here.
+The map is drawn by `drawing`, the words beside it by `panel`; the colours are importable from here.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from palaestra.envs import goals
-from palaestra.envs.drawing import (
+from palaestra.envs.display.drawing import (
     ACCENT,
     FLOORS,
     GREEN,
@@ -38,9 +38,9 @@ from palaestra.envs.drawing import (
     draw_trail,
     mix,
 )
+from palaestra.envs.display.panel import Panel, sized_font
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import Entity
-from palaestra.envs.panel import Panel, sized_font
 from palaestra.envs.types import Goal, Scene
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.errors import PalaestraError

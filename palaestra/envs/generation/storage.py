@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator, goals
+from palaestra.envs import goals
 from palaestra.envs.drawers import DRAWN
-from palaestra.envs.generator import SceneRange
+from palaestra.envs.generation import generator
+from palaestra.envs.generation.generator import SceneRange
 from palaestra.envs.types import INSIDE, MAX_GOALS, MAX_TERMS, OPEN, Goal, Scene
 from palaestra.sim.drawers import DRAWER_TRAVEL
 from palaestra.sim.world import World

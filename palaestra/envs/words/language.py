@@ -1,23 +1,24 @@
 """Tasks in English: instructions with many wordings, scenes in sentences, goals in short phrases.
 
-An instruction is made from a formula (`palaestra.envs.goals`) and the tables of `palaestra.envs.wordings`; what `render` writes,
-`palaestra.envs.parser` reads back. Things are only named by what fits them and nothing else; "a cube" and "any cube" mean that any will do.
+An instruction is made from a formula (`palaestra.envs.goals`) and the tables of `wordings`; what `render` writes, `parser` reads
+back. Things are only named by what fits them and nothing else; "a cube" and "any cube" mean that any will do.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from palaestra.envs import goals, rulebook
-from palaestra.envs import wordings as w
+from palaestra.envs import goals
 from palaestra.envs.drawers import DRAWN
 from palaestra.envs.goals import Formula
 from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import ROBOT, Fact
-from palaestra.envs.references import OBJECTS, Things, listing, noun_phrase
 from palaestra.envs.types import Scene, Task, leaf_entity
-from palaestra.envs.wordings import Taste
-from palaestra.envs.writer import Writer, is_loose
+from palaestra.envs.words import rulebook
+from palaestra.envs.words import wordings as w
+from palaestra.envs.words.references import OBJECTS, Things, listing, noun_phrase
+from palaestra.envs.words.wordings import Taste
+from palaestra.envs.words.writer import Writer, is_loose
 from palaestra.sim.world import WorldSpec
 
 
@@ -87,7 +88,7 @@ def _relation(receptacle: str) -> str:
 
 
 def rules(spec: WorldSpec, scene: Scene, seed: int | None = None, held_out: bool = False) -> list[str]:
-    """What changes what in this house, a sentence a rule, as `palaestra.envs.rulebook` reads; `seed` chooses among wordings."""
+    """What changes what in this house, a sentence a rule, as `palaestra.envs.words.rulebook` reads; `seed` chooses among wordings."""
     return say_rules(mechanics(spec, scene).rules, Things.of(spec, scene), Taste(seed, held_out))
 
 

@@ -1,15 +1,15 @@
-"""Formulas to English: a term becomes a clause, an option or a stage a sentence, by the tables of `palaestra.envs.wordings`."""
+"""Formulas to English: a term becomes a clause, an option or a stage a sentence, by the tables of `palaestra.envs.words.wordings`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from palaestra.envs import goals
-from palaestra.envs import wordings as w
 from palaestra.envs.goals import PLACING, Formula, Option, Term
 from palaestra.envs.names import ROBOT
-from palaestra.envs.references import OBJECTS, Description, Place, Things, listing, noun_phrase
 from palaestra.envs.types import MANY, UNARY
-from palaestra.envs.wordings import Join, Rows, Taste
+from palaestra.envs.words import wordings as w
+from palaestra.envs.words.references import OBJECTS, Description, Place, Things, listing, noun_phrase
+from palaestra.envs.words.wordings import Join, Rows, Taste
 
 _DETAIL = 0.12  # the probability of a true but needless size, and of where a thing is
 _DESCRIBED = 0.2  # that a thing goes by a description instead of its name,

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from palaestra.envs.drawing import ACCENT, GREEN, INK, LINE, MUTED, PAPER, RED, Colour, mix
+from palaestra.envs.display.drawing import ACCENT, GREEN, INK, LINE, MUTED, PAPER, RED, Colour, mix
+from palaestra.envs.display.signs import HEIGHT, Signs
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import Entity
-from palaestra.envs.signs import HEIGHT, Signs
 
 
 class Panel:

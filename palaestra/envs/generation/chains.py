@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs import goals, house
-from palaestra.envs.formulas import begins
-from palaestra.envs.generator import one_of, standing
+from palaestra.envs.generation.formulas import begins
+from palaestra.envs.generation.generator import one_of, standing
 from palaestra.envs.predicates import NEAR_DISTANCE, table_at_start
 from palaestra.envs.types import (
     HOLDING,

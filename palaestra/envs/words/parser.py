@@ -1,7 +1,7 @@
-"""English to goals: reads what `palaestra.envs.language` writes, and what people type.
+"""English to goals: reads what `palaestra.envs.words.language` writes, and what people type.
 
-Text becomes clauses of words (`palaestra.envs.lexicon`), clauses become terms, and noun phrases are looked up among the things of
-the scene (`palaestra.envs.nouns`). Nothing is guessed: what cannot be understood raises an `InstructionError` that says what was,
+Text becomes clauses of words (`palaestra.envs.words.lexicon`), clauses become terms, and noun phrases are looked up among the things of
+the scene (`palaestra.envs.words.nouns`). Nothing is guessed: what cannot be understood raises an `InstructionError` that says what was,
 what was not, and what could be said here instead.
 
 What words mean, where English leaves it open:
@@ -22,16 +22,16 @@ from difflib import SequenceMatcher
 from typing import NoReturn
 
 from palaestra.envs import goals
-from palaestra.envs.consistency import contradiction
 from palaestra.envs.goals import Formula, Option, Term, literal
-from palaestra.envs.language import clauses, plain
-from palaestra.envs.lexicon import Chunk, Item, Word, split_clauses
 from palaestra.envs.names import ROBOT, Entity, Fact
-from palaestra.envs.nouns import PLACES, Group, NounError, Nouns, names_room
-from palaestra.envs.parts import Part, assemble, passed
-from palaestra.envs.references import OBJECTS, RECEPTACLES, Things, noun_phrase
 from palaestra.envs.types import MANY, UNARY, Goal, Scene
-from palaestra.envs.wordings import RELATIONS, STEPWISE
+from palaestra.envs.words.consistency import contradiction
+from palaestra.envs.words.language import clauses, plain
+from palaestra.envs.words.lexicon import Chunk, Item, Word, split_clauses
+from palaestra.envs.words.nouns import PLACES, Group, NounError, Nouns, names_room
+from palaestra.envs.words.parts import Part, assemble, passed
+from palaestra.envs.words.references import OBJECTS, RECEPTACLES, Things, noun_phrase
+from palaestra.envs.words.wordings import RELATIONS, STEPWISE
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 

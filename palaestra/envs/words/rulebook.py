@@ -14,8 +14,8 @@ from typing import Any
 
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import ROBOT, Fact
-from palaestra.envs.references import OBJECTS, Things, listing, noun_phrase
-from palaestra.envs.wordings import Rows, Taste
+from palaestra.envs.words.references import OBJECTS, Things, listing, noun_phrase
+from palaestra.envs.words.wordings import Rows, Taste
 from palaestra.sim.errors import PalaestraError
 
 # A slot stands for a thing of these kinds; `_1` and the like tell slots of one kind apart.

@@ -6,8 +6,8 @@ import itertools
 from palaestra.envs import goals
 from palaestra.envs.goals import PLACING, Formula, fact_phrase
 from palaestra.envs.names import Fact
-from palaestra.envs.references import FIXED, Things
 from palaestra.envs.types import MAX_TERMS
+from palaestra.envs.words.references import FIXED, Things
 from palaestra.sim.errors import PalaestraError
 
 

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs import compass, house
-from palaestra.envs.compass import Point
+from palaestra.envs import house
 from palaestra.envs.names import ROBOT, Entity, entities
 from palaestra.envs.types import Scene, receptacle_boxes
-from palaestra.envs.wordings import NOUNS, RELATIONS, SIZES, Taste
+from palaestra.envs.words import compass
+from palaestra.envs.words.compass import Point
+from palaestra.envs.words.wordings import NOUNS, RELATIONS, SIZES, Taste
 from palaestra.sim import bodies
 from palaestra.sim.world import WorldSpec
 

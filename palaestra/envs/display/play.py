@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from palaestra.envs.render import Input, TopDown, Window, save_png
+from palaestra.envs.display.render import Input, TopDown, Window, save_png
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import State, TimeStep
 

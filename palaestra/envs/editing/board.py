@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from palaestra.envs.drawing import ACCENT, INK, LINE, MUTED, PALETTE, PAPER, RED, SMOOTH, Colour, Plan, Point, mix
-from palaestra.envs.editor import Report
+from palaestra.envs.display.drawing import ACCENT, INK, LINE, MUTED, PALETTE, PAPER, RED, SMOOTH, Colour, Plan, Point, mix
+from palaestra.envs.display.panel import Panel, sized_font
+from palaestra.envs.display.render import TopDown
+from palaestra.envs.editing.editor import Report
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import entities
-from palaestra.envs.panel import Panel, sized_font
-from palaestra.envs.render import TopDown
 from palaestra.envs.types import COLOURS, Task
 from palaestra.sim.world import World
 

@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from palaestra.envs import goals, house
-from palaestra.envs.generator import Literals, one_of, random_order, sample_literals
+from palaestra.envs.generation.generator import Literals, one_of, random_order, sample_literals
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import (
     ALWAYS,

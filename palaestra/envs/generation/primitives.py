@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator, goals, poses
-from palaestra.envs.formulas import begins
-from palaestra.envs.generator import SceneRange, one_of
+from palaestra.envs import goals
+from palaestra.envs.generation import generator, poses
+from palaestra.envs.generation.formulas import begins
+from palaestra.envs.generation.generator import SceneRange, one_of
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, Goal, Scene, Task, entity_used, leaf_entity, num_entities, room_entity
 from palaestra.sim.world import World

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import generator, goals
-from palaestra.envs.formulas import begins
+from palaestra.envs import goals
+from palaestra.envs.generation import generator
+from palaestra.envs.generation.formulas import begins
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import ALWAYS, IN_ROOM, Goal, Scene, Task, room_entity
 from palaestra.sim.world import World

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import drawers, floor_plans, goals, house
-from palaestra.envs.styles import style_weights, styled_plan
+from palaestra.envs import drawers, goals, house
+from palaestra.envs.generation import floor_plans
+from palaestra.envs.generation.styles import style_weights, styled_plan
 from palaestra.envs.types import (
     COLOURS,
     HOLDING,

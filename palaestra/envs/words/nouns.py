@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from palaestra.envs.lexicon import Chunk, Word
 from palaestra.envs.names import Entity
-from palaestra.envs.references import FIXED, OBJECTS, RECEPTACLES, Things
 from palaestra.envs.types import MANY
-from palaestra.envs.wordings import RELATIONS
+from palaestra.envs.words.lexicon import Chunk, Word
+from palaestra.envs.words.references import FIXED, OBJECTS, RECEPTACLES, Things
+from palaestra.envs.words.wordings import RELATIONS
 
 PLACES = (*RECEPTACLES, "room")
 _ALL, _NOT_ALL = -1, -2  # numbers that depend on how many there are

@@ -1,4 +1,4 @@
-"""The window in which a task is edited: mouse and keys become changes, `palaestra.envs.editor` makes and judges them.
+"""The window in which a task is edited: mouse and keys become changes, `palaestra.envs.editing.editor` makes and judges them.
 
 Click and drag things; the wheel, Q and E turn; A, B, N and D add a cube, a ball, a button and a door at the pointer; Delete removes
 a thing, or a rule that was clicked; 1 to 6 colour, + and - size; arrows nudge. Enter types a sentence: an instruction becomes the
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from palaestra.envs import changes
-from palaestra.envs.board import MAP, RULE, TEXT, Board, View
-from palaestra.envs.editor import Editor, Report, inspect, thing_at
-from palaestra.envs.parser import InstructionError
-from palaestra.envs.references import Things
-from palaestra.envs.render import Event, Input, Window
+from palaestra.envs.display.render import Event, Input, Window
+from palaestra.envs.editing import changes
+from palaestra.envs.editing.board import MAP, RULE, TEXT, Board, View
+from palaestra.envs.editing.editor import Editor, Report, inspect, thing_at
 from palaestra.envs.types import COLOURS, LARGE, Task
+from palaestra.envs.words.parser import InstructionError
+from palaestra.envs.words.references import Things
 from palaestra.sim.errors import PalaestraError
 
 LEGEND = (

@@ -12,18 +12,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from palaestra.envs import changes, goals, language, rulebook
-from palaestra.envs.doors import room_to_swing
+from palaestra.envs import goals
+from palaestra.envs.editing import changes
+from palaestra.envs.generation.doors import room_to_swing
+from palaestra.envs.generation.overlaps import overlapping
+from palaestra.envs.generation.reach import out_of_reach
 from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import entities, facts
-from palaestra.envs.overlaps import overlapping
-from palaestra.envs.parser import InstructionError
 from palaestra.envs.predicates import table_at_start
-from palaestra.envs.reach import out_of_reach
-from palaestra.envs.references import Things
 from palaestra.envs.taskfiles import load_tasks, save_tasks
 from palaestra.envs.types import Scene, Task, button_entity, leaf_entity, row
-from palaestra.envs.wordings import Taste
+from palaestra.envs.words import language, rulebook
+from palaestra.envs.words.parser import InstructionError
+from palaestra.envs.words.references import Things
+from palaestra.envs.words.wordings import Taste
 from palaestra.sim import bodies
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import BUTTON_HALF, LEAF_HALF, LEAF_LENGTH, World, WorldSpec, leaf_axis, world
