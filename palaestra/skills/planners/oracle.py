@@ -141,6 +141,7 @@ def _search(space: Space, max_nodes: int) -> Plan:
     best = {start: 0}
     came: dict[_Node, tuple[_Node, tuple[Action, ...]]] = {}
     order = itertools.count()
+    passing = len(space.stages) > 1 or bool(space.goal.always)  # whether what holds between two actions of a step matters
     queue = [(remaining(*start) * _STEP, 0, next(order), start, True)]
     for _ in range(max_nodes):
         if not queue:
@@ -160,7 +161,13 @@ def _search(space: Space, max_nodes: int) -> Plan:
             if state & pre == pre and not state & neg:
                 after = state & ~delete | add
                 after = house.settled(state, after) if house else after
-                reached, cost = (after, space.onward(stage, after)), len(actions) * _STEP + bool(state & crowd) - back
+                passed = stage
+                if passing and len(actions) > 1:
+                    between = state & ~actions[0].delete | actions[0].add
+                    if not space.allowed(between):
+                        continue
+                    passed = space.onward(stage, between)
+                reached, cost = (after, space.onward(passed, after)), len(actions) * _STEP + bool(state & crowd) - back
                 if cost < best.get(reached, cost + 1) and space.allowed(after):
                     best[reached], came[reached] = cost, (node, actions)
                     if isinstance(remaining, RemainingInHouse):

@@ -5,7 +5,6 @@ are and what rules do is added here: doors by the room in which the robot is, ru
 """
 
 import functools
-import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -76,11 +75,10 @@ class Condition(NamedTuple):
     counts: list[tuple[int, int, int]]  # facts, at least, at most
 
     def holds(self, state: int) -> bool:
-        return (
-            state & self.yes == self.yes
-            and not state & self.no
-            and all(low <= (state & facts).bit_count() <= high for facts, low, high in self.counts)
-        )
+        yes, no, counts = self
+        if state & yes != yes or state & no:
+            return False
+        return not counts or all(low <= (state & facts).bit_count() <= high for facts, low, high in counts)
 
 
 def ones(bits: int) -> Iterator[int]:
@@ -203,6 +201,10 @@ class Space:
             [self.bits(yes) | self.bits(no) << self.n for option in stage for yes, no in alternatives(option)] for stage in goal.stages
         ]
         self.always = self._condition(goal.always)
+        terms = [t for option in options for t in option]
+        self._near = self.those("near")
+        self._asked = self.bits({pair for t in terms for pair in t.pairs}) | (self.house.watched if self.house else 0)
+        self._rooms_matter = any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
         self._steps: dict[int, list[Step]] = {}
 
     def _renamed(self, facts: Iterable[Fact], names: Mapping[str, str]) -> list[Fact]:
@@ -244,7 +246,12 @@ class Space:
 
     def onward(self, stage: int, state: int) -> int:
         """How many stages are reached, `stage` of them before."""
-        while stage < len(self.stages) and any(option.holds(state) for option in self.stages[stage]):
+        for options in self.stages[stage:]:
+            for option in options:
+                if option.holds(state):
+                    break
+            else:
+                break
             stage += 1
         return stage
 
@@ -293,11 +300,32 @@ class Space:
         load = state & self.common.those("holding")
         key = load | (state & self.house.robot_rooms if self.house else 0)
         if key not in self._steps:
-            if self.house:
-                self._steps[key] = self.house.steps(load, state)
-            else:
-                self._steps[key] = [Step.of(a) for a in self.common.for_load(load) if self.usable(a)]
+            self._steps[key] = self._from(load, state)
         return self._steps[key]
+
+    def _from(self, load: int, state: int) -> list[Step]:
+        """The same, worked out: with the doors on the way, and without driving to what is of no use.
+
+        To drive to a thing is of use where the goal or a rule asks for being near it, or an action that does not drive, with what
+        is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. So where
+        only such an action asks for it, both are one step. Only to a goal that speaks of rooms, or of what must not hold, may it
+        matter where else the robot was; and there one can drive into the room itself.
+        """
+        stays, drives = self.common.drives_for_load(load)
+        found = [Step.of(a) for a in stays if self.usable(a)]
+        there = [(step.pre & self._near, step) for step in found]
+        acting = functools.reduce(operator.or_, (near for near, _ in there), 0)
+        anywhere = self._rooms_matter and all(near for _, near, _ in drives)
+        for goes, near, a in drives:
+            asked = near & self._asked or anywhere or (self._rooms_matter and not near)
+            if not (asked or near & acting) or not self.usable(a):
+                continue
+            way = self.house.way(state, goes, near) if self.house else 0
+            if way is not None:
+                drive = Step.of(a, way)
+                both = [drive] if asked else [drive.then(step) for at, step in there if at & near]
+                found += [step for step in both if step]
+        return found
 
 
 @dataclass
@@ -333,14 +361,8 @@ class House:
         self._firing = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.consumes or r.opens not in book.fickle]
         self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
         self.robot_rooms = space.those("in_room", ROBOT)
-        terms = [t for option in (*itertools.chain(*space.goal.stages), space.goal.always) for t in option]
-        facts = {pair for t in terms for pair in t.pairs}.union(*(rule.condition for rule in rules))
-        self._useful = space.bits(facts)
-        self._rooms_matter = any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
-        self._near = space.those("near")
         self._room = {space.bits([("in_room", ROBOT, room)]): room for room in book.rooms}
         self._door = {space.bits([("near", ROBOT, door)]): door for door in self.open}
-        self._doors = sum(self._door)
         self._ways: dict[tuple[int, int, int], int | None] = {}
         self._bit = {fact: 1 << i for i, fact in enumerate(space.facts)}
 
@@ -362,31 +384,9 @@ class House:
                 return True
         return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
 
-    def steps(self, load: int, state: int) -> list[Step]:
-        """The actions of a robot that is where it is: with the doors on the way, and without driving to what is of no use.
-
-        To drive to a thing is of use where the goal or a rule asks for being near it, or an action that does not drive, with what
-        is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. So where
-        only such an action asks for it, both are one step. Only to a goal that speaks of rooms, or of what must not hold, may it
-        matter where else the robot was; and there one can drive into the room itself.
-        """
-        stays, drives = self.space.common.drives_for_load(load)
-        found = [Step.of(a) for a in stays if self.space.usable(a)]
-        there = [(step.pre & self._near, step) for step in found]
-        useful = functools.reduce(operator.or_, (near for near, _ in there), self._useful)
-        rooms_only = self._rooms_matter and any(not near for _, near, _ in drives)
-        for goes, near, a in drives:
-            if near & useful or (self._rooms_matter and not (near and rooms_only)):
-                way = self.way(state, goes, near & self._doors) if self.space.usable(a) else None
-                if way is not None:
-                    drive = Step.of(a, way)
-                    passing = not (near & self._useful or self._rooms_matter or self.space.goal.always)
-                    both = [drive.then(step) for at, step in there if at & near] if passing else [drive]
-                    found += [step for step in both if step]
-        return found
-
-    def way(self, state: int, goes: int, to_door: int = 0) -> int | None:
-        """The doors that must be open on the robot's way to a room, maybe up to a door there: facts; None where there is no way."""
+    def way(self, state: int, goes: int, near: int = 0) -> int | None:
+        """The doors that must be open on the robot's way to a room, and near something there: facts; None where there is no way."""
+        to_door = near if near in self._door else 0
         here = state & self.robot_rooms
         key = here, goes, to_door
         if key not in self._ways:
