@@ -19,12 +19,12 @@ from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import named_leaves
 from palaestra.sim.world import BIN_FLOOR, LEAF_LENGTH, LEAF_OPEN, leaf_axis
 from tests.envs import houses
-from tests.envs.worlds import QUICK, env, one, tasks
+from tests.envs.worlds import env, one, tasks
 
 WORLD = env().world
 SPEC = WORLD.spec
 TABLE, BIN, ROOM = 1 + SPEC.objects, 1 + SPEC.objects + SPEC.tables, 1 + SPEC.objects + SPEC.receptacles
-_TABLE = jax.jit(lambda scene: table_at_start(WORLD, scene), compiler_options=QUICK)
+_TABLE = jax.jit(lambda scene: table_at_start(WORLD, scene))
 
 
 def find(wanted) -> Task:
@@ -99,7 +99,7 @@ def test_physics_leaves_it_where_it_was_put(task):
         last, _ = jax.lax.scan(lambda s, _: (engine.step(s, still), None), first, length=10)
         return first.qpos, last.qpos
 
-    before, after = jax.jit(fall, compiler_options=QUICK)(put.scene.layout)
+    before, after = jax.jit(fall)(put.scene.layout)
     first, last = (np.asarray(WORLD.object_pose(q)[0])[:2] for q in (before, after))
     np.testing.assert_allclose(first, put.scene.layout.object_pos[:2], atol=1e-6)
     np.testing.assert_allclose(last, first, atol=2e-3)

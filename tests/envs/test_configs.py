@@ -16,7 +16,7 @@ from palaestra.envs.filters import num_rooms, num_terms
 from palaestra.envs.generation.formulas import KINDS, RULES, kind_of, rule_of
 from palaestra.envs.types import COLOURS
 from palaestra.sim.world import WorldSpec
-from tests.envs.worlds import QUICK, env, one, tasks
+from tests.envs.worlds import env, one, tasks
 
 SETS = ("navigate-houses", "rearrange", "language", "layouts")
 ATTEMPTS = 1024
@@ -38,7 +38,7 @@ def program(name: str):
         task, good = jax.vmap(e.within(ranges).attempt_task)(jax.random.split(jax.random.key(0), ATTEMPTS))
         return task, good, jax.vmap(s.members)(task)
 
-    return jax.jit(draw, compiler_options=QUICK)
+    return jax.jit(draw)
 
 
 def values(knob):

@@ -16,7 +16,7 @@ from palaestra.envs.types import MAX_DELAY, Context, State
 from palaestra.sim.errors import UnknownNameError
 from palaestra.sim.files import named_leaves
 from palaestra.sim.world import DENSITY
-from tests.envs.worlds import QUICK, env, one, tasks
+from tests.envs.worlds import env, one, tasks
 
 NAMES = tuple(RANGES)
 # Of everything in tasks 0 to 7 that is no float, from before tasks had a context: floats may round otherwise on another processor.
@@ -33,7 +33,7 @@ def physical(**changes) -> Context:
 def programs():
     """Reset and step of `rearrange`, for one environment."""
     e = env()
-    return jax.jit(e.reset, compiler_options=QUICK), jax.jit(e.step, compiler_options=QUICK)
+    return jax.jit(e.reset), jax.jit(e.step)
 
 
 def rollout(actions, index=0, **changes) -> list[tuple[State, np.ndarray]]:
@@ -60,7 +60,7 @@ def random_actions(count, seed=0):
 
 @pytest.mark.parametrize("name", ["rearrange", "language"])
 def test_tasks_are_those_from_before_there_were_contexts(name):
-    found = named_leaves(jax.device_get(jax.jit(env(name, "test").tasks, compiler_options=QUICK)(jnp.arange(8))))
+    found = named_leaves(jax.device_get(jax.jit(env(name, "test").tasks)(jnp.arange(8))))
     scenes = {key: x for key, x in found.items() if key.startswith("scene/") and x.dtype != np.float32}
     whole = {key: x for key, x in scenes.items() if not any(new in key for new in ("leaf_", "button_", "rules"))}
     assert hashlib.sha256(b"".join(np.ascontiguousarray(whole[key]).tobytes() for key in sorted(whole))).hexdigest()[:16] == BEFORE[name]
@@ -71,7 +71,7 @@ def test_nominally_physics_is_that_of_the_bare_engine_to_the_bit():
     path = rollout(actions)
     engine, body, task = e.engine, e.world.body, one(tasks(), 0)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def bare(physics, ctrl, action):
         ctrl = body.control(physics.qpos[: body.num_joints], ctrl, action)
         return engine.step(physics, ctrl), ctrl
@@ -94,7 +94,7 @@ def within(value, regime, name) -> bool:
 
 @functools.cache
 def drawn():
-    return jax.jit(lambda key: {regime: sample_context(key, regime) for regime in REGIMES}, compiler_options=QUICK)
+    return jax.jit(lambda key: {regime: sample_context(key, regime) for regime in REGIMES})
 
 
 @settings(max_examples=200, deadline=None)
@@ -117,7 +117,7 @@ def test_interpolation_lies_in_gaps_of_the_train_range_and_extrapolation_outside
 
 def test_every_interval_is_drawn_from():
     keys = jax.random.split(jax.random.key(0), 200)
-    found = jax.device_get(jax.jit(jax.vmap(lambda key: sample_context(key, "train")), compiler_options=QUICK)(keys))
+    found = jax.device_get(jax.jit(jax.vmap(lambda key: sample_context(key, "train")))(keys))
     for name in NAMES:
         values = getattr(found, name)
         for low, high in RANGES[name]["train"]:
@@ -194,7 +194,7 @@ def test_what_is_visible_is_appended_to_the_observation():
     visible, hidden = env("perturbed-physics-visible"), env("perturbed-physics")
     assert visible.observation_size == hidden.observation_size + len(NAMES) == env().observation_size + len(NAMES)
     task = one(tasks(), 0).replace(context=physical(friction=0.5, mass=2, strength=0.75, delay=2))
-    _, timestep = jax.jit(visible.reset, compiler_options=QUICK)(jax.random.key(0), task)
-    _, without = jax.jit(hidden.reset, compiler_options=QUICK)(jax.random.key(0), task)
+    _, timestep = jax.jit(visible.reset)(jax.random.key(0), task)
+    _, without = jax.jit(hidden.reset)(jax.random.key(0), task)
     np.testing.assert_allclose(timestep.observation[-len(NAMES) :], [0.5, 2, 0.75, 2, 0])
     np.testing.assert_array_equal(timestep.observation[: -len(NAMES)], without.observation)

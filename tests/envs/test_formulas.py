@@ -10,10 +10,9 @@ import pytest
 from palaestra.envs import goals, tasksets
 from palaestra.envs.generation.formulas import KINDS, RULES, FormulaRange, attempt_formula
 from palaestra.envs.names import entities, facts
-from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import ALWAYS, HOLDING, IN_ROOM, ON
 from palaestra.skills.planners import Problem, planner
-from tests.envs.worlds import env, one, tasks
+from tests.envs.worlds import env, one, tables, tasks
 
 COUNT = 384
 
@@ -26,7 +25,7 @@ def batch():
 @pytest.fixture(scope="module")
 def start(batch):
     """The truth tables at the start [B, predicates, E, E]."""
-    return np.asarray(jax.jit(jax.vmap(lambda scene: table_at_start(env("language", "test").world, scene)))(batch.scene))
+    return tables(spec(), batch.scene)
 
 
 def spec():

@@ -10,13 +10,12 @@ import pytest
 from palaestra.envs import goals
 from palaestra.envs.generation.overlaps import overlaps
 from palaestra.envs.names import entities, facts
-from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import HOLDING
 from palaestra.envs.words.language import describe
 from palaestra.envs.words.references import Things
 from palaestra.skills.operators import ground
 from palaestra.skills.planners.base import LIBRARY
-from tests.envs.worlds import QUICK, env, one, tasks
+from tests.envs.worlds import env, one, tables, tasks
 
 COUNT = 256
 SPEC = env("primitive").world.spec
@@ -31,7 +30,7 @@ def batch(request):
 @pytest.fixture(scope="module")
 def start(batch):
     """The truth tables at the start [B, predicates, E, E]."""
-    return jax.device_get(jax.jit(jax.vmap(lambda s: table_at_start(env("primitive").world, s)), compiler_options=QUICK)(batch.scene))
+    return tables(SPEC, batch.scene)
 
 
 def test_one_call_and_no_fewer_does_each_and_every_skill_is_asked_for(batch, start):
@@ -89,8 +88,8 @@ def test_edits_keep_it_to_one_call():
     def several(key, task):
         return jax.lax.scan(lambda task, key: (e.edit(key, task), None), task, jax.random.split(key, 6))[0]
 
-    edited = jax.device_get(jax.jit(jax.vmap(several), compiler_options=QUICK)(jax.random.split(jax.random.key(0), COUNT), batch))
-    assert jax.jit(jax.vmap(e.admits), compiler_options=QUICK)(edited).all()
+    edited = jax.device_get(jax.jit(jax.vmap(several))(jax.random.split(jax.random.key(0), COUNT), batch))
+    assert jax.jit(jax.vmap(e.admits))(edited).all()
     assert overlaps(SPEC, edited.scene).sum() == 0
     for before, after in ((batch.goal.targets, edited.goal.targets), (batch.scene.layout.robot_q, edited.scene.layout.robot_q)):
         assert (before != after).reshape(COUNT, -1).any(1).mean() > 0.2
@@ -101,7 +100,7 @@ def test_a_task_of_two_calls_is_not_admitted():
     opened = jax.tree.map(np.array, batch)
     opened.scene.layout.robot_q[:, 4:6] = 0.0  # what was held falls
     placing = (batch.goal.predicate[:, 0] == 2) | (batch.goal.predicate[:, 0] == 3)
-    admitted = np.asarray(jax.jit(jax.vmap(e.admits), compiler_options=QUICK)(opened))
+    admitted = np.asarray(jax.jit(jax.vmap(e.admits))(opened))
     assert placing.sum() > 20
     assert not admitted[placing].any()
 

@@ -20,7 +20,7 @@ from palaestra.sim.world import LEAF_OPEN, WorldSpec
 from palaestra.skills.plan import PlanError
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.tasks import problem
-from tests.envs.worlds import QUICK, env, one, tasks
+from tests.envs.worlds import env, one, tables, tasks
 
 SETS = ("doors", "rules-trivial", "rules-small", "rules-medium", "rules-high")
 COUNT = 64
@@ -34,8 +34,7 @@ def name(request):
 def problems(name):
     """What the oracle is asked for each task of a set."""
     e, batch = env(name), tasks(name, count=COUNT)
-    state, _ = jax.jit(jax.vmap(e.reset), compiler_options=QUICK)(jax.random.split(jax.random.key(0), COUNT), batch)
-    table = np.asarray(jax.jit(jax.vmap(lambda s: e.perceive(s)[1]), compiler_options=QUICK)(state))
+    table = tables(e.world.spec, batch.scene)
     return [problem(e.world.spec, one(batch, i), table[i]) for i in range(COUNT)]
 
 
@@ -102,8 +101,8 @@ def test_nothing_overlaps_with_doors_shut_or_open(name):
 
 def test_nothing_happens_while_the_robot_stands_still(name):
     e, batch = env(name), tasks(name, count=COUNT)
-    state, _ = jax.jit(jax.vmap(e.reset), compiler_options=QUICK)(jax.random.split(jax.random.key(0), COUNT), batch)
-    start, step = np.asarray(state.physics.qpos), jax.jit(jax.vmap(e.step), compiler_options=QUICK)
+    state, _ = jax.jit(jax.vmap(e.reset))(jax.random.split(jax.random.key(0), COUNT), batch)
+    start, step = np.asarray(state.physics.qpos), jax.jit(jax.vmap(e.step))
     for _ in range(20):
         state, _ = step(state, jnp.zeros((COUNT, e.action_size)))
     spec = e.world.spec
@@ -129,8 +128,8 @@ def test_any_number_names_a_task_that_the_oracle_solves(seed):
 def _task(seed):
     if not _compiled:
         e = env("rules-high", "test")
-        _compiled.append(jax.jit(e.task, compiler_options=QUICK))
-        _compiled.append(jax.jit(lambda task: e.perceive(e.reset(jax.random.key(0), task)[0])[1], compiler_options=QUICK))
+        _compiled.append(jax.jit(e.task))
+        _compiled.append(jax.jit(lambda task: e.perceive(e.reset(jax.random.key(0), task)[0])[1]))
     return _compiled[0](seed)
 
 

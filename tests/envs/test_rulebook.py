@@ -13,7 +13,7 @@ from palaestra.envs.words.rulebook import RuleError
 from palaestra.envs.words.wordings import Taste
 from tests.envs import houses, worlds
 
-WITH_RULES = [name for name, tasks in TASK_SETS.items() if tasks.rules]
+WITH_RULES = [name for name, tasks in TASK_SETS.items() if tasks.spec.rules]
 THINGS = Things.of(houses.SPEC, houses.house())
 BUTTON, MAKE, RUIN = houses.RULES
 KEY = Rule((("holding", "robot", "yellow_ball"), ("near", "robot", "green_door")), opens="green_door")

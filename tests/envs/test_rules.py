@@ -12,7 +12,7 @@ from palaestra.envs.names import entities, facts
 from palaestra.envs.types import OPEN, PREDICATES, PRESSED, Task, button_entity, leaf_entity, num_entities
 from palaestra.sim.world import BUTTON_TRAVEL, LEAF_OPEN
 from tests.envs.houses import SPEC, house
-from tests.envs.worlds import QUICK, env, one, tasks
+from tests.envs.worlds import env, one, tasks
 
 OBJECTS = ("small_red_cube", "large_red_cube", "blue_cube", "yellow_ball")
 DOOR, BUTTON = leaf_entity(SPEC, 0), button_entity(SPEC, 0)
@@ -29,13 +29,13 @@ def begun(arena):
     scene = jax.tree.map(jnp.asarray, house())
     said = goals.Formula.of([("inside", "large_red_cube", "green_bin")])
     task = Task(scene=scene, goal=goals.write(said, SPEC, house()))
-    return jax.jit(arena.reset, compiler_options=QUICK)(jax.random.key(0), task)[0]
+    return jax.jit(arena.reset)(jax.random.key(0), task)[0]
 
 
 @pytest.fixture(scope="module")
 def wait(arena):
     """So many control steps in which the robot stands still."""
-    step = jax.jit(arena.step, compiler_options=QUICK)
+    step = jax.jit(arena.step)
 
     def wait(state, steps):
         for _ in range(steps):
@@ -59,7 +59,7 @@ def moved(arena, state, **where):
 
 
 def table(arena, state):
-    return np.asarray(jax.jit(arena.perceive, compiler_options=QUICK)(state)[1])
+    return np.asarray(jax.jit(arena.perceive)(state)[1])
 
 
 def test_a_pressed_button_stays_down_and_opens_its_door_for_good(arena, begun, wait):
@@ -114,8 +114,8 @@ def test_a_door_held_open_by_a_weight_shuts_without_it():
     row = int(np.flatnonzero(task.scene.rules.used & ~task.scene.rules.lasting)[0])
     leaf = int(task.scene.rules.opens[row])
     plate = np.asarray(task.scene.layout.fixture_pos)[spec.walls + spec.tables - 1]
-    state, _ = jax.jit(e.reset, compiler_options=QUICK)(jax.random.key(0), task)
-    step, which = jax.jit(e.step, compiler_options=QUICK), int(np.flatnonzero(task.scene.layout.object_used)[0])
+    state, _ = jax.jit(e.reset)(jax.random.key(0), task)
+    step, which = jax.jit(e.step), int(np.flatnonzero(task.scene.layout.object_used)[0])
 
     def put(state, at):
         first = 6 + 7 * which

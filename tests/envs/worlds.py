@@ -1,6 +1,7 @@
 """Generated tasks on the host, shared by tests."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,11 @@ import numpy as np
 
 from palaestra.envs.generation import styles
 from palaestra.envs.generation.generator import SceneRange, attempt_task, draw_until
-from palaestra.envs.tasksets import TaskSetEnv
-from palaestra.envs.types import Task
+from palaestra.envs.predicates import table_at_start
+from palaestra.envs.tasksets import TASK_SETS, TaskRange, TaskSetEnv
+from palaestra.envs.types import Scene, Task
 from palaestra.sim.world import WorldSpec, world
 
-QUICK: dict = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile; such code runs slowly
 NINE = WorldSpec(cubes=6, balls=2, tables=3, bins=2, rooms=9)
 
 
@@ -23,9 +24,33 @@ def env(name: str = "rearrange", split: str = "train") -> TaskSetEnv:
 
 @functools.cache
 def tasks(name: str = "rearrange", split: str = "train", count: int = 256) -> Task:
-    """`count` tasks as numpy arrays, leading axis `count`."""
-    keys = jax.random.split(jax.random.key(7), count)
-    return jax.device_get(jax.jit(env(name, split).sample_tasks, compiler_options=QUICK)(keys))
+    """`count` tasks as numpy arrays, leading axis `count`: the first of those of another count."""
+    ranges, sample = env(name, split).task_range, _sampler(name, split if TASK_SETS[name].axis else "train")
+    return _some_at_a_time(lambda keys: sample(ranges, keys), jax.random.split(jax.random.key(7), count))
+
+
+def tables(spec: WorldSpec, scene: Scene) -> np.ndarray:
+    """The truth tables of scenes [B, ...] at the start: [B, predicates, E, E] bool."""
+    return _some_at_a_time(_perceiver(spec), scene)
+
+
+# Compiling is what takes time: one program serves all splits of a set, which differ by traced ranges, and all numbers of tasks.
+@functools.cache
+def _sampler(name: str, split: str) -> Callable[[TaskRange, jax.Array], Task]:
+    return jax.jit(lambda ranges, keys: env(name, split).within(ranges).sample_tasks(keys))
+
+
+@functools.cache
+def _perceiver(spec: WorldSpec) -> Callable[[Scene], jax.Array]:
+    return jax.jit(jax.vmap(functools.partial(table_at_start, world(spec))))
+
+
+def _some_at_a_time(made: Callable, batch, at_once: int = 128):
+    """What a program makes of a batch, in parts of one size, on the host."""
+    count = len(jax.tree.leaves(batch)[0])
+    parts = [np.arange(at, at + at_once) % count for at in range(0, count, at_once)]
+    done = [jax.device_get(made(jax.tree.map(lambda x: x[part], batch))) for part in parts]  # noqa: B023
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *done)
 
 
 @functools.cache
@@ -36,9 +61,7 @@ def large_tasks(count: int = 60) -> Task:
     def sample(key: jax.Array, n: jax.Array) -> Task:
         return draw_until(key, lambda k: attempt_task(k, world(NINE), ranges.replace(min_rooms=n, max_rooms=n), *goals))
 
-    return jax.device_get(
-        jax.jit(jax.vmap(sample), compiler_options=QUICK)(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5)
-    )
+    return jax.device_get(jax.jit(jax.vmap(sample))(jax.random.split(jax.random.key(7), count), 5 + jnp.arange(count) % 5))
 
 
 @functools.cache
@@ -54,7 +77,7 @@ def styled_tasks(count: int = 60) -> Task:
 
     keys = jax.random.split(jax.random.key(11), count)
     weights = jnp.eye(len(names))[number % len(names)]
-    draw = jax.jit(jax.vmap(sample), compiler_options=QUICK)
+    draw = jax.jit(jax.vmap(sample))
     return jax.device_get(draw(keys, least + number // len(names) % (NINE.rooms + 1 - least), weights))
 
 

@@ -24,7 +24,6 @@ from palaestra.policies.envgen import LOG, Answer, EnvGen, Request, Scripted, Ta
 from palaestra.policies.ppo import PPO
 from palaestra.policies.runs import Run, RunConfig
 from palaestra.sim.errors import PalaestraError
-from tests.envs.worlds import QUICK
 from tests.envs.worlds import env as shared
 from tests.policies.probes import LevelProbe
 
@@ -177,7 +176,7 @@ def test_rates_are_of_the_original_distribution_and_the_rest_is_as_written(tmp_p
 
     first = jax.eval_shape(jax.vmap(env().begin), jax.random.split(jax.random.key(0), count))[1]
     first = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
-    reset, roll = jax.jit(envs.reset, compiler_options=QUICK), jax.jit(roll, compiler_options=QUICK)
+    reset, roll = jax.jit(envs.reset), jax.jit(roll)
     keys = jax.random.split(jax.random.key(0), count)
     with jax.numpy_dtype_promotion("strict"):
         state, _ = reset(keys)
@@ -239,7 +238,7 @@ def stop(row):
 def learner():
     """Compiled once for all runs."""
     made = Run(env(), CONFIG, Path("unused"), EnvGen()).learner
-    made.collect = jax.jit(made.rollout, compiler_options=QUICK)
+    made.collect = jax.jit(made.rollout)
     return made
 
 

@@ -79,7 +79,8 @@ def rollouts():
             engine = NativeEngine(W) if name == "native" else MjxEngine(W, name, on_cpu=True)
             still = jax.jit(jax.vmap(engine.init))(layouts)
             state = jax.jit(jax.vmap(engine.at))(still.qpos, velocity, still.parameters)
-            step, path = jax.jit(jax.vmap(engine.step)), [state]
+            # Without any optimisation mjx's cube hops 3 mm further in front of the fingers.
+            step, path = jax.jit(jax.vmap(engine.step), compiler_options={"xla_backend_optimization_level": 1}), [state]
             for ctrl in controls:
                 path.append(step(path[-1], ctrl))
             assert not any(np.asarray(s.overflow | s.diverged).any() for s in path)

@@ -19,7 +19,7 @@ from palaestra.envs.taskfiles import TaskFileError, blank, load_tasks, save_task
 from palaestra.envs.types import COLOURS, Scene, Task, row
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.editing import judge, numbered
-from tests.envs.worlds import NINE, QUICK, env, one, tasks
+from tests.envs.worlds import NINE, env, one, tasks
 
 WORLD = env().world
 SPEC = WORLD.spec
@@ -68,7 +68,7 @@ def test_a_generated_task_is_solved_in_front_of_the_user(editor):
 
 
 def start_table(task: Task) -> np.ndarray:
-    state, _ = jax.jit(env().reset, compiler_options=QUICK)(jax.random.key(0), task)
+    state, _ = jax.jit(env().reset)(jax.random.key(0), task)
     return np.asarray(env().perceive(state)[1])
 
 
@@ -237,7 +237,7 @@ def test_a_saved_task_is_read_back_and_played(editor, file):
     assert same(row(back, 1), editor.task)
     assert same(row(back, 0), row(others, 0))
     assert same(row(back, 2), row(others, 2))
-    state, _ = jax.jit(env().reset, compiler_options=QUICK)(jax.random.key(0), row(back, 1))
+    state, _ = jax.jit(env().reset)(jax.random.key(0), row(back, 1))
     assert not bool(state.progress.done)
     table = np.asarray(env().perceive(state)[1])
     assert JUDGE(row(back, 1), table) == editor.report().plan

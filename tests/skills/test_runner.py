@@ -12,7 +12,6 @@ from palaestra.skills.library import PLACE
 from palaestra.skills.runner import Outcome, Runner
 from palaestra.skills.shipped import learned
 from tests.envs.houses import SPEC, house
-from tests.envs.worlds import QUICK
 
 
 def test_a_call_ends_well_and_at_once_where_a_rule_consumes_what_it_has_put_down():
@@ -31,7 +30,7 @@ def test_a_call_ends_well_and_at_once_where_a_rule_consumes_what_it_has_put_down
     motion = motion.replace(state=motion.state.replace(physics=put))
     both, args = jnp.ones(2, bool), jnp.asarray([[cube, index["green_table"]] for cube in cubes])
     motion = runner.start(motion, both, jnp.zeros(2, jnp.int32), args, ~both)
-    motion, states = jax.jit(runner._run, static_argnums=1, compiler_options=QUICK)(motion, 6)
+    motion, states = jax.jit(runner._run, static_argnums=1)(motion, 6)
     assert motion.outcome.tolist() == [Outcome.CONSUMED, Outcome.SUCCEEDED]
     assert motion.monitor.step.tolist() == [1, 4]
     used = np.asarray(states.task.scene.layout.object_used)

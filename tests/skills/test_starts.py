@@ -9,7 +9,6 @@ from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.envs.generation.overlaps import overlaps
 from palaestra.sim.world import world
 from palaestra.skills.library import PICK, starts
-from tests.envs.worlds import QUICK
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def laid():
         scene = sample_scene(k_scene, w, SceneRange.make(w.spec, use=1.0))
         return starts.lay_down(k_lay, w, scene, jnp.asarray(0))
 
-    scenes, found = jax.device_get(jax.jit(jax.vmap(one), compiler_options=QUICK)(jax.random.split(jax.random.key(1), 256)))
+    scenes, found = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 256)))
     return w.spec, jax.tree.map(lambda x: x[found], scenes), found
 
 
