@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs.env import Rearrange
+from palaestra.envs.generation.styles import STYLES, style_of
 from palaestra.envs.goals import Formula, describe, formula, term_phrase
 from palaestra.envs.mechanics import Mechanics, mechanics
 from palaestra.envs.names import Entity, Fact, entities, facts
@@ -52,6 +53,7 @@ class Episode:
     goal: Formula
     contracts: dict[Call, Operator]
     mechanics: Mechanics = Mechanics()
+    style: str = ""  # of the house's layout
     plan: list[Call] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     plans: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -172,7 +174,8 @@ class Executor:
         things = entities(spec, task.scene)
         text = instruction or self.env.instruction(task, number + (trial << 32))
         promised = contracts([s.skill for s in self.skills.values()], things)
-        return Episode(number, text, things, formula(spec, task), promised, mechanics(spec, task.scene))
+        style = STYLES[int(style_of(task.scene))]
+        return Episode(number, text, things, formula(spec, task), promised, mechanics(spec, task.scene), style)
 
     def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode], seats: list[int]) -> Motion:
         """Judge what has ended, and start what comes next."""

@@ -36,6 +36,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             "spl": scores.percentile_20(spl.mean(0)),
         },
         "by_family": _by(first, "family"),
+        "by_style": _by(first, "style"),
+        "by_rooms": _by(first, "rooms"),
         "by_goals": _by(first, "literals"),
         "by_difficulty": _by(first, "difficulty"),
         "outcomes": _count(row.outcome for row in first),

@@ -32,6 +32,8 @@ class Row:
     instruction: str
     goal: str  # its terms, joined by "; "
     family: str  # of the goal, see `goals.family`
+    style: str  # of the house's layout, see `palaestra.envs.generation.styles`
+    rooms: int
     literals: int  # terms of the goal
     stages: int  # of the goal
     reached: int  # stages, in their order
@@ -58,6 +60,8 @@ class Row:
             instruction=episode.instruction,
             goal="; ".join(describe(episode.goal)),
             family=family(episode.goal),
+            style=episode.style,
+            rooms=sum(thing.kind == "room" for thing in episode.things),
             literals=episode.goal.size,
             stages=len(episode.goal.stages),
             reached=episode.stage,

@@ -27,6 +27,8 @@ ROW = Row(
     instruction='Put the "red" cube, then go.\nThank you',
     goal="red_cube on blue_table; robot in kitchen",
     family="plain",
+    style="ring",
+    rooms=5,
     literals=2,
     stages=1,
     reached=1,
@@ -179,7 +181,16 @@ def test_a_summary_counts_tasks_not_trials():
     """Four tasks, two trials: 3 of 4 succeed at first, then 1 of 4; worst by the first trial is task 3, which the second one wins."""
     won = {0: (1, 1, 1, 0), 1: (0, 0, 0, 1)}
     rows = [
-        replace(ROW, trial=t, episode=i, success=bool(s), recall_at_start=0.0, recall=1.0 if s else 0.5 * (i == 0), difficulty=4 + i % 2)
+        replace(
+            ROW,
+            trial=t,
+            episode=i,
+            success=bool(s),
+            recall_at_start=0.0,
+            recall=1.0 if s else 0.5 * (i == 0),
+            difficulty=4 + i % 2,
+            rooms=1 + i // 3,
+        )
         for t in (1, 0)
         for i, s in enumerate(won[t])
     ]
@@ -190,6 +201,7 @@ def test_a_summary_counts_tasks_not_trials():
     assert found["recall"] == pytest.approx((3 + 1.5) / 8)
     assert found["participation"] == 1.0
     assert found["by_difficulty"] == {"4": "2 of 2", "5": "1 of 2"}
+    assert (found["by_rooms"], found["by_style"]) == ({"1": "3 of 3", "2": "0 of 1"}, {"ring": "3 of 4"})
     assert found["cvar"] == {"50": 0.5, "100": 0.25}
     assert found["same_in_all_trials"] == 0.0
 
