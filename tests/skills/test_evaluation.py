@@ -152,7 +152,7 @@ def _made(folder):
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda text: text[: text.index("Put it")], "line 3 is damaged .expected 21 cells"),
+        (lambda text: text[: text.index("Put it")], "line 3 is damaged .expected 23 cells"),
         (lambda text: text[: text.index("oracle,0,1")], "got 1 episodes, expected 2: it is cut"),
         (lambda text: "", "got the columns nothing; expected planner, trial, episode"),
         (lambda text: text.replace("True", "perhaps", 1), "line 2 is damaged"),
