@@ -11,6 +11,9 @@ os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 # Programs run a few times only: compile them quickly.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
+import gc
+from collections.abc import Iterator
+
 import jax
 import pytest
 
@@ -18,6 +21,19 @@ _CACHE = Path(__file__).parent.parent / ".venv" / "xla-cache"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_compilation_cache_max_size", 4 << 30)  # with a bound the cache is locked, so that workers may share it
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+_MAPS = Path("/proc/self/maps")
+_MOST_MAPS = 30_000  # of memory, of which Linux gives a process 65,530; a program of XLA's takes up to a thousand
+
+
+@pytest.fixture(autouse=True)
+def _room_for_programs() -> Iterator[None]:
+    """Forget compiled programs before there are so many that the process dies."""
+    yield
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

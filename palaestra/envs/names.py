@@ -51,7 +51,7 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
     used, large = np.array(lay.object_used), (np.asarray(lay.object_half) > LARGE).tolist()
     for changed in (np.asarray(scene.rules.product), np.asarray(scene.rules.consumes)):
         used[changed[changed >= 0]] = True
-    objects, kinds = _set(used), ["cube"] * spec.cubes + ["ball"] * spec.balls
+    objects, kinds = _where(used), ["cube"] * spec.cubes + ["ball"] * spec.balls
     shades = _shades(scene.object_colour)
     looks = [(kinds[i], shades[i]) for i in objects]
     found = [Entity(0, ROBOT, "robot")]
@@ -63,14 +63,14 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
     numbers, kind_numbers = range(1 + stands.start, 1 + stands.stop), entity_kinds(spec)[stands].tolist()
     fixed = list(zip(numbers, (KINDS[kind] for kind in kind_numbers), _shades(scene.receptacle_colour), strict=True))
     doors, buttons = _shades(scene.leaf_colour), _shades(scene.button_colour)
-    fixed += [(leaf_entity(spec, i), "door", doors[i]) for i in _set(scene.leaf_used)]
-    fixed += [(button_entity(spec, i), "button", buttons[i]) for i in _set(scene.button_used)]
+    fixed += [(leaf_entity(spec, i), "door", doors[i]) for i in _where(scene.leaf_used)]
+    fixed += [(button_entity(spec, i), "button", buttons[i]) for i in _where(scene.button_used)]
     found += [Entity(number, f"{shade}_{kind}", kind, shade) for number, kind, shade in fixed]
     rooms = np.asarray(scene.room_name).tolist()
-    return (*found, *(Entity(room_entity(spec, i), ROOMS[rooms[i]], "room") for i in _set(scene.room_used)))
+    return (*found, *(Entity(room_entity(spec, i), ROOMS[rooms[i]], "room") for i in _where(scene.room_used)))
 
 
-def _set(mask: Any) -> list[int]:
+def _where(mask: Any) -> list[int]:
     return np.flatnonzero(mask).tolist()
 
 

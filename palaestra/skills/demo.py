@@ -36,7 +36,7 @@ def demo(seed: int, instruction: str, choice: PlannerChoice, folder: Path, *, as
     task = jax.device_get(jax.jit(env.task)(seed))
     spec = env.world.spec
     if instruction:  # parsed before anything else: a wrong instruction costs nothing
-        task = task.replace(goal=jax.device_get(parser.parse(instruction, spec, task.scene)))
+        task = task.replace(goal=parser.parse(instruction, spec, task.scene))
     text = instruction or env.instruction(task, seed)
     skills = {name: learned(skill) for name, skill in SKILLS.items() if skill.fits(spec)}
     log = _fresh(folder)

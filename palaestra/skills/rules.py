@@ -201,7 +201,7 @@ class Rulebook:
     def about(self) -> Mapping[str, list[Fact]]:
         """All facts about each object that rules consume."""
         names = dict.fromkeys(name for rule in self.mechanics.rules for name in rule.consumes)
-        tables, bins = self._named("table", "plate"), self._named("bin")
+        tables, bins = self._named("table", "plate"), self._named("bin", "drawer")
         return {
             x: [
                 ("holding", ROBOT, x),

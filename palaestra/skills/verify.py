@@ -159,9 +159,9 @@ def _solve(asked: Problem, finding: Finding) -> Plan | None:
 
 
 def _read_back(spec: WorldSpec, task: Task, asked: Problem, finding: Finding) -> None:
+    assert asked.goal is not None
     text = ""
     try:
-        assert asked.goal is not None
         things, held_out = Things.of(spec, task.scene), bool(finding.number % 2)
         text = language.say(asked.goal, things, Taste(finding.number, held_out))
         goal = goals.write(parser.read(text, things), spec, task.scene)

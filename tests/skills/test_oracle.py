@@ -29,7 +29,7 @@ def solved(p: Problem) -> Plan:
 
 def brute_force(p: Problem) -> int | None:
     """The length of the shortest plan, by breadth-first search over sets of facts; None if there is none."""
-    operators, goal = ground(LIBRARY, p.things), p.goal or Formula(())
+    operators, goal = ground(LIBRARY, p.things, p.mechanics), p.goal or Formula(())
     start = (p.facts, goal.onward(0, p.facts))
     queue, seen = deque([(start, 0)]), {start}
     while queue:

@@ -23,6 +23,7 @@ from palaestra.skills.referee import Referee, Verdict
 from palaestra.skills.rules import Rulebook
 from tests.skills.simulator import Endless, House, make, random_house, settle, shortest, step
 from tests.skills.test_operators import house as plain_house
+from tests.skills.test_oracle import brute_force
 
 KEY = Rule((("holding", ROBOT, "red_object"), ("near", ROBOT, "blue_door")), opens="blue_door")
 DOOR = Door("blue_door", ("kitchen", "study"))
@@ -113,6 +114,52 @@ def test_plans_are_as_short_as_those_of_breadth_first_search(seed: int) -> None:
         assert len(plan.steps) == expected
         check(house, goal, plan)
         assert why_impossible(problem(house, goal), LIBRARY) is None
+
+
+IN_STUDY, HELD, OPEN_DOOR = (
+    literal(f) for f in (("in_room", ROBOT, "study"), ("holding", ROBOT, "red_object"), ("open", "blue_door", "blue_door"))
+)
+NEXT_TO = Rule((("near", ROBOT, "red_button"),), opens="blue_door", lasting=False)
+WITH_IT = Rule((("holding", ROBOT, "red_object"),), opens="blue_door", lasting=False)
+
+
+@pytest.mark.parametrize(
+    ("rules", "goal", "length"),
+    [
+        ((NEXT_TO,), Formula((((IN_STUDY, OPEN_DOOR),), ((HELD,),))), None),  # it shuts behind the robot
+        ((NEXT_TO, WITH_IT), Formula((((replace(OPEN_DOOR, at_least=0, at_most=0),),), ((HELD, OPEN_DOOR),))), 2),
+        ((NEXT_TO, WITH_IT), Formula((((HELD,),),), (OPEN_DOOR,)), None),
+        ((NEXT_TO,), Formula.of([("near", ROBOT, "blue_door")]), 2),  # to leave the button first shuts it
+    ],
+)
+def test_a_door_that_shuts_as_soon_as_the_robot_leaves(rules: tuple[Rule, ...], goal: Formula, length: int | None) -> None:
+    house = make({"red_button": "kitchen", "red_object": "study"}, "kitchen", Mechanics((), (DOOR,), rules), ("near", ROBOT, "red_button"))
+    house = replace(house, facts=settle(house, house.facts))
+    assert shortest(house, goal) == length
+    if length is None:
+        with pytest.raises(PlanError):
+            OraclePlanner(LIBRARY).plan(problem(house, goal))
+    else:
+        plan = OraclePlanner(LIBRARY).plan(problem(house, goal))
+        assert len(plan.steps) == length
+        check(house, goal, plan)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "near", "goal", "length"),
+    [
+        ("table", ["red_object", "red_drawer"], Formula.of([("holding", ROBOT, "blue_object")]), 3),  # let go of into the drawer
+        ("table", ["red_object", "red_drawer"], Formula.of([("in_room", ROBOT, "study")]), 4),  # and the button pressed
+        ("plate", ["red_object"], Formula((((literal(("open", "red_drawer", "red_drawer"), False),),),)), 3),
+    ],
+)
+def test_a_full_hand_is_emptied_into_an_open_drawer(kinds: str, near: list[str], goal: Formula, length: int) -> None:
+    """Among doors; by breadth-first search over the operators."""
+    rooms = dict.fromkeys(("red_object", "blue_object", "red_drawer", "red_button", f"red_{kinds}"), "kitchen")
+    button = Rule((("pressed", "red_button", "red_button"),), opens="blue_door")
+    facts = [("near", ROBOT, x) for x in near] + [("holding", ROBOT, "red_object"), ("open", "red_drawer", "red_drawer")]
+    house = make(rooms, "kitchen", Mechanics((), (DOOR,), (button,)), *facts, others="study")
+    assert brute_force(problem(house, goal)) == length == len(OraclePlanner(LIBRARY).plan(problem(house, goal)).steps)
 
 
 @pytest.mark.parametrize("seed", range(20))

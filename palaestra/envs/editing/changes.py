@@ -234,7 +234,7 @@ def resize(spec: WorldSpec, task: Task, thing: int, half: float) -> Task:
 
 def with_goal(spec: WorldSpec, task: Task, text: str) -> Task:
     """The task with the goal that an English instruction states. Raises parser.InstructionError."""
-    return task.replace(goal=jax.tree.map(np.asarray, parser.parse(text, spec, task.scene)))
+    return task.replace(goal=parser.parse(text, spec, task.scene))
 
 
 def with_rule(spec: WorldSpec, task: Task, text: str) -> Task:

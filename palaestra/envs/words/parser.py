@@ -48,7 +48,7 @@ class InstructionError(PalaestraError, ValueError):
 
 
 def parse(text: str, spec: WorldSpec, scene: Scene) -> Goal:
-    """The goal that an English instruction states in this scene.
+    """The goal that an English instruction states in this scene, as arrays of NumPy.
 
     Args:
         text: what to bring about: "Put the red cube on the blue table, then go into the kitchen without touching any ball."

@@ -47,7 +47,8 @@ def _start_places(spec: WorldSpec, scene: Scene, things: tuple[Entity, ...]) -> 
     first_leaf = 1 + spec.objects + spec.receptacles
     holding = held(spec, scene)
     places = {}
-    for e, (x, y) in zip(things, at[[e.index for e in things if e.kind != "room"]].tolist(), strict=False):
+    for e in (e for e in things if e.kind != "room"):
+        x, y = at[e.index].tolist()
         if e.type == "object" and e.index not in there:
             continue
         if e.kind == "door":

@@ -141,7 +141,7 @@ def _search(space: Space, max_nodes: int) -> Plan:
     best = {start: 0}
     came: dict[_Node, tuple[_Node, tuple[Action, ...]]] = {}
     order = itertools.count()
-    passing = len(space.stages) > 1 or bool(space.goal.always)  # whether what holds between two actions of a step matters
+    between_matters = len(space.stages) > 1 or bool(space.goal.always)  # else what holds after a step alone
     queue = [(remaining(*start) * _STEP, 0, next(order), start, True)]
     for _ in range(max_nodes):
         if not queue:
@@ -161,13 +161,14 @@ def _search(space: Space, max_nodes: int) -> Plan:
             if state & pre == pre and not state & neg:
                 after = state & ~delete | add
                 after = house.settled(state, after) if house else after
-                passed = stage
-                if passing and len(actions) > 1:
+                before = stage
+                if between_matters and len(actions) > 1:  # a drive, and what is done there
                     between = state & ~actions[0].delete | actions[0].add
+                    between = house.settled(state, between) if house else between
                     if not space.allowed(between):
                         continue
-                    passed = space.onward(stage, between)
-                reached, cost = (after, space.onward(passed, after)), len(actions) * _STEP + bool(state & crowd) - back
+                    before = space.onward(stage, between)
+                reached, cost = (after, space.onward(before, after)), len(actions) * _STEP + bool(state & crowd) - back
                 if cost < best.get(reached, cost + 1) and space.allowed(after):
                     best[reached], came[reached] = cost, (node, actions)
                     if isinstance(remaining, RemainingInHouse):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import ROBOT
+from palaestra.envs.words.references import RECEPTACLES
 from palaestra.skills.planners.space import House, Space, ones
 
 NEVER = 1_000_000  # steps: it cannot be reached any more
@@ -17,7 +18,7 @@ class Remaining:
 
     A literal is such if it is part of the goal, or if every operator that makes such a literal needs it, and it does not hold.
     Literals of several stages count together, of a stage with several ways those that all ways share. Where it is more, it is one
-    such stage alone, by the way with the least.
+    such stage alone, by the way with the least. Every stage has a way.
     """
 
     def __init__(self, space: Space):
@@ -109,7 +110,7 @@ class RemainingInHouse(Remaining):
         self._lost, self._made, self._twice = sorted(ended - made), sorted(made), (made & ended) - self._once(ended - made)
         self._born = sum(self._about[x] for x in made)
         self._near, self._hold = those("near"), those("holding")
-        self._spots = sum(bits([("near", ROBOT, t.name)]) for t in space.problem.things if t.type in ("table", "bin", "plate"))
+        self._spots = sum(bits([("near", ROBOT, t.name)]) for t in space.problem.things if t.type in RECEPTACLES)
         objects = [t.name for t in space.problem.things if t.type == "object"]
         self._mates = {bits([("holding", ROBOT, x)]): bits([("near", ROBOT, x)]) for x in objects}
         self._births = {bits([("holding", ROBOT, x)]): self._birthplaces(x) for x in made}
@@ -262,7 +263,7 @@ class RemainingInHouse(Remaining):
             carried = not held & self._born or (there is not None and (not ruled if there else self._carried(held, beside)))
             held = held if held in self._mates and carried else 0
             driving = self.space.common.users(held) if held else -1
-        elif hands == self._hold:
+        elif hands == self._hold and not needs & self._near & self._spots:  # else the hand may be emptied there
             driving = self._empty
         users = self.space.common.users(low)
         self._causes[low, ruled, there] = found = Cause(makers, needs, not plain, users, hands, driving, held)

@@ -204,7 +204,8 @@ class Space:
         terms = [t for option in options for t in option]
         self._near = self.those("near")
         self._asked = self.bits({pair for t in terms for pair in t.pairs}) | (self.house.watched if self.house else 0)
-        self._rooms_matter = any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
+        leaving = book is not None and any(f[0] == "near" for rules in book.fickle.values() for rule in rules for f in rule.condition)
+        self._rooms_matter = leaving or any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
         self._steps: dict[int, list[Step]] = {}
 
     def _renamed(self, facts: Iterable[Fact], names: Mapping[str, str]) -> list[Fact]:
@@ -304,18 +305,19 @@ class Space:
         return self._steps[key]
 
     def _from(self, load: int, state: int) -> list[Step]:
-        """The same, worked out: with the doors on the way, and without driving to what is of no use.
+        """The steps of a robot that holds this (facts of `holding`) in a state: with the doors on the way, and no useless drives.
 
         To drive to a thing is of use where the goal or a rule asks for being near it, or an action that does not drive, with what
         is held now. Whatever else it brings about ends with the next drive, and the way there is open from here as well. So where
-        only such an action asks for it, both are one step. Only to a goal that speaks of rooms, or of what must not hold, may it
-        matter where else the robot was; and there one can drive into the room itself.
+        only such an action asks for it, both are one step; stages that are reached in between, and what must always hold, are the
+        search's to see. Only to a goal that speaks of rooms, or of what must not hold, or where a door shuts as soon as the robot
+        leaves something, may it matter where else the robot was; and there one can drive into the room itself.
         """
         stays, drives = self.common.drives_for_load(load)
         found = [Step.of(a) for a in stays if self.usable(a)]
         there = [(step.pre & self._near, step) for step in found]
         acting = functools.reduce(operator.or_, (near for near, _ in there), 0)
-        anywhere = self._rooms_matter and all(near for _, near, _ in drives)
+        anywhere = self._rooms_matter and all(near for _, near, _ in drives)  # no skill drives into rooms themselves
         for goes, near, a in drives:
             asked = near & self._asked or anywhere or (self._rooms_matter and not near)
             if not (asked or near & acting) or not self.usable(a):
@@ -385,7 +387,7 @@ class House:
         return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
 
     def way(self, state: int, goes: int, near: int = 0) -> int | None:
-        """The doors that must be open on the robot's way to a room, and near something there: facts; None where there is no way."""
+        """The doors that must be open on the robot's way to a room, up to a door there if `near` is one: facts; None without a way."""
         to_door = near if near in self._door else 0
         here = state & self.robot_rooms
         key = here, goes, to_door
