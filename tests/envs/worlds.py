@@ -37,7 +37,8 @@ def tables(spec: WorldSpec, scene: Scene) -> np.ndarray:
 # Compiling is what takes time: one program serves all splits of a set, which differ by traced ranges, and all numbers of tasks.
 @functools.cache
 def _sampler(name: str, split: str) -> Callable[[TaskRange, jax.Array], Task]:
-    return jax.jit(lambda ranges, keys: env(name, split).within(ranges).sample_tasks(keys))
+    e = env(name, split)
+    return jax.jit(lambda ranges, keys: e.within(ranges).sample_tasks(keys))
 
 
 @functools.cache
