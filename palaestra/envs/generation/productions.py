@@ -101,7 +101,9 @@ def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: Rule
     opening, weights, can_open = _opening(k_open, spec, scene, doors, ~members)
     making, places = _making(k_make, spec, chain)
     goal, sensible = _goal(k_goal, world, scene, chain, places, weights)
-    ruining = _ruining(k_ruin, spec, chain, making, places, goal, ranges)
+    keys = opening.used[:, None] & (opening.predicate[:, :1] == HOLDING) & (opening.target[:, :1] == 1 + jnp.arange(spec.objects))
+    put_down = keys.any(0)[:, None] & _at_hand(spec, scene, doors)
+    ruining = _ruining(k_ruin, spec, chain, making, places, goal, ranges, put_down)
     rules: Rules = jax.tree.map(lambda *parts: jnp.concatenate(parts), opening, making, ruining)
     scene = scene.replace(rules=rules)
     table = table_at_start(world, scene)
@@ -128,8 +130,7 @@ def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare:
         return Rules.none(), weights, jnp.asarray(True)
     # A key that has done its work must be put down before the hand is free for more: on a table, because nothing is picked out of
     # bins, on this side of all doors.
-    tables = lay.fixture_pos[spec.walls : spec.walls + spec.tables - spec.plates, :2]
-    good = (~doors.behind.any(0)[house.room_of(scene, tables)]).any()
+    good = _at_hand(spec, scene, doors).any()
     room_of_object = house.room_of(scene, lay.object_pos[:, :2])
     room_of_plate = house.room_of(scene, lay.fixture_pos[spec.walls + spec.tables - spec.plates : spec.walls + spec.tables, :2])
     room_of_button = house.room_of(scene, lay.button_pos)
@@ -168,6 +169,12 @@ def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare:
         weights |= weight_taken
     rules: Rules = jax.tree.map(lambda *parts: jnp.stack(parts), *rows)
     return _only(doors.shut, rules), weights, good
+
+
+def _at_hand(spec: WorldSpec, scene: Scene, doors: Doors) -> jax.Array:
+    """The tables on this side of all doors [tables] bool."""
+    tables = scene.layout.fixture_pos[spec.walls : spec.walls + spec.tables - spec.plates, :2]
+    return ~doors.behind.any(0)[house.room_of(scene, tables)]
 
 
 def _only(used: jax.Array, rules: Rules) -> Rules:
@@ -231,8 +238,13 @@ def _making(key: jax.Array, spec: WorldSpec, chain: _Chain) -> tuple[Rules, jax.
     return _only(takes[:, 0], rules), jnp.stack([last for _, last in at])
 
 
-def _ruining(key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, places: jax.Array, goal: Goal, ranges: RuleRange) -> Rules:
-    """Rules by which an object that is needed vanishes where it is put on a table on which nothing wants it; key is consumed."""
+def _ruining(
+    key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, places: jax.Array, goal: Goal, ranges: RuleRange, put_down: jax.Array
+) -> Rules:
+    """Rules by which an object that is needed vanishes where it is put on a table on which nothing wants it; key is consumed.
+
+    `put_down` [O, tables] bool: where keys may have to be put down.
+    """
     if not ranges.dead_ends:
         return Rules.none()
     k_count, k_which = jax.random.split(key)
@@ -244,7 +256,7 @@ def _ruining(key: jax.Array, spec: WorldSpec, chain: _Chain, making: Rules, plac
     ).any((0, 1))
     appears = ((chain.product[:, None, None] == objects[:, None]) & (places[:, None, None] == tables)).any(0)
     asked = (goal.subjects[:, 1 : 1 + o, None] & goal.targets[:, None, 1 + o : 1 + o + t]).any(0)
-    allowed = (chain.members(o)[:, None] & ~wanted & ~appears & ~asked).ravel()
+    allowed = (chain.members(o)[:, None] & ~wanted & ~appears & ~asked & ~put_down).ravel()
     which = random_order(k_which, o * t, allowed)[: ranges.dead_ends]
     count = jax.random.randint(k_count, (), 0, ranges.dead_ends + 1)
     used = (jnp.arange(ranges.dead_ends) < count) & allowed[which]
