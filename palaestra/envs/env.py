@@ -14,6 +14,7 @@ from palaestra.envs.generation import edits, generator
 from palaestra.envs.types import (
     ALWAYS,
     COLOURS,
+    KINDS,
     MAX_DELAY,
     MAX_GOALS,
     MAX_TERMS,
@@ -103,7 +104,7 @@ class Rearrange:
 
     Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
     after the other (used, kind one-hot [7], open or pressed, colour one-hot [6], offset [3] m, half sizes [2] m), then the ways out of
-    drawers [W, 2] (where there are drawers they are an eighth kind), then the goal's terms
+    drawers [W, 2] (kinds that a world has no slots for, but the first seven, have no column), then the goal's terms
     (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [7],
     subjects [E], targets [E]), then the rules, where they are shown (used, lasting, of each of two facts needed, predicate one-hot [7],
     subject [E], target [E] and what vanishes [E], then what appears or opens [E]); last, where the context is visible, friction, mass,
@@ -142,7 +143,7 @@ class Rearrange:
         self.horizon, self.context_visible = horizon, context_visible
         e = num_entities(self.world.spec)
         self.show_rules = show_rules
-        entity_size = 1 + kind_columns(self.world.spec) + 1 + len(COLOURS) + 3 + 2
+        entity_size = 1 + len(kind_columns(self.world.spec)) + 1 + len(COLOURS) + 3 + 2
         self.observation_size = (
             observation.PROPRIOCEPTION
             + observation.SURROUNDINGS
@@ -270,7 +271,8 @@ class Rearrange:
         near, offset = jnp.split(context.sense(state, sensed), [len(sensed) - offset.size])
         offset = offset.reshape(-1, 3)
         active = (jnp.diagonal(table[OPEN]) | jnp.diagonal(table[PRESSED]))[1:, None].astype(jnp.float32)
-        looks = [jax.nn.one_hot(entity_kinds(spec), kind_columns(spec)), active, jax.nn.one_hot(colour, len(COLOURS))]
+        kinds = jnp.eye(len(KINDS))[entity_kinds(spec)][:, jnp.asarray(kind_columns(spec))]
+        looks = [kinds, active, jax.nn.one_hot(colour, len(COLOURS))]
         entities = jnp.concatenate([*looks, offset, geo.half[1:]], -1)
         entities = jnp.concatenate([used.astype(jnp.float32), jnp.where(used, entities, 0.0)], -1)
         flags = jnp.stack([goal.used, holds, goal.stage == ALWAYS, goal.stage == state.progress.stage], -1)

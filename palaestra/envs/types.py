@@ -231,9 +231,10 @@ def kinds_of(spec: WorldSpec) -> frozenset[str]:
     return frozenset(KINDS[kind] for kind in entity_kinds(spec))
 
 
-def kind_columns(spec: WorldSpec) -> int:
-    """How many of KINDS an observation has a column for: drawers take one only where there are some."""
-    return len(KINDS) if spec.drawers else KINDS.index("drawer")
+def kind_columns(spec: WorldSpec) -> list[int]:
+    """Which of KINDS an observation has a column for: those after rooms take one only where there are some."""
+    here = kinds_of(spec)
+    return [i for i, kind in enumerate(KINDS) if i <= KINDS.index("room") or kind in here]
 
 
 def entity_used(spec: WorldSpec, scene: Scene) -> jax.Array:
