@@ -95,7 +95,7 @@ host: Callable[[Env[Any]], Host] = cast(Any, lru_cache(maxsize=16)(Host))
 
 def task_set_env(name: str, split: str, horizon: int | None = None, at_most: int | None = None) -> TaskSetEnv:
     """The one object for a set, a split and a horizon; `horizon` and `at_most` as in `arguments.horizon`."""
-    return _task_set_env(name, split, arguments.horizon(task_set(name).horizon, horizon, at_most))
+    return _task_set_env(name, split, arguments.horizon(task_set(name).of(split).horizon, horizon, at_most))
 
 
 @lru_cache(maxsize=16)

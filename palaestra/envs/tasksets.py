@@ -9,12 +9,15 @@ extrapolation.
 
 In `layouts` the houses of the splits differ as well. Tests have styles of layout that training never sees, and more clutter; validation
 has the styles of training, and clutter between that of training.
+
+Some sets have a fourth split, `larger`: colours, words and compositions of training in more rooms, with more things, and for goals that
+take longer. Its world has more slots, so what observes them all sees another observation there; planners and skills do not mind.
 """
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, cast
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +36,7 @@ from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import WorldSpec, world
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "larger")
 _CHANGE = 1  # folded into a task's key: the stream of what it is changed by
 _HELD_OUT = {0: ("purple", "yellow"), 1: ("red", "blue")}  # kind (cube, ball): colours kept for the test split
 
@@ -58,6 +61,28 @@ class TaskSet:
     on_table: float = 0.35  # the share of objects that start on a table
     styles: tuple[tuple[str, ...], ...] = ()  # of each split, the styles of layout; none: mixed
     clutter: tuple[tuple[int, ...], ...] = ()  # of each split, how many objects that no goal needs; none: as many as are left over
+    larger: "TaskSet | None" = None  # the same in larger houses: what the split `larger` draws from
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that this set has."""
+        return SPLITS if self.larger else SPLITS[:-1]
+
+    def of(self, split: str) -> "TaskSet":
+        """What a split draws from. Raises PalaestraError for a split that the set has not."""
+        if split not in SPLITS:
+            raise UnknownNameError("split", split, self.splits)
+        if split != "larger":
+            return self
+        if self.larger is None:
+            having = ", ".join(name for name, tasks in TASK_SETS.items() if tasks.larger)
+            raise PalaestraError(f"split: got 'larger', expected one of: {', '.join(self.splits)}. Fix: a set that has it: {having}")
+        return self.larger
+
+
+def _growing(tasks: TaskSet, **larger: Any) -> TaskSet:
+    """The set with a split `larger`, which differs in these fields."""
+    return replace(tasks, larger=replace(tasks, **larger))
 
 
 def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms: tuple[int, int], horizon: int) -> TaskSet:
@@ -70,15 +95,39 @@ def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms:
     return TaskSet(doc, spec, rooms[0], rooms[1], horizon=horizon, goals="rules", rules=rules, on_table=on_table)
 
 
+_LARGER = WorldSpec(cubes=5, balls=2, tables=3, bins=3, rooms=6)
+
 TASK_SETS = {
-    "rearrange": TaskSet("one to three goals in houses of one to four rooms"),
+    "rearrange": _growing(
+        TaskSet("one to three goals in houses of one to four rooms"),
+        doc="four goals in houses of five or six rooms",
+        spec=_LARGER,
+        min_rooms=5,
+        max_rooms=6,
+        min_goals=4,
+        max_goals=4,
+        horizon=3200,
+    ),
     "rearrange-1": TaskSet("one goal in houses of one or two rooms", max_rooms=2, max_goals=1, horizon=800),
     "rearrange-4": TaskSet("four goals in houses of two to four rooms", min_rooms=2, min_goals=4, max_goals=4, horizon=2000),
-    "language": TaskSet(
-        "goals of every kind: orders, choices, all, counts, a table to clear; with and without a rule; houses of one to four rooms",
-        horizon=2000,
-        goals="formulas",
-        held_out=(("order", "hands off"), ("exactly", "hands off"), ("all", "keep out"), ("either", "keep out"), ("at least", "keep on")),
+    "language": _growing(
+        TaskSet(
+            "goals of every kind: orders, choices, all, counts, a table to clear; with and without a rule; houses of one to four rooms",
+            horizon=2000,
+            goals="formulas",
+            held_out=(
+                ("order", "hands off"),
+                ("exactly", "hands off"),
+                ("all", "keep out"),
+                ("either", "keep out"),
+                ("at least", "keep on"),
+            ),
+        ),
+        doc="the same goals in houses of five or six rooms with more things, so that groups are larger",
+        spec=_LARGER,
+        min_rooms=5,
+        max_rooms=6,
+        horizon=3200,
     ),
     **{f"perturbed-{axis}": TaskSet(f"the tasks of rearrange with {change}", axis=axis) for axis, change in AXES.items()},
     "perturbed-physics-visible": TaskSet("perturbed-physics, which the agent observes", axis="physics", context_visible=True),
@@ -95,12 +144,20 @@ TASK_SETS = {
         horizon=400,
         goals="primitive",
     ),
-    "long-5": TaskSet(
-        "chains of five subtasks, of which no two are of a category, in houses of two to four rooms",
-        min_rooms=2,
-        horizon=2000,
-        goals="chain",
-        subtasks=5,
+    "long-5": _growing(
+        TaskSet(
+            "chains of five subtasks, of which no two are of a category, in houses of two to four rooms",
+            min_rooms=2,
+            horizon=2000,
+            goals="chain",
+            subtasks=5,
+        ),
+        doc="chains of eight subtasks, of which no two within five are of a category, in houses of five or six rooms",
+        spec=_LARGER,
+        min_rooms=5,
+        max_rooms=6,
+        horizon=4000,
+        subtasks=8,
     ),
     "long-10": TaskSet(
         "chains of ten subtasks, of which no two within five are of a category, in houses of two to four rooms",
@@ -180,9 +237,7 @@ class TaskSetEnv(Rearrange):
     """`Rearrange` over one split of a task set."""
 
     def __init__(self, name: str = "rearrange", split: str = "train", *, engine: Engine | None = None):
-        tasks = task_set(name)
-        if split not in SPLITS:
-            raise UnknownNameError("split", split, SPLITS)
+        tasks = task_set(name).of(split)
         self.name = self.task_set = name
         self.split, self.kind = split, tasks.goals
         self.rules = tasks.rules
@@ -207,7 +262,7 @@ class TaskSetEnv(Rearrange):
             context_visible=tasks.context_visible,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
-        self.axis, self.regime = tasks.axis, REGIMES[number]
+        self.axis, self.regime = tasks.axis, REGIMES[number] if tasks.axis else ""
         self.held_out_words = (tasks.goals in ("formulas", "chain", "storage") and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None

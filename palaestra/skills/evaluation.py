@@ -122,7 +122,7 @@ class Arena:
 
     def __init__(self, config: Config):
         self.config = config
-        runner = _runner(config.engine, task_set(config.set).spec)
+        runner = _runner(config.engine, task_set(config.set).of(config.split).spec)
         self.env = TaskSetEnv(config.set, config.split, engine=runner.env.engine)
         self.executor = Executor(
             self.env,
@@ -225,7 +225,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         model=choice.model if choice.name == "openai" else "",
         engine=engine,
         lanes=LANES if engine == "native" else min(options.batch, episodes),  # a GPU takes many or is slow, and is exact at one width only
-        max_steps=task_set(name).horizon,
+        max_steps=task_set(name).of(split).horizon,
         weights=weights(),
         versions=versions(),
     )

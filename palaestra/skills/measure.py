@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from palaestra.envs.tasksets import SPLITS
+from palaestra.envs.tasksets import task_set
 from palaestra.envs.types import INSIDE
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash
@@ -47,8 +47,8 @@ def measure(
         if options not in (None, Options()):
             raise PalaestraError(f"--folder, --batch, --trials, --probes, --noise: got some for {name!r}, expected a task set with them")
         return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine)
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)
+    for which in SUITES.get(name, (name,)):
+        task_set(which).of(split)  # refused before any of them is measured
     if policy is not None:
         raise PalaestraError(f"--policy: got {policy} for the task set {name!r}, expected a skill: task sets are measured with planners")
     if name in SUITES:

@@ -19,7 +19,7 @@ from palaestra.envs.host import task_set_env
 from palaestra.envs.mechanics import mechanics
 from palaestra.envs.names import entities, facts
 from palaestra.envs.taskfiles import save_tasks
-from palaestra.envs.tasksets import SPLITS, TASK_SETS, TaskSetEnv
+from palaestra.envs.tasksets import SPLITS, TASK_SETS, TaskSet, TaskSetEnv
 from palaestra.envs.types import State, Task, row
 from palaestra.envs.words import language
 from palaestra.sim.errors import PalaestraError
@@ -164,8 +164,13 @@ def list_sets() -> dict[str, Any]:
         drawers = f" and {spec.drawers} drawers" if spec.drawers else ""
         return f"up to {spec.cubes} cubes and {spec.balls} balls, {spec.tables} tables and {spec.bins} bins{drawers}, {spec.rooms} rooms"
 
-    sets = {name: f"{tasks.doc} ({holds(tasks.spec)}; {tasks.horizon} steps)" for name, tasks in TASK_SETS.items()}
-    return {"name": "tasks", "value": len(sets), "sets": sets, "splits": list(SPLITS), "tasks_a_split": NUMBERS}
+    def about(tasks: TaskSet) -> str:
+        return f"{tasks.doc} ({holds(tasks.spec)}; {tasks.horizon} steps)"
+
+    sets = {name: about(tasks) + (f"; larger: {about(tasks.larger)}" if tasks.larger else "") for name, tasks in TASK_SETS.items()}
+    splits = {split: [name for name, tasks in TASK_SETS.items() if split in tasks.splits] for split in SPLITS}
+    shown = {split: names if len(names) < len(sets) else "every set" for split, names in splits.items()}
+    return {"name": "tasks", "value": len(sets), "sets": sets, "splits": shown, "tasks_a_split": NUMBERS}
 
 
 def sample(

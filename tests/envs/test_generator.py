@@ -13,8 +13,10 @@ import pytest
 
 from palaestra.envs import goals, names, tasksets
 from palaestra.envs.generation import generator
+from palaestra.envs.generation.overlaps import overlaps
 from palaestra.envs.types import HOLDING, IN_ROOM, INSIDE, NEAR, ON, ROOMS
-from palaestra.sim.errors import UnknownNameError
+from palaestra.envs.words import parser
+from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import WorldSpec, world
 from palaestra.skills.planners import Problem, planner
 from tests.envs.worlds import NINE, env, large_tasks, one, tables, tasks
@@ -205,6 +207,32 @@ def test_colours_kept_for_the_test_split_occur_in_it_alone():
     assert train < test
 
 
+@pytest.mark.parametrize("name", ["rearrange", "long-5"])
+def test_larger_houses_have_more_of_everything_but_kinds_of_things(name):
+    usual, large = (_plans(name, split) for split in ("train", "larger"))
+    batch, spec = tasks(name, "larger", 64), env(name, "larger").world.spec
+    assert set(batch.scene.room_used.sum(-1).tolist()) == {5, 6}
+    assert not overlaps(spec, batch.scene).any()
+    assert np.mean(large) > 1.3 * np.mean(usual)
+    colours = env(name, "train").ranges.colours
+    for kind, slots in enumerate((slice(0, spec.cubes), slice(spec.cubes, spec.objects))):
+        found = batch.scene.object_colour[:, slots][batch.scene.layout.object_used[:, slots]]
+        assert set(found.tolist()) == set(np.flatnonzero(colours[kind]).tolist()), "colours are those of training"
+
+
+def _plans(name, split):
+    """The lengths of the oracle's plans for 64 tasks, each of which is solved, and said and read back."""
+    batch, spec = tasks(name, split, 64), env(name, split).world.spec
+    table, found = tables(spec, batch.scene), []
+    for i in range(64):
+        task = one(batch, i)
+        things, goal = names.entities(spec, task.scene), goals.formula(spec, task)
+        found.append(len(planner("oracle").plan(Problem("", things, names.facts(things, table[i]), goal)).steps))
+        read = parser.parse(env(name, split).instruction(task, i), spec, task.scene)
+        assert goals.formula(spec, task.replace(goal=read)) == goal
+    return found
+
+
 def test_the_oracle_proves_every_task_solvable():
     e, batch = env(), tasks()
     oracle = planner("oracle")
@@ -223,8 +251,12 @@ def test_the_oracle_proves_every_task_solvable():
 def test_unknown_sets_and_splits_name_the_valid_ones():
     with pytest.raises(UnknownNameError, match=r"unknown task set 'rearange'.*rearrange-1.*Did you mean 'rearrange'"):
         tasksets.task_set("rearange")
-    with pytest.raises(UnknownNameError, match=r"unknown split 'dev'.*test, train, validation"):
+    with pytest.raises(UnknownNameError, match=r"unknown split 'dev'.*larger, test, train, validation"):
         tasksets.TaskSetEnv("rearrange", "dev")
+    with pytest.raises(UnknownNameError, match=r"unknown split 'dev'; expected one of: test, train, validation"):
+        tasksets.TaskSetEnv("primitive", "dev")
+    with pytest.raises(PalaestraError, match=r"got 'larger', expected one of: train, validation, test. Fix: a set that has it: rearrange"):
+        tasksets.TaskSetEnv("primitive", "larger")
 
 
 def test_what_is_drawn_until_it_is_good_is_traced_once():

@@ -25,7 +25,7 @@ def env(name: str = "rearrange", split: str = "train") -> TaskSetEnv:
 @functools.cache
 def tasks(name: str = "rearrange", split: str = "train", count: int = 256) -> Task:
     """`count` tasks as numpy arrays, leading axis `count`: the first of those of another count."""
-    ranges, sample = env(name, split).task_range, _sampler(name, split if TASK_SETS[name].axis else "train")
+    ranges, sample = env(name, split).task_range, _sampler(name, split if TASK_SETS[name].axis or split == "larger" else "train")
     return _some_at_a_time(lambda keys: sample(ranges, keys), jax.random.split(jax.random.key(7), count))
 
 
@@ -34,7 +34,7 @@ def tables(spec: WorldSpec, scene: Scene) -> np.ndarray:
     return _some_at_a_time(_perceiver(spec), scene)
 
 
-# Compiling is what takes time: one program serves all splits of a set, which differ by traced ranges, and all numbers of tasks.
+# Compiling is what takes time: one program serves all splits of a set that differ by traced ranges, and all numbers of tasks.
 @functools.cache
 def _sampler(name: str, split: str) -> Callable[[TaskRange, jax.Array], Task]:
     e = env(name, split)

@@ -41,7 +41,11 @@ def run(capsys, *arguments):
 def test_sets_and_splits_are_listed(capsys):
     status, out, _ = run(capsys, "list", "--json")
     found = json.loads(out.splitlines()[-1])
-    assert (status, found["sets"].keys(), found["splits"]) == (0, TASK_SETS.keys(), list(SPLITS))
+    assert (status, found["sets"].keys(), found["splits"].keys()) == (0, TASK_SETS.keys(), set(SPLITS))
+    assert found["splits"]["test"] == "every set"
+    assert "language" in found["splits"]["larger"]
+    assert "four rooms" in found["sets"]["rearrange"].partition("larger:")[0]
+    assert "five or six rooms" in found["sets"]["rearrange"].partition("larger:")[2]
 
 
 def test_a_sample_is_told_in_words_with_its_plan_and_pddl(capsys, source):
