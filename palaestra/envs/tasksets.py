@@ -13,7 +13,7 @@ has the styles of training, and clutter between that of training.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
 import jax
@@ -63,8 +63,9 @@ class TaskSet:
 def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms: tuple[int, int], horizon: int) -> TaskSet:
     """Houses of rooms[0] to rooms[1] rooms with doors and rules; `things`: cubes, balls, tables, and how many of these are plates."""
     cubes, balls, tables, plates = things
-    doors = rules.doors[1]
-    spec = WorldSpec(cubes=cubes, balls=balls, tables=tables, bins=1, plates=plates, leaves=doors, buttons=doors, rules=rules.rules)
+    doors, swings = rules.doors[1], rules.swings[1]
+    spec = WorldSpec(cubes=cubes, balls=balls, tables=tables, bins=1, plates=plates, buttons=doors, rules=rules.rules)
+    spec = replace(spec, leaves=doors + swings, swings=swings)
     # What productions need lies on the floor: their tables are empty.
     on_table = 0.0 if rules.productions[1] else 0.35
     return TaskSet(doc, spec, rooms[0], rooms[1], horizon=horizon, goals="rules", rules=rules, on_table=on_table)
@@ -112,6 +113,13 @@ TASK_SETS = {
     "doors": _ruled(
         "one or two shut doors, opened by a button, a key or a weight on a plate, in houses of two to four rooms",
         RuleRange(doors=(1, 2)),
+        things=(3, 1, 3, 1),
+        rooms=(2, 4),
+        horizon=2400,
+    ),
+    "swing-doors": _ruled(
+        "one or two swing doors that are pushed open, and at times a locked one, in houses of two to four rooms",
+        RuleRange(doors=(0, 1), swings=(1, 2)),
         things=(3, 1, 3, 1),
         rooms=(2, 4),
         horizon=2400,
@@ -208,7 +216,8 @@ class TaskSetEnv(Rearrange):
             engine=engine or NativeEngine(world(tasks.spec)),
         )
         self.axis, self.regime = tasks.axis, REGIMES[number]
-        self.held_out_words = (tasks.goals in ("formulas", "chain", "storage") and split == "test") or self.axis == "language"
+        worded = tasks.goals in ("formulas", "chain", "storage") or tasks.rules.swings[1] > 0
+        self.held_out_words = (worded and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None
         self.drive = jnp.ones(len(DRIVES)) if tasks.goals == "drive" else None

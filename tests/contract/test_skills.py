@@ -75,7 +75,7 @@ def test_flags_are_the_truth_values_among_what_is_observed(record, started):
     """What else is observed before the rays varies, once things move (doors and buttons too); a ray may meet nothing in all starts."""
     env, state, _ = started
     rng = np.random.default_rng(0)
-    body = env.world.model.nu - env.world.spec.mechanisms
+    body = env.world.model.nu - env.world.spec.servos
     state = state.replace(ctrl=state.ctrl.at[:, body:].add(-0.005))
     step = jax.jit(jax.vmap(env.step))
     for _ in range(3):
