@@ -145,5 +145,6 @@ PUSH_OPEN = Skill(
     failed=failed,
     start=start,
     flags=(observation.PROPRIOCEPTION + 20,),
+    gate=0.95,
     train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=2, leaves=1, swings=1),
 )
