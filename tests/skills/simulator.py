@@ -1,4 +1,7 @@
-"""Doors of both kinds, buttons, plates and rules once more, from their description alone: for tests to compare with. And random houses that have them."""
+"""Doors of both kinds, buttons, plates and rules once more, from their description alone: for tests to compare with.
+
+And random houses that have them.
+"""
 
 import random
 from collections import deque

@@ -207,7 +207,7 @@ def test_the_other_planner_finds_plans_of_our_length(referee: Referee, seed: int
     """Tasks whose shortest plan has at least two calls, of the houses from this seed on."""
     rng = random.Random(f"pddl {seed}")
     while True:
-        house = random_house(rng, rooms=rng.randint(2, 3), objects=rng.randint(1, 2))
+        house = random_house(rng, rooms=rng.randint(2, 3), objects=rng.randint(1, 2), swings=0.6 * (seed % 4 == 3))
         goal = random_goal(rng, house)
         try:
             plan = OraclePlanner(LIBRARY).plan(problem(house, goal))
@@ -294,6 +294,38 @@ def test_a_button_keeps_its_door_open() -> None:
         "navigate(red_object)",
         "pick(red_object)",
     ]
+
+
+SWING = Door("red_swing", ("kitchen", "study"))
+
+
+def test_a_swing_door_is_pushed_open_by_hand_or_by_who_carries_something() -> None:
+    house = make({"red_object": "kitchen", "red_table": "study"}, "kitchen", Mechanics(doors=(SWING,)))
+    assert solve(house, ("on", "red_object", "red_table")) == [
+        "navigate(red_object)",
+        "pick(red_object)",
+        "navigate(red_swing)",
+        "push_open(red_swing)",
+        "navigate(red_table)",
+        "place(red_object, red_table)",
+    ]
+    assert solve(house, ("open", "red_swing", "red_swing")) == ["navigate(red_swing)", "push_open(red_swing)"]
+    left_open = replace(house, facts=house.facts | {("open", "red_swing", "red_swing")})
+    assert solve(left_open, ("near", ROBOT, "red_table")) == ["navigate(red_table)"]
+    with pytest.raises(PlanError) as caught:  # nothing shuts it again
+        OraclePlanner(LIBRARY).plan(problem(left_open, Formula((((literal(("open", "red_swing", "red_swing"), False),),),))))
+    assert caught.value.failure is Failure.IMPOSSIBLE
+
+
+def test_a_shut_swing_door_is_between_and_what_opens_it_is_told() -> None:
+    house = make({"red_object": "study"}, "kitchen", Mechanics(doors=(SWING,)))
+    (fault,) = validate(Plan((Call("navigate", {"target": "red_object"}),)), LIBRARY, house.things, house.facts, mechanics=house.mechanics)
+    assert (fault.failure, fault.expected) == (Failure.MISSING_STEP, "open(red_swing)")
+    assert "push_open(red_swing)" in fault.fix
+    told = prompt_text(LIBRARY, house.things)
+    assert "push_open(door: swing)" in told
+    assert "all doors on the way must be open" in told
+    assert "swing" not in prompt_text(LIBRARY, key_house().things)
 
 
 def production_house(*more: Rule) -> House:

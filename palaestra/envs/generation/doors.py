@@ -12,6 +12,7 @@ from palaestra.envs.types import Scene
 from palaestra.sim.world import LEAF_HALF, LEAF_LENGTH, LEAF_OPEN, WorldSpec, leaf_axis, parked_mechanism
 
 _SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
+_BESIDE = 0.45  # m, from a leaf that stands open to a doorway beside it: room for the robot to come by
 _ARM = 0.50  # m, from a leaf that stands open at the start to the robot's axis
 
 
@@ -53,8 +54,8 @@ def hinges(spec: WorldSpec, scene: Scene, side: jax.Array, both: bool = False) -
     ends = ((centre - first * LEAF_LENGTH / 2, first), (centre + first * LEAF_LENGTH / 2, -first))
     free, other_free = (_swings(spec, scene, far, *end, swing) for end in ends)
     if both:
-        back, other_back = (_swings(spec, scene, near, *end, -swing) for end in ends)
-        free, other_free = free & back, other_free & other_back
+        ways = [_swings(spec, scene, near, *end, -swing) & _clear_of_doorways(scene, *end, swing) for end in ends]
+        free, other_free = free & ways[0], other_free & ways[1]
     along = jnp.where(free[:, None], first, -first)  # from the hinge to the other edge
     mirrored = along[:, 0] * swing[:, 1] - along[:, 1] * swing[:, 0] < 0
     yaw = 0.5 * jnp.arctan2(along[:, 1], along[:, 0])
@@ -146,3 +147,15 @@ def _swings(spec: WorldSpec, scene: Scene, room: jax.Array, hinge: jax.Array, al
     half = jnp.concatenate([half, jnp.repeat(1.42 * lay.object_half[:, None], 2, -1)])
     here = house.room_of(scene, centre) == room[:, None]
     return ~(here & ((centre + half > low) & (centre - half < high)).all(-1)).any(-1)
+
+
+def _clear_of_doorways(scene: Scene, hinge: jax.Array, along: jax.Array, swing: jax.Array) -> jax.Array:
+    """Whether a leaf in each doorway that swings from `along` to both sides, `swing` [D, 2], stands open before no other one: [D] bool.
+
+    Locked doors need not be: they open for good, into one room; which way a swing door is pushed is not known.
+    """
+    first, last = hinge - _BESIDE * along - _SWING * swing, hinge + _SWING * (along + swing)
+    low, high = jnp.minimum(first, last)[:, None], jnp.maximum(first, last)[:, None]
+    wide = 0.5 * scene.door_width[:, None] * jnp.where(scene.door_along_x[:, None], jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0]))
+    covers = ((scene.door + wide > low) & (scene.door - wide < high)).all(-1) & scene.door_used
+    return ~(covers & ~jnp.eye(len(hinge), dtype=bool)).any(-1)

@@ -92,9 +92,9 @@ def reward(world: World, view: View) -> jax.Array:
     come = tolerance(jnp.maximum(jnp.linalg.norm(pushed_at - view.geo.robot) - 0.2, 0.0), 0.6)
     under_way = 0.15 * come + 0.55 * jnp.clip(way.angle / _WIDE, 0.0, 1.0) - 0.1 * jnp.clip(way.depth / 0.5, 0.0, 1.0)
     back = tolerance(jnp.maximum(way.depth + _BACK + 0.05, 0.0), 0.3)
-    off = jnp.clip(_hand_off(view, way) / _CLEAR, 0.0, 1.0)
+    off = jnp.clip(_hand_off(view, way) / (_CLEAR + 0.05), 0.0, 1.0)
     kept = jnp.where((view.ctrl[4] > 0.02) & ~view.geo.grasped.any(), 0.5, 1.0)
-    return jnp.where(way.angle >= _WIDE, 0.65 + 0.3 * back + 0.05 * off, jnp.maximum(under_way, 0.0)) * kept
+    return jnp.where(way.angle >= _WIDE, 0.6 + 0.25 * back + 0.15 * off, jnp.maximum(under_way, 0.0)) * kept
 
 
 def finished(world: World, view: View) -> jax.Array:
@@ -108,8 +108,8 @@ def failed(world: World, view: View) -> jax.Array:
 
 
 def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
-    """The robot anywhere near a swing door, on either side, in two of five cases with an object in the hand; the door is shut, or in one
-    of four cases ajar to either side. Easy ones: it is open by half already, away from the robot."""
+    """The robot anywhere near a swing door, on either side, in two of five cases with an object in the hand; the door is shut, or in three
+    of ten cases ajar to either side. Easy ones: it is open by half already, away from the robot."""
     k_scene, k_doors, k_which, k_held, k_object, k_ajar, k_angle, k_pose, k_shut, k_hand, k_easy = jax.random.split(key, 11)
     spec = world.spec
     scene, _, hung = hang_swings(k_doors, spec, sample_scene(k_scene, world, SceneRange.make(spec, min_rooms=2)), 1, spec.swings)
@@ -117,7 +117,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     which = starts.choose(k_which, scene.leaf_used & (number >= spec.locks))
     held = jnp.where(jax.random.bernoulli(k_held, 0.4), starts.choose(k_object, scene.layout.object_used), -1)
     simple = jax.random.bernoulli(k_easy, easy)
-    ajar = jnp.where(jax.random.bernoulli(k_ajar, 0.25), jax.random.uniform(k_angle, minval=-1.25, maxval=1.25), 0.0)
+    ajar = jnp.where(jax.random.bernoulli(k_ajar, 0.3), jax.random.uniform(k_angle, minval=-1.25, maxval=1.25), 0.0)
     ajar = jnp.where(simple, jax.random.uniform(k_angle, minval=0.4, maxval=1.25), ajar)
     # An easy one is open to where positive angles turn: the robot is in the other room.
     lay = scene.layout.replace(leaf_angle=jnp.where(number == which, ajar, 0.0))

@@ -124,13 +124,14 @@ def pose_anywhere(key: jax.Array, world: World, scene: Scene, held: jax.Array) -
 def pose_by_door(
     key: jax.Array, world: World, scene: Scene, leaf: jax.Array, held: jax.Array, before: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """A robot pose anywhere within NEAR_DISTANCE of the doorway in which a leaf hangs, on either side; `before` [] bool: on the side from
-    which it turns away by angles above 0. Key is consumed. As `pose_near`."""
-    k_at, k_yaw, k_lift, k_grip = jax.random.split(key, 4)
+    """A robot pose within NEAR_DISTANCE of the doorway in which a leaf hangs, on either side, in one of three cases right before it;
+    `before` [] bool: on the side from which it turns away by angles above 0. Key is consumed. As `pose_near`."""
+    k_at, k_close, k_yaw, k_lift, k_grip = jax.random.split(key, 5)
+    reach = jnp.where(jax.random.bernoulli(k_close, 1 / 3), 0.4, 1.0) * (NEAR_DISTANCE - 0.01)
     doorway = scene.leaf_doorway[leaf]
     centre = scene.door[doorway]
     half = jnp.where(scene.door_along_x[doorway], jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0])) * LEAF_LENGTH / 2
-    at = centre + jax.random.uniform(k_at, (_POSES, 2), minval=-1.0, maxval=1.0) * (half + NEAR_DISTANCE - 0.01)
+    at = centre + jax.random.uniform(k_at, (_POSES, 2), minval=-1.0, maxval=1.0) * (half + reach)
     gap = jnp.linalg.norm(jnp.maximum(jnp.abs(at - centre) - half, 0.0), axis=-1)
     beside = (house.room_of(scene, at)[:, None] == scene.door_rooms[doorway]).any(-1)
     fits = (gap < NEAR_DISTANCE - 0.01) & beside & (((at - centre) @ leaf_axis(scene.layout.leaf_quat[leaf], LEAF_OPEN) < 0) | ~before)
