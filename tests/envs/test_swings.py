@@ -24,8 +24,11 @@ from palaestra.envs.words.wordings import Taste
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.native import NativeEngine
 from palaestra.sim.world import LEAF_LENGTH, LEAF_OPEN, WorldSpec, leaf_axis, world
+from palaestra.skills.plan import PlanError
+from palaestra.skills.planners.oracle import OraclePlanner
+from palaestra.skills.tasks import problem
 from tests.envs import houses
-from tests.envs.worlds import env, one, tasks
+from tests.envs.worlds import env, one, tables, tasks
 
 SPEC = replace(houses.SPEC, swings=1, rules=0)  # that house, whose green door is a swing door; by angles above 0 it turns into the study
 DOOR = leaf_entity(SPEC, 0)
@@ -136,6 +139,21 @@ def test_goals_are_behind_doors_or_about_them():
     spec, some = env("swing-doors").world.spec, tasks("swing-doors", count=256)
     opened = [" ".join(describe(formula(spec, one(some, i)))) for i in range(64)]
     assert 4 < sum("swing_door open" in text for text in opened) < 40
+
+
+def test_the_oracle_solves_every_task_and_some_door_is_in_its_way():
+    """By pushing one open or, where only a locked one is in the way, by the rule that opens it."""
+    spec, some = env("swing-doors").world.spec, tasks("swing-doors", count=64)
+    table, pushed = tables(spec, some.scene), 0
+    for i in range(48):
+        asked = problem(spec, one(some, i), table[i])
+        skills = [call.skill for call in OraclePlanner().plan(asked).steps]
+        if "push_open" in skills:
+            pushed += 1
+        else:
+            with pytest.raises(PlanError):
+                OraclePlanner().plan(replace(asked, mechanics=replace(asked.mechanics, rules=())))
+    assert pushed > 36
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
