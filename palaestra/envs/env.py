@@ -206,7 +206,7 @@ class Rearrange:
         """The start of `task`, given from outside. Everything random is in the task but the noise of the sensors, which key is for."""
         state = State(
             physics=context.physics_at_start(self.engine, task),
-            ctrl=predicates.set_points_at_start(task.scene),
+            ctrl=predicates.set_points_at_start(self.world.spec, task.scene),
             task=task,
             step=jnp.zeros((), jnp.int32),
             progress=goals.start(),

@@ -17,7 +17,7 @@ from palaestra.sim.world import WorldSpec
 
 @dataclass(frozen=True)
 class Door:
-    """A hinged door in a doorway. Shut doors let no one through; they open by rules alone."""
+    """A hinged door in a doorway. Shut doors let no one through; they open by rules alone, or swing doors by being pushed."""
 
     name: str
     rooms: tuple[str, str]  # that its doorway joins
@@ -45,7 +45,7 @@ class Mechanics:
 
 def mechanics(spec: WorldSpec, scene: Scene) -> Mechanics:
     """What a scene has of both, by name; on the host, for one scene. Nothing in worlds that have neither: all doorways are open."""
-    if not (spec.changes or spec.plates):
+    if not (spec.mechanisms or spec.rules or spec.plates):
         return Mechanics()
     scene = jax.tree.map(np.asarray, scene)
     name = {e.index: e.name for e in entities(spec, scene)}

@@ -10,6 +10,7 @@ import numpy as np
 
 from palaestra.envs.types import (
     COLOURS,
+    DOORS,
     IN_ROOM,
     KINDS,
     LARGE,
@@ -24,6 +25,7 @@ from palaestra.envs.types import (
 from palaestra.sim.world import WorldSpec
 
 ROBOT = "robot"
+_NOUNS = {"swing": "swing_door"}  # kinds of which the kind itself is no noun
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Entity:
 
     index: int  # its number among the entities
     name: str  # unique in the scene
-    kind: str  # robot, cube, ball, table, plate, bin, drawer, door, button or room
+    kind: str  # robot, cube, ball, table, plate, bin, drawer, door, swing, button or room
     colour: str = ""
     size: str = ""  # small or large, for cubes and balls
 
@@ -63,9 +65,9 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
     numbers, kind_numbers = range(1 + stands.start, 1 + stands.stop), entity_kinds(spec)[stands].tolist()
     fixed = list(zip(numbers, (KINDS[kind] for kind in kind_numbers), _shades(scene.receptacle_colour), strict=True))
     doors, buttons = _shades(scene.leaf_colour), _shades(scene.button_colour)
-    fixed += [(leaf_entity(spec, i), "door", doors[i]) for i in _where(scene.leaf_used)]
+    fixed += [(leaf_entity(spec, i), DOORS[i >= spec.locks], doors[i]) for i in _where(scene.leaf_used)]
     fixed += [(button_entity(spec, i), "button", buttons[i]) for i in _where(scene.button_used)]
-    found += [Entity(number, f"{shade}_{kind}", kind, shade) for number, kind, shade in fixed]
+    found += [Entity(number, f"{shade}_{_NOUNS.get(kind, kind)}", kind, shade) for number, kind, shade in fixed]
     rooms = np.asarray(scene.room_name).tolist()
     return (*found, *(Entity(room_entity(spec, i), ROOMS[rooms[i]], "room") for i in _where(scene.room_used)))
 

@@ -22,6 +22,7 @@ from palaestra.sim.world import (
     LEAF_OPEN,
     Layout,
     World,
+    WorldSpec,
     leaf_axis,
 )
 
@@ -32,9 +33,10 @@ GRASP_FORCE = 1.0  # N, of the weaker finger
 GRASP_BOX = (0.040, 0.025, 0.035)  # m, how far a held object's centre may be from the grip point: forward, sideways, up
 LOOSE = 0.006  # m, by which the opening must exceed what it has let go of
 AT_REST = 0.1  # m/s
-AJAR = 0.3  # rad, from where a leaf is in the way of what is in the room
-OPEN_ENOUGH = 1.3  # rad, from where a door counts as open
+AJAR = 0.3  # rad, to either side, from where a leaf is in the way of what is in the room
+OPEN_ENOUGH = 1.3  # rad, to either side, from where a door counts as open
 BUTTON_TOP = BUTTON_POST + 2 * BUTTON_TRAVEL  # m, of what stands in the way
+_PIECES = 6  # of a swing door's leaf, which may stand at any angle
 RESTS = 0.02  # m, between an object's underside and the table's top
 
 
@@ -61,25 +63,47 @@ class Geometry(struct.PyTreeNode, kw_only=True):
 
 
 class Barriers(struct.PyTreeNode, kw_only=True):
-    """The boxes around leaves, then buttons, then trays with their handles, in the plane."""
+    """The boxes around leaves, then buttons, then trays with their handles, in the plane; then those around the pieces of swing doors.
 
-    centre: jax.Array  # [L + U + W, 2] m
-    half: jax.Array  # [L + U + W, 2] m
-    top: jax.Array  # [L + U + W] m
-    used: jax.Array  # [L + U + W] bool
+    The box around the whole leaf of a swing door, which may stand aslant, bars nothing: it is not `used`.
+    """
+
+    centre: jax.Array  # [B, 2] m, B = L + U + W and the pieces of swing doors
+    half: jax.Array  # [B, 2] m
+    top: jax.Array  # [B] m
+    used: jax.Array  # [B] bool
 
 
-def barriers(scene: Scene, angle: jax.Array, out: jax.Array) -> Barriers:
+def barriers(spec: WorldSpec, scene: Scene, angle: jax.Array, out: jax.Array) -> Barriers:
     """Leaves that are open by `angle` [L] rad, buttons, and drawers that are out by `out` [W] m."""
     lay = scene.layout
-    reach = LEAF_LENGTH / 2 * leaf_axis(lay.leaf_quat, angle)
-    leaves, buttons = len(angle), len(lay.button_pos)
+    axis = leaf_axis(lay.leaf_quat, angle)
+    reach = LEAF_LENGTH / 2 * axis
+    leaves, buttons, locks = len(angle), len(lay.button_pos), spec.locks
+    along = LEAF_LENGTH * (jnp.arange(_PIECES) + 0.5) / _PIECES
+    piece = lay.leaf_pos[locks:, None] + along[:, None] * axis[locks:, None]  # [swings, pieces, 2]
+    piece_half = jnp.repeat(jnp.abs(reach[locks:]) / _PIECES + LEAF_HALF, _PIECES, axis=0)
+    is_lock = jnp.arange(leaves) < locks
     tray, tray_half = drawers.reaching(lay, out)
     return Barriers(
-        centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos, tray]),
-        half=jnp.concatenate([jnp.abs(reach) + LEAF_HALF, jnp.full((buttons, 2), BUTTON_HALF), tray_half]),
-        top=jnp.concatenate([jnp.full(leaves, LEAF_HEIGHT), jnp.full(buttons, BUTTON_TOP), jnp.full(len(out), drawers.HANDLE_TOP)]),
-        used=jnp.concatenate([scene.leaf_used, scene.button_used, scene.fixture_used[len(scene.fixture_used) - len(out) :]]),
+        centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos, tray, piece.reshape(-1, 2)]),
+        half=jnp.concatenate([jnp.abs(reach) + LEAF_HALF, jnp.full((buttons, 2), BUTTON_HALF), tray_half, piece_half]),
+        top=jnp.concatenate(
+            [
+                jnp.full(leaves, LEAF_HEIGHT),
+                jnp.full(buttons, BUTTON_TOP),
+                jnp.full(len(out), drawers.HANDLE_TOP),
+                jnp.full(len(piece_half), LEAF_HEIGHT),
+            ]
+        ),
+        used=jnp.concatenate(
+            [
+                scene.leaf_used & is_lock,
+                scene.button_used,
+                scene.fixture_used[len(scene.fixture_used) - len(out) :],
+                jnp.repeat(scene.leaf_used[locks:], _PIECES),
+            ]
+        ),
     )
 
 
@@ -97,8 +121,8 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     hung = scene.leaf_doorway
     doorway = jnp.concatenate([scene.door[hung], jnp.zeros((spec.leaves, 1))], -1)
     buttons = jnp.concatenate([scene.layout.button_pos, jnp.full((spec.buttons, 1), BUTTON_TOP)], -1)
-    solid = barriers(scene, angle, out)
-    open_ = (angle >= OPEN_ENOUGH) & scene.leaf_used
+    solid = barriers(spec, scene, angle, out)
+    open_ = (jnp.abs(angle) >= OPEN_ENOUGH) & scene.leaf_used
     shut = ((jnp.arange(spec.doors)[:, None] == hung) & (scene.leaf_used & ~open_)).any(-1)
     position = jnp.concatenate(
         [
@@ -133,7 +157,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         support=jnp.max(jnp.where(over & above, floor, 0.0), axis=-1, initial=0.0),
         barriers=solid,
         leaf=jnp.stack([scene.layout.leaf_pos, 2 * solid.centre[: spec.leaves] - scene.layout.leaf_pos], 1),
-        ajar=(angle > AJAR) & scene.leaf_used,
+        ajar=(jnp.abs(angle) > AJAR) & scene.leaf_used,
         open=open_,
         drawn=(out >= drawers.DRAWN) & scene.fixture_used[spec.fixtures - spec.drawers :],
         pressed=(up < -BUTTON_PRESSED) & scene.button_used,
@@ -205,17 +229,17 @@ def table_at_start(world: World, scene: Scene) -> jax.Array:
         diverged=no,
         overflow=no,
     )
-    geo = geometry(world, scene, rest, set_points_at_start(scene))
+    geo = geometry(world, scene, rest, set_points_at_start(world.spec, scene))
     return truth_table(world, scene, geo, entity_used(world.spec, scene))
 
 
-def set_points_at_start(scene: Scene) -> jax.Array:
-    """The set points [nu] that keep robot, leaves and buttons as the layout says; fingers that are not open squeeze."""
+def set_points_at_start(spec: WorldSpec, scene: Scene) -> jax.Array:
+    """The set points [nu] that keep robot, locked doors and buttons as the layout says; fingers that are not open squeeze."""
     q = scene.layout.robot_q
     fingers = jnp.where(q[4:6] > 0.0, CLOSED, 0.0)
-    return jnp.concatenate([jnp.zeros(3), q[3:4], fingers, mechanism_set_points(scene.layout)]).astype(jnp.float32)
+    return jnp.concatenate([jnp.zeros(3), q[3:4], fingers, mechanism_set_points(spec, scene.layout)]).astype(jnp.float32)
 
 
-def mechanism_set_points(layout: Layout) -> jax.Array:
-    """The set points [L + U] that keep leaves as the layout says, and buttons up."""
-    return jnp.concatenate([jnp.where(layout.leaf_angle > 0, LEAF_OPEN, 0.0), jnp.zeros(len(layout.button_pos))])
+def mechanism_set_points(spec: WorldSpec, layout: Layout) -> jax.Array:
+    """The set points [servos] that keep the leaves that have one as the layout says, and buttons up."""
+    return jnp.concatenate([jnp.where(layout.leaf_angle[: spec.locks] > 0, LEAF_OPEN, 0.0), jnp.zeros(spec.buttons)])

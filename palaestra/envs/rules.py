@@ -37,8 +37,8 @@ def apply(engine: Engine, state: Any, table: jax.Array) -> Any:
 def _set_points(world: World, rules: Rules, holds: jax.Array, table: jax.Array, ctrl: jax.Array) -> jax.Array:
     """The set points [nu] with leaves on their way to open or shut, and pressed buttons down."""
     spec = world.spec
-    body, leaves, buttons = jnp.split(ctrl, [len(ctrl) - spec.mechanisms, len(ctrl) - spec.buttons])
-    mine = rules.used[:, None] & (rules.opens[:, None] == jnp.arange(spec.leaves))  # [K, L]
+    body, leaves, buttons = jnp.split(ctrl, [len(ctrl) - spec.servos, len(ctrl) - spec.buttons])
+    mine = rules.used[:, None] & (rules.opens[:, None] == jnp.arange(spec.locks))  # [K, locks]
     opening = (mine & holds[:, None]).any(0)
     only_while = (mine & ~rules.lasting[:, None]).any(0)
     to = jnp.where(opening | (~only_while & (leaves > 0)), LEAF_OPEN, 0.0)

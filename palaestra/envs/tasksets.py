@@ -56,6 +56,7 @@ class TaskSet:
     subtasks: int = 5  # of a chain
     rules: RuleRange = RuleRange()  # of kind "rules": how many
     held_out: tuple[tuple[str, str], ...] = ()  # kinds of goals with rules that occur in the test split alone
+    held_out_words: bool = False  # whether tests are said in the wordings that are kept for them
     axis: str = ""  # along which every task is changed, of `perturbations.AXES`
     context_visible: bool = False  # whether agents observe the physical context
     on_table: float = 0.35  # the share of objects that start on a table
@@ -88,8 +89,9 @@ def _growing(tasks: TaskSet, **larger: Any) -> TaskSet:
 def _ruled(doc: str, rules: RuleRange, things: tuple[int, int, int, int], rooms: tuple[int, int], horizon: int) -> TaskSet:
     """Houses of rooms[0] to rooms[1] rooms with doors and rules; `things`: cubes, balls, tables, and how many of these are plates."""
     cubes, balls, tables, plates = things
-    doors = rules.doors[1]
-    spec = WorldSpec(cubes=cubes, balls=balls, tables=tables, bins=1, plates=plates, leaves=doors, buttons=doors, rules=rules.rules)
+    doors, swings = rules.doors[1], rules.swings[1]
+    spec = WorldSpec(cubes=cubes, balls=balls, tables=tables, bins=1, plates=plates, buttons=doors, rules=rules.rules)
+    spec = replace(spec, leaves=doors + swings, swings=swings)
     # What productions need lies on the floor: their tables are empty.
     on_table = 0.0 if rules.productions[1] else 0.35
     return TaskSet(doc, spec, rooms[0], rooms[1], horizon=horizon, goals="rules", rules=rules, on_table=on_table)
@@ -115,6 +117,7 @@ TASK_SETS = {
             "goals of every kind: orders, choices, all, counts, a table to clear; with and without a rule; houses of one to four rooms",
             horizon=2000,
             goals="formulas",
+            held_out_words=True,
             held_out=(
                 ("order", "hands off"),
                 ("exactly", "hands off"),
@@ -150,6 +153,7 @@ TASK_SETS = {
             min_rooms=2,
             horizon=2000,
             goals="chain",
+            held_out_words=True,
             subtasks=5,
         ),
         doc="chains of eight subtasks, of which no two within five are of a category, in houses of five or six rooms",
@@ -164,6 +168,7 @@ TASK_SETS = {
         min_rooms=2,
         horizon=4000,
         goals="chain",
+        held_out_words=True,
         subtasks=10,
     ),
     "doors": _ruled(
@@ -172,6 +177,16 @@ TASK_SETS = {
         things=(3, 1, 3, 1),
         rooms=(2, 4),
         horizon=2400,
+    ),
+    "swing-doors": replace(
+        _ruled(
+            "one or two swing doors that are pushed open, and at times a locked one, in houses of two to four rooms",
+            RuleRange(doors=(0, 1), swings=(1, 2)),
+            things=(3, 1, 3, 1),
+            rooms=(2, 4),
+            horizon=2400,
+        ),
+        held_out_words=True,
     ),
     "rules-trivial": _ruled("one production", RuleRange((1, 1)), things=(3, 1, 3, 0), rooms=(1, 2), horizon=1200),
     "rules-small": _ruled(
@@ -211,6 +226,7 @@ TASK_SETS = {
         max_rooms=3,
         horizon=2400,
         goals="storage",
+        held_out_words=True,
     ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
@@ -263,7 +279,7 @@ class TaskSetEnv(Rearrange):
             engine=engine or NativeEngine(world(tasks.spec)),
         )
         self.axis, self.regime = tasks.axis, REGIMES[number] if tasks.axis else ""
-        self.held_out_words = (tasks.goals in ("formulas", "chain", "storage") and split == "test") or self.axis == "language"
+        self.held_out_words = (tasks.held_out_words and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None
         self.drive = jnp.ones(len(DRIVES)) if tasks.goals == "drive" else None

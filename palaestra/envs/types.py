@@ -1,8 +1,8 @@
 """A task is data: fixed-shape arrays, made by a generator `key -> Task`, given to `reset` from outside.
 
 Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls),
-tables (the last of them pressure plates), bins, drawers, doors, buttons, rooms. Axes as in `palaestra.sim.world`: F, O, E, R, D, W, L,
-U, K, G.
+tables (the last of them pressure plates), bins, drawers, doors (the last of them swing doors), buttons, rooms. Axes as in
+`palaestra.sim.world`: F, O, E, R, D, W, L, U, K, G.
 """
 
 from typing import Any
@@ -21,7 +21,8 @@ COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroom", "library", "nursery")
 PREDICATES = ("near", "holding", "on", "inside", "in_room", "open", "pressed")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM, OPEN, PRESSED = range(len(PREDICATES))
-KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer")  # of entities but the robot
+KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer", "swing")  # of entities but the robot
+DOORS = ("door", "swing")  # kinds of hinged doors: locked ones, which rules open, and those that are pushed open
 UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
 MAX_GOALS = 4  # literals of a conjunction
@@ -221,8 +222,9 @@ def room_entity(spec: WorldSpec, index: Any) -> Any:
 
 def entity_kinds(spec: WorldSpec) -> np.ndarray:
     """Of all entities but the robot: what they are [E - 1] int32, into KINDS."""
-    counts = (spec.objects, spec.tables - spec.plates, spec.plates, spec.bins, spec.drawers, spec.leaves, spec.buttons, spec.rooms)
-    kinds = ("object", "table", "plate", "bin", "drawer", "door", "button", "room")
+    receptacles = (spec.tables - spec.plates, spec.plates, spec.bins, spec.drawers)
+    counts = (spec.objects, *receptacles, spec.locks, spec.swings, spec.buttons, spec.rooms)
+    kinds = ("object", "table", "plate", "bin", "drawer", *DOORS, "button", "room")
     return np.repeat([KINDS.index(kind) for kind in kinds], counts).astype(np.int32)
 
 

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import LEAF_HALF, LEAF_LENGTH, Layout, World, WorldSpec, build_spec
+from palaestra.sim.world import LEAF_HALF, LEAF_HEIGHT, LEAF_LENGTH, Layout, World, WorldSpec, build_spec
 
 VIEWS = ("house", "robot")
 _BACKENDS = {"linux": ("egl", "osmesa"), "darwin": ("cgl",)}  # without a screen; elsewhere glfw
@@ -25,6 +25,7 @@ _NEAR_HOME = 30.0  # m: what is farther out is parked
 _FRAME = 0.025  # m, of a pressure plate, around its pad
 _DARK = 0.45  # a frame's brightness, the pad's being 1; and a cabinet's, its drawer's being 1
 _STEEL = [0.25, 0.27, 0.31, 1]
+_PLATE = [0.93, 0.93, 0.91, 1]  # by which a swing door is pushed
 
 
 class Camera:
@@ -251,14 +252,18 @@ def _dress(s: mujoco.MjSpec) -> None:
 
 
 def _dress_mechanisms(s: mujoco.MjSpec, spec: WorldSpec) -> None:
-    """What tells a pressure plate from a table, and a leaf's free edge from its hinge: a pad in a frame, handles."""
+    """What tells a pressure plate from a table, and a leaf's free edge from its hinge: a pad in a frame, handles, and plates on
+    swing doors."""
     box, sphere = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
     for i in range(spec.plates):
         table = s.body(f"table{spec.tables - spec.plates + i}")
         table.add_geom(name=f"pad{i}", type=box, pos=[0, 0, 0.1], size=[0.1, 0.1, 0.004])  # not in the middle, which could not be moved
     for i in range(spec.leaves):
-        at = [LEAF_LENGTH - 0.09, 0, 0]
-        s.body(f"leaf{i}").add_geom(name=f"handles{i}", type=sphere, pos=at, size=[LEAF_HALF + 0.02, 0, 0], rgba=_STEEL)
+        leaf, at = s.body(f"leaf{i}"), [LEAF_LENGTH - 0.09, 0, 0]
+        if i < spec.locks:
+            leaf.add_geom(name=f"handles{i}", type=sphere, pos=at, size=[LEAF_HALF + 0.02, 0, 0], rgba=_STEEL)
+        else:
+            leaf.add_geom(name=f"handles{i}", type=box, pos=at, size=[0.07, LEAF_HALF + 0.015, LEAF_HEIGHT / 2 - 0.06], rgba=_PLATE)
 
 
 def _context(width: int, height: int) -> Any:

@@ -30,6 +30,10 @@ LEAF_HALF = 0.02  # m, half thickness of a leaf
 LEAF_HEIGHT = 0.44  # m
 LEAF_CLEARANCE = 0.01  # m, below a leaf
 LEAF_OPEN = 1.5708  # rad, the set point of an open leaf; 0 when shut
+SWING_MOST = 1.658  # rad, how far a swing door turns, to either side
+SWING_MASS = 2.0  # kg, of its leaf: what the base pushes
+SWING_FRICTION = 0.6  # N m, what it takes to turn it
+SWING_DAMPING = 1.5  # N m s/rad
 LEAF_RATE = 0.06  # rad a control step, by which a leaf's set point moves
 BUTTON_HALF = 0.05  # m, half side of a button's post
 BUTTON_POST = 0.16  # m, height of the post; the cap stands on it
@@ -53,6 +57,7 @@ class WorldSpec:
     buttons: int = 0
     rules: int = 0  # that turn a condition into an effect
     drawers: int = 0  # that slide out of a cabinet, by hand
+    swings: int = 0  # of the leaves, the last so many are swing doors: no servo, opened by pushing
     body: str = "mobile_manipulator"
     timestep: float = 0.01  # s
     substeps: int = 5  # physics steps a control step: 20 Hz
@@ -60,14 +65,18 @@ class WorldSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.rooms <= 9:
             raise ValueError(f"rooms: got {self.rooms}, expected 1 to 9")
-        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules", "drawers"):
+        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules", "drawers", "swings"):
             if getattr(self, kind) < 0:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected 0 or more")
         if self.objects == 0:
             raise ValueError("cubes + balls: got 0, expected at least one object slot")
         if self.receptacles == 0:
             raise ValueError("tables + bins + drawers: got 0, expected at least one receptacle slot")
-        for kind, most, what in (("plates", self.tables, "tables"), ("leaves", max(self.rooms - 1, 0), "rooms - 1")):
+        for kind, most, what in (
+            ("plates", self.tables, "tables"),
+            ("leaves", max(self.rooms - 1, 0), "rooms - 1"),
+            ("swings", self.leaves, "leaves"),
+        ):
             if getattr(self, kind) > most:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected at most {most}, as {what}")
 
@@ -95,13 +104,23 @@ class WorldSpec:
 
     @property
     def mechanisms(self) -> int:
-        """Leaves and buttons: one joint and one actuator each, after those of the body."""
+        """Leaves and buttons: one joint each, after all others."""
         return self.leaves + self.buttons
+
+    @property
+    def locks(self) -> int:
+        """The leaves that a servo holds: they come before the swing doors."""
+        return self.leaves - self.swings
+
+    @property
+    def servos(self) -> int:
+        """Leaves and buttons with a servo: one actuator each, after those of the body."""
+        return self.locks + self.buttons
 
     @property
     def changes(self) -> bool:
         """Whether things happen by themselves in this world (`palaestra.envs.rules`)."""
-        return bool(self.mechanisms or self.rules)
+        return bool(self.servos or self.rules)
 
     @property
     def max_contacts(self) -> int:
@@ -140,7 +159,7 @@ class Layout(struct.PyTreeNode, kw_only=True):
     robot_q: jax.Array  # [nq_body], the body's joints at the start
     leaf_pos: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 2)))  # [L, 2] m, the hinge
     leaf_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [L, 4]: x along the shut leaf, away from the hinge
-    leaf_angle: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [L] rad, at the start: 0 or LEAF_OPEN
+    leaf_angle: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [L] rad, at the start: 0 or LEAF_OPEN; swing doors any
     button_pos: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 2)))  # [U, 2] m
     drawer_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [W, 4]: x out of the cabinet
     drawer_out: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [W] m, at the start: 0 to DRAWER_TRAVEL
@@ -430,7 +449,7 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
     for i in range(spec.drawers):
         add_drawer(s, i, parked_fixture(spec.fixtures - spec.drawers + i)[:2].tolist())
     for i in range(spec.leaves):
-        _add_leaf(s, i)
+        _add_leaf(s, i, servo=i < spec.locks)
     for i in range(spec.buttons):
         _add_button(s, i, spec.leaves + i)
     index = 0
@@ -450,22 +469,32 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
     return s
 
 
-def _add_leaf(s: mujoco.MjSpec, index: int) -> None:
-    """A hinged door's leaf, moved by a servo that a robot cannot overcome. As a fixed thing, it never meets walls or tables."""
+def _add_leaf(s: mujoco.MjSpec, index: int, servo: bool) -> None:
+    """A hinged door's leaf. As a fixed thing, it never meets walls or tables.
+
+    Moved by a servo that a robot cannot overcome; or passive, turning both ways, light enough to be pushed, and friction keeps it where
+    it is left.
+    """
     leaf = s.worldbody.add_body(name=f"leaf{index}", pos=[*parked_mechanism(index), LEAF_HEIGHT / 2 + LEAF_CLEARANCE])
-    degrees = [-3, 3 + np.rad2deg(LEAF_OPEN)]
-    leaf.add_joint(name=f"leaf{index}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], range=degrees, damping=2)
+    most = np.rad2deg(SWING_MOST)
+    turns = (
+        {"range": [-3, 3 + np.rad2deg(LEAF_OPEN)], "damping": 2}
+        if servo
+        else {"range": [-most, most], "damping": SWING_DAMPING, "frictionloss": SWING_FRICTION}
+    )
+    leaf.add_joint(name=f"leaf{index}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], **turns)
     half = LEAF_LENGTH / 2
     leaf.add_geom(
         name=f"leaf{index}",
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[half, 0, 0],  # the same whichever way up the body is
         size=[half, LEAF_HALF, LEAF_HEIGHT / 2],
-        mass=6,
+        mass=6 if servo else SWING_MASS,
         rgba=[0.7, 0.6, 0.5, 1],
         **bodies.FIXED,
     )
-    _servo(s, f"leaf{index}", kp=600, kv=60, force=60)
+    if servo:
+        _servo(s, f"leaf{index}", kp=600, kv=60, force=60)
 
 
 def _add_button(s: mujoco.MjSpec, index: int, number: int) -> None:

@@ -158,6 +158,13 @@ def _by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) 
             "rooms": by_group(np.asarray(start.scene.room_used).sum(1), success, [1, 2, 3, 4, 5]),
             "holds_something": by_group(np.asarray(seen.geo.grasped).any(1).astype(float), success, yes_no),
         }
+    if name == "push_open":
+        away = np.linalg.norm(np.asarray(seen.geo.position)[np.arange(n), entity, :2] - np.asarray(seen.geo.robot), axis=-1)
+        return {
+            "distance_m": by_group(away, success, [0, 0.4, 0.6, 0.8, 1.3]),
+            "holds_something": by_group(np.asarray(seen.geo.grasped).any(1).astype(float), success, yes_no),
+            "ajar_rad": by_group(np.abs(np.asarray(lay.leaf_angle)).max(1, initial=0.0), success, [0, 0.01, 0.6, 1.3]),
+        }
     goal = np.asarray(start.args[:, 1]) if name == "place" else entity
     away = np.linalg.norm(np.asarray(seen.geo.position)[np.arange(n), goal, :2] - np.asarray(seen.geo.robot), axis=-1)
     context = {

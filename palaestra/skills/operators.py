@@ -18,7 +18,7 @@ from typing import Any
 
 from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Entity, Fact
-from palaestra.envs.types import UNARY
+from palaestra.envs.types import DOORS, UNARY
 from palaestra.skills.record import MECHANISMS, ROBOT, Literal, Skill
 from palaestra.skills.rules import PLAIN, Rulebook
 
@@ -39,14 +39,14 @@ class Predicate:
     denial: str
     ends: tuple[tuple[str, str, str], ...]  # patterns over s, t (this fact's subject and target) and _ (anything)
     rule: str = ""  # what of this a planner has to know, in words
-    about: str = ""  # the kind that the rule is of, where it is not of all subjects
+    about: tuple[str, ...] = ()  # the kinds that the rule is of, where it is not of all subjects
     through: str = ""  # a kind of targets that have to be open for a fact about them to begin
 
 
 DOMAIN = {
     "near": Predicate(
         ("robot",),
-        ("object", *_FIXED, "door"),
+        ("object", *_FIXED, *DOORS),
         "is near",
         "is not near",
         ends=(("near", "s", "_"),),
@@ -84,12 +84,12 @@ DOMAIN = {
         ends=(("in_room", "s", "_"), ("near", "s", "_")),
     ),
     "open": Predicate(
-        ("door", "drawer"),
-        ("door", "drawer"),
+        (*DOORS, "drawer"),
+        (*DOORS, "drawer"),
         "is open",
         "is not open",
         ends=(),
-        about="door",
+        about=DOORS,
         rule="A door that is not open lets nothing through: all doors on the way must be open. One can drive up to a shut door, on one's "
         "own side of it.",
     ),
@@ -226,7 +226,7 @@ def _cases(contract: Operator, things: Things, book: Rulebook | None) -> Iterabl
     if goes_to is None:
         return [contract]
     target = goes_to[2]
-    to_door = any(t.name == target and t.type == "door" for t in things)
+    to_door = any(t.name == target and t.type in DOORS for t in things)
     rooms = [target] if goes_to[0] == "in_room" else [t.name for t in _fitting(("room",), things)]
     objects = [t.name for t in _fitting(("object",), things)]
     cases = []
@@ -366,7 +366,7 @@ def prompt_text(skills: Skills, things: Things = ()) -> str:
         before = "; ".join(_words(literal, kinds) for literal in skill.precondition) or "nothing"
         after = "; ".join(_words(literal, kinds) for literal in skill.effect)
         parts.append(f"{skill.name}({head})\n  {skill.doc}\n  Needs: {before}.\n  Then: {after}.")
-    told = [p.rule for p in DOMAIN.values() if p.rule and common_kinds((p.about,) if p.about else p.subjects, things)]
+    told = [p.rule for p in DOMAIN.values() if p.rule and common_kinds(p.about or p.subjects, things)]
     told += [
         f"To put an object inside a {kind}, it must be open." for kind in common_kinds({p.through for p in DOMAIN.values()} - {""}, things)
     ]

@@ -6,7 +6,8 @@
   at once; of two that take the same object the first one has it. What they bring about may complete further rules: these fire next.
 - What is consumed must exist, that is, be in a room; what is made must not. All facts about consumed things end.
 - `pressed(plate)` holds exactly while an object lies on the plate; `pressed(button)` never ends.
-- A door stays open for good, unless one of its rules is not lasting: then it is open exactly while the condition of any of them holds.
+- A door stays open for good, whoever opened it, unless one of its rules is not lasting: then it is open exactly while the condition of
+  any of them holds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Protocol
 
 from palaestra.envs.mechanics import Mechanics, Rule
 from palaestra.envs.names import ROBOT, Entity, Fact
+from palaestra.envs.types import DOORS
 from palaestra.sim.errors import PalaestraError
 
 PLAIN = Mechanics()  # of a house without doors and rules
@@ -23,7 +25,7 @@ CONDITIONS = ("near", "holding", "on", "pressed")  # what conditions speak of
 
 def has_mechanics(things: Sequence[Entity], mechanics: Mechanics) -> bool:
     """Whether there is anything in the house that doors and rules have a say in."""
-    return bool(mechanics.doors or mechanics.rules) or any(t.type in ("plate", "door") for t in things)
+    return bool(mechanics.doors or mechanics.rules) or any(t.type in ("plate", *DOORS) for t in things)
 
 
 class Facts(Protocol):
@@ -88,7 +90,7 @@ class Rulebook:
         Without doors there is nothing in the way from any room to any other.
         """
         way = self._ways[start].get(room) if self.mechanics.doors else frozenset()
-        if way is None or self.kinds.get(target) != "door":
+        if way is None or self.kinds.get(target) not in DOORS:
             return way
         sides = {door.name: door.rooms for door in self.mechanics.doors}
         return way if room in sides.get(target, ()) and target not in way else None

@@ -24,6 +24,7 @@ THINGS = (
     Entity(7, "kitchen", "room"),
     Entity(8, "red_button", "button", "red"),
     Entity(9, "red_drawer", "drawer", "red"),
+    Entity(10, "red_swing_door", "swing", "red"),
 )
 
 
@@ -75,7 +76,7 @@ def test_flags_are_the_truth_values_among_what_is_observed(record, started):
     """What else is observed before the rays varies, once things move (doors and buttons too); a ray may meet nothing in all starts."""
     env, state, _ = started
     rng = np.random.default_rng(0)
-    body = env.world.model.nu - env.world.spec.mechanisms
+    body = env.world.model.nu - env.world.spec.servos
     state = state.replace(ctrl=state.ctrl.at[:, body:].add(-0.005))
     step = jax.jit(jax.vmap(env.step))
     for _ in range(3):
@@ -151,6 +152,7 @@ def test_success_must_last_and_failure_be_certain():
 
 def test_an_unknown_skill_names_the_valid_ones():
     with pytest.raises(
-        UnknownNameError, match=r"unknown skill 'pik'; expected one of: close, navigate, open, pick, place, press\. Did you mean 'pick'"
+        UnknownNameError,
+        match=r"unknown skill 'pik'; expected one of: close, navigate, open, pick, place, press, push_open\. Did you mean 'pick'",
     ):
         skill("pik")

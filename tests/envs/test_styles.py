@@ -68,7 +68,7 @@ def test_clutter_is_what_the_goal_does_not_name():
 def test_scenes_of_layouts_settle_without_motion():
     e = env("layouts", "test")
     scene = jax.tree.map(lambda x: x[:64], tasks("layouts", "test").scene)
-    physics, ctrl = jax.jit(jax.vmap(lambda s: (e.engine.init(s.layout), set_points_at_start(s))))(scene)
+    physics, ctrl = jax.jit(jax.vmap(lambda s: (e.engine.init(s.layout), set_points_at_start(e.world.spec, s))))(scene)
     start, step = np.asarray(physics.qpos), jax.jit(jax.vmap(e.engine.step))
     for _ in range(20):
         physics = step(physics, ctrl)

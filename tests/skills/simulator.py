@@ -1,4 +1,7 @@
-"""Doors, buttons, plates and rules once more, from their description alone: for tests to compare with. And random houses that have them."""
+"""Doors of both kinds, buttons, plates and rules once more, from their description alone: for tests to compare with.
+
+And random houses that have them.
+"""
 
 import random
 from collections import deque
@@ -31,6 +34,7 @@ class House:
         found = [Call("navigate", {"target": t.name}) for t in self.things[1:]]
         found += [Call("pick", {"object": x}) for x in self.of("object")]
         found += [Call("place", {"object": x, "receptacle": r}) for x in self.of("object") for r in self.of("table", "bin", "plate")]
+        found += [Call("push_open", {"door": d}) for d in self.of("swing")]
         return found + [Call("press", {"button": b}) for b in self.of("button")]
 
 
@@ -70,7 +74,7 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
         rooms = reachable(house, facts, room[ROBOT])
         if kinds[target] == "room":
             ends_in = target
-        elif kinds[target] == "door":
+        elif kinds[target] in ("door", "swing"):
             (door,) = (d for d in house.mechanics.doors if d.name == target)
             sides = [r for r in door.rooms if r in rooms]
             if ("open", target, target) in facts or not sides:
@@ -99,6 +103,11 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
             return None
         state -= {("holding", ROBOT, x)}
         state.add(("inside" if kinds[receptacle] == "bin" else "on", x, receptacle))
+    elif call.skill == "push_open":
+        (door,) = args
+        if door not in near or ("open", door, door) in facts:
+            return None
+        state.add(("open", door, door))
     else:
         (button,) = args
         if held or button not in near:
@@ -177,13 +186,16 @@ def shortest(house: House, goal: Formula, most: int = 30_000) -> int | None:
 # --- random houses ------------------------------------------------------------------------------------------------
 
 
-def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3) -> House:
-    """A tree of rooms, some doorways with doors, things anywhere, rules of all kinds, solvable or not."""
+def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3, swings: float = 0.0) -> House:
+    """A tree of rooms, some doorways with doors, things anywhere, rules of all kinds, solvable or not. `swings`: the share of doors that
+    are swing doors."""
     names = ["kitchen", "study", "lounge", "pantry"][:rooms]
     ways = [(names[rng.randrange(i)], names[i]) for i in range(1, rooms)]
     colours = ["red", "blue", "green", "yellow"]
     shut = [way for way in ways if rng.random() < 0.6]
-    doors = tuple(Door(f"{colour}_door", way) for colour, way in zip(colours, shut, strict=False))
+    kinds = ["swing" if swings and rng.random() < swings else "door" for _ in shut]
+    doors = tuple(Door(f"{colour}_{kind}", way) for colour, kind, way in zip(colours, kinds, shut, strict=False))
+    locked = [door for door in doors if door.name.endswith("door")]
     here = [f"{c}_object" for c in colours[:objects]]
     unmade = ["purple_object", "white_object"][: rng.randint(0, 2)]
     fixed = rng.sample(["red_table", "blue_table", "red_plate", "green_plate", "red_bin", "red_button", "blue_button"], rng.randint(3, 5))
@@ -207,8 +219,8 @@ def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: in
     for _ in range(rng.randint(1, rules)):
         condition = tuple(rng.sample(conditions, min(rng.randint(1, 2), len(conditions))))
         eaten = list(dict.fromkeys(name for f in condition for name in f[1:] if name in here))
-        if doors and (not eaten or rng.random() < 0.6):
-            door = rng.choice(doors).name
+        if locked and (not eaten or rng.random() < 0.6):
+            door = rng.choice(locked).name
             lasting = rng.random() < 0.6
             made.append(Rule(condition, opens=door, lasting=lasting, consumes=tuple(eaten) if lasting and rng.random() < 0.2 else ()))
         elif eaten:

@@ -59,7 +59,7 @@ def check(house: House, goal: Formula, plan: Plan) -> None:
 def test_operators_do_what_the_simulator_does(seed: int) -> None:
     """On a random walk every call is tried: it can be made in both or in neither, by one operator, and leads to the same facts."""
     rng = random.Random(seed)
-    house = random_house(rng, rooms=rng.randint(1, 4), objects=rng.randint(1, 4))
+    house = random_house(rng, rooms=rng.randint(1, 4), objects=rng.randint(1, 4), swings=0.6 * (seed % 4 == 3))
     operators, facts = ground(LIBRARY, house.things, house.mechanics), house.facts
     known = set(universe(house.things))
     assert all(o.pre | o.neg | o.add | o.delete <= known and not o.add & o.delete for o in operators)
@@ -99,7 +99,7 @@ def random_goal(rng: random.Random, house: House) -> Formula:
 @given(st.integers(0, 2**32))
 def test_plans_are_as_short_as_those_of_breadth_first_search(seed: int) -> None:
     rng = random.Random(seed)
-    house = random_house(rng, rooms=rng.randint(1, 3), objects=rng.randint(1, 2), rules=4)
+    house = random_house(rng, rooms=rng.randint(1, 3), objects=rng.randint(1, 2), rules=4, swings=0.6 * (seed % 3 == 0))
     goal = random_goal(rng, house)
     try:
         expected = shortest(house, goal, 6000) if goal.allowed(house.facts) else None
@@ -166,7 +166,7 @@ def test_a_full_hand_is_emptied_into_an_open_drawer(kinds: str, near: list[str],
 def test_what_is_said_to_be_left_is_never_more_than_what_is(seed: int) -> None:
     """The bound of the search against breadth-first search, on a random walk; near several things at the start, too."""
     rng = random.Random(f"bound {seed}")
-    house = random_house(rng, rooms=rng.randint(1, 3), objects=rng.randint(1, 2), rules=4)
+    house = random_house(rng, rooms=rng.randint(1, 3), objects=rng.randint(1, 2), rules=4, swings=0.6 * (seed % 3 == 0))
     (room,) = (r for p, x, r in house.facts if (p, x) == ("in_room", ROBOT))
     here = sorted(x for p, x, r in house.facts if (p, r) == ("in_room", room) and x != ROBOT)
     near = {("near", ROBOT, x) for x in rng.sample(here, min(len(here), rng.choice([0, 2])))}
@@ -207,7 +207,7 @@ def test_the_other_planner_finds_plans_of_our_length(referee: Referee, seed: int
     """Tasks whose shortest plan has at least two calls, of the houses from this seed on."""
     rng = random.Random(f"pddl {seed}")
     while True:
-        house = random_house(rng, rooms=rng.randint(2, 3), objects=rng.randint(1, 2))
+        house = random_house(rng, rooms=rng.randint(2, 3), objects=rng.randint(1, 2), swings=0.6 * (seed % 4 == 3))
         goal = random_goal(rng, house)
         try:
             plan = OraclePlanner(LIBRARY).plan(problem(house, goal))
@@ -294,6 +294,38 @@ def test_a_button_keeps_its_door_open() -> None:
         "navigate(red_object)",
         "pick(red_object)",
     ]
+
+
+SWING = Door("red_swing", ("kitchen", "study"))
+
+
+def test_a_swing_door_is_pushed_open_by_hand_or_by_who_carries_something() -> None:
+    house = make({"red_object": "kitchen", "red_table": "study"}, "kitchen", Mechanics(doors=(SWING,)))
+    assert solve(house, ("on", "red_object", "red_table")) == [
+        "navigate(red_object)",
+        "pick(red_object)",
+        "navigate(red_swing)",
+        "push_open(red_swing)",
+        "navigate(red_table)",
+        "place(red_object, red_table)",
+    ]
+    assert solve(house, ("open", "red_swing", "red_swing")) == ["navigate(red_swing)", "push_open(red_swing)"]
+    left_open = replace(house, facts=house.facts | {("open", "red_swing", "red_swing")})
+    assert solve(left_open, ("near", ROBOT, "red_table")) == ["navigate(red_table)"]
+    with pytest.raises(PlanError) as caught:  # nothing shuts it again
+        OraclePlanner(LIBRARY).plan(problem(left_open, Formula((((literal(("open", "red_swing", "red_swing"), False),),),))))
+    assert caught.value.failure is Failure.IMPOSSIBLE
+
+
+def test_a_shut_swing_door_is_between_and_what_opens_it_is_told() -> None:
+    house = make({"red_object": "study"}, "kitchen", Mechanics(doors=(SWING,)))
+    (fault,) = validate(Plan((Call("navigate", {"target": "red_object"}),)), LIBRARY, house.things, house.facts, mechanics=house.mechanics)
+    assert (fault.failure, fault.expected) == (Failure.MISSING_STEP, "open(red_swing)")
+    assert "push_open(red_swing)" in fault.fix
+    told = prompt_text(LIBRARY, house.things)
+    assert "push_open(door: swing)" in told
+    assert "all doors on the way must be open" in told
+    assert "swing" not in prompt_text(LIBRARY, key_house().things)
 
 
 def production_house(*more: Rule) -> House:

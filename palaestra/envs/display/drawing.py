@@ -103,6 +103,7 @@ class Plan:
     drawers: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, the cabinet's position and half size, colour
     plates: tuple[tuple[np.ndarray, np.ndarray, Colour], ...]  # those of the receptacles that are: position, half size, colour
     leaves: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, hinge, quaternion, colour
+    locks: int  # leaves from this slot on are swing doors
     buttons: tuple[tuple[int, np.ndarray, Colour], ...]  # slot, position, colour
     objects: tuple[tuple[int, float, Colour, bool], ...]  # slot, half size, colour, whether a ball
     layout: Layout  # as at the start
@@ -136,6 +137,7 @@ class Plan:
             layout=lay,
             plates=tuple((at, size, tone) for i, at, size, tone, _ in receptacles if spec.tables - spec.plates <= i < spec.tables),
             leaves=tuple((int(i), lay.leaf_pos[i], lay.leaf_quat[i], PALETTE[host.leaf_colour[i]]) for i in np.flatnonzero(host.leaf_used)),
+            locks=spec.locks,
             buttons=tuple((int(i), lay.button_pos[i], PALETTE[host.button_colour[i]]) for i in np.flatnonzero(host.button_used)),
             objects=tuple((int(i), float(lay.object_half[i]), PALETTE[host.object_colour[i]], bool(i >= spec.cubes)) for i in slots),
             things=entities(spec, host),
@@ -147,9 +149,10 @@ class Plan:
         taken = [(pos[:2] - half[:2], pos[:2] + half[:2]) for _, pos, half, _, _ in self.receptacles]
         taken += [(pos - half, pos + half) for pos, half in zip(*drawers.swept(self.layout), strict=True)]
         taken += [(at - 2 * BUTTON_HALF, at + 2 * BUTTON_HALF) for _, at, _ in self.buttons]
-        for _, hinge, quat, _ in self.leaves:
-            corner = hinge + LEAF_LENGTH * (leaf_axis(quat, 0.0) + leaf_axis(quat, LEAF_OPEN))
-            taken.append((np.minimum(hinge, corner), np.maximum(hinge, corner)))
+        for slot, hinge, quat, _ in self.leaves:
+            for way in (1, -1)[: 1 + (slot >= self.locks)]:
+                corner = hinge + LEAF_LENGTH * (leaf_axis(quat, 0.0) + way * leaf_axis(quat, LEAF_OPEN))
+                taken.append((np.minimum(hinge, corner), np.maximum(hinge, corner)))
         return taken
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -233,8 +236,8 @@ def draw_house(canvas: Canvas, plan: Plan) -> None:
         canvas.fill(_box((pos[0] + 0.015, pos[1] - 0.015), (BIN_INNER - 0.015, BIN_INNER - 0.015)), mix(colour, WHITE, 0.62))
     for pos, half, colour in plan.plates:
         _draw_plate(canvas, pos, half, colour, lit=False)
-    for _, hinge, quat, _ in plan.leaves:
-        _draw_swing(canvas, hinge, quat)
+    for slot, hinge, quat, _ in plan.leaves:
+        _draw_swing(canvas, hinge, quat, both=slot >= plan.locks)
     for pos, half in plan.walls:
         canvas.fill(_box(pos, half), WALL)
     for pos, half in plan.walls:  # a lighter middle, in one piece where walls meet
@@ -258,23 +261,27 @@ def _draw_plate(canvas: Canvas, pos: np.ndarray, half: np.ndarray, colour: Colou
     canvas.surface.blit(patch, (low[0], high[1]))
 
 
-def _draw_swing(canvas: Canvas, hinge: np.ndarray, quat: np.ndarray) -> None:
-    """The way of a leaf's free edge, dashed."""
-    angle = np.linspace(0.0, LEAF_OPEN, 27)
+def _draw_swing(canvas: Canvas, hinge: np.ndarray, quat: np.ndarray, both: bool) -> None:
+    """The way of a leaf's free edge, dashed; to both sides, or to one."""
+    angle = np.linspace(-LEAF_OPEN if both else 0.0, LEAF_OPEN, 53 if both else 27)
     way = canvas.pixels(hinge + LEAF_LENGTH * leaf_axis(np.broadcast_to(quat, (len(angle), 4)), angle))
     for k in range(1, len(way) - 1, 2):
         canvas.pg.draw.line(canvas.surface, mix(OUTSIDE, WALL, 0.42), way[k], way[k + 1], round(1.4 * SMOOTH))
 
 
-def _draw_leaf(canvas: Canvas, hinge: np.ndarray, axis: np.ndarray, colour: Colour) -> None:
+def _draw_leaf(canvas: Canvas, hinge: np.ndarray, axis: np.ndarray, colour: Colour, swings: bool) -> None:
+    """A leaf with a handle; that of a swing door has a plate to push it by instead."""
     yaw, dark, edge = float(np.arctan2(axis[1], axis[0])), mix(colour, INK, 0.55), 1.1 * SMOOTH / canvas.scale
     half = np.array([LEAF_LENGTH / 2, max(LEAF_HALF, 2.8 * SMOOTH / canvas.scale)])
     middle = np.asarray(hinge, float) + LEAF_LENGTH / 2 * axis
     canvas.shadow([_turned(_box((0, 0), half), yaw, middle)], 0.30, 70)
     handle = _turned(_box((LEAF_LENGTH / 2 - 0.10, 0), (0.035, half[1] + 0.018), 0.008), yaw, middle)
-    canvas.fill(handle, STEEL)
+    if not swings:
+        canvas.fill(handle, STEEL)
     canvas.fill(_turned(_box((0, 0), half, 0.008), yaw, middle), dark)
     canvas.fill(_turned(_box((0, 0), half - edge), yaw, middle), colour)
+    if swings:
+        canvas.fill(_turned(_box((LEAF_LENGTH / 2 - 0.17, 0), (0.11, half[1] - edge)), yaw, middle), mix(colour, WHITE, 0.75))
     canvas.fill(_disc(hinge, half[1] + 0.014), STEEL)
     canvas.fill(_disc(hinge, 0.45 * half[1]), SHELL)
 
@@ -393,7 +400,7 @@ def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow
         if _laden(plan, position, pos, half):
             _draw_plate(canvas, pos, half, colour, lit=True)
     for slot, hinge, hung, colour in plan.leaves:
-        _draw_leaf(canvas, hinge, leaf_axis(hung, angle[slot]), colour)
+        _draw_leaf(canvas, hinge, leaf_axis(hung, angle[slot]), colour, swings=slot >= plan.locks)
     for slot, at, colour in plan.buttons:
         _draw_button(canvas, at, colour, bool(up[slot] < -BUTTON_PRESSED), grow)
     lying = _draw_drawers(canvas, plan, position, quat, out, grow)

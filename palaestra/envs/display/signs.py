@@ -16,7 +16,7 @@ HEIGHT = 18.0  # units, of the tallest sign
 RUIN: Colour = mix(RED, PAPER, 0.35)  # of rules by which things are lost
 _GAP = 4.0  # units, behind a sign
 _HALVES = {"small": 3.8, "large": 5.0}  # units, half sizes of cubes and balls
-_WIDTHS = {"table": 17.0, "plate": 17.0, "bin": 16.0, "door": 12.0, "button": 11.0, "robot": 11.0}  # units
+_WIDTHS = {"table": 17.0, "plate": 17.0, "bin": 16.0, "door": 12.0, "swing": 12.0, "button": 11.0, "robot": 11.0}  # units
 _TOPS = {"table": 8.0, "plate": 5.0, "bin": 2.0}  # units, on which things lie
 
 
@@ -158,6 +158,12 @@ class Signs:
             if active:
                 self._shape([(x - 4.6, y), (x - 4.6, y + 15.6), (x + 0.8, y + 13.0), (x + 0.8, y - 1.6)], colour)
             self._disc(x + (-0.8 if active else 2.6), y + 7.0, 1.1, dark)
+        elif thing.kind == "swing":  # two short leaves
+            self._box(x, y, 6.0, 17.0, dark)
+            self._box(x, y, 4.6, 15.6, PAPER)
+            for side in (-1, 1):
+                inner = x + side * (3.2 if active else 0.4)
+                self._shape([(x + side * 4.6, y + 3.5), (inner, y + 3.5), (inner, y + 11.5), (x + side * 4.6, y + 13.0)], colour)
         elif thing.kind == "button":
             self._box(x, y, 5.5, 5.0, STEEL)
             self._box(x, y + 5.0, 4.6, 3.4 if active else 5.0, colour)

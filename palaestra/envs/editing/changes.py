@@ -19,7 +19,7 @@ from palaestra.envs.generation.generator import BIG, SMALL
 from palaestra.envs.goals import Formula, Option
 from palaestra.envs.mechanics import Rule, mechanics, rule_rows
 from palaestra.envs.names import Entity, entities
-from palaestra.envs.types import COLOURS, Goal, Scene, Task, button_entity, leaf_entity, receptacle_boxes
+from palaestra.envs.types import COLOURS, DOORS, Goal, Scene, Task, button_entity, leaf_entity, receptacle_boxes
 from palaestra.envs.words import parser, rulebook
 from palaestra.envs.words.references import Things
 from palaestra.sim.drawers import DRAWER_FLOOR
@@ -27,7 +27,7 @@ from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import BIN_FLOOR, WorldSpec, parked_mechanism, parked_object
 
 HALF = (SMALL[0], BIG[1])  # m, half sizes of the objects that skills are trained with
-KINDS = ("cube", "ball", "button", "door")  # of what can be added and removed
+KINDS = ("cube", "ball", "button", "door")  # of what can be added and removed; swing doors are doors, too
 _RESTS = 1e-3  # m, between an object's underside and what it lies on
 _APART = 0.30  # m, from an object that is added to walls and other things
 
@@ -108,8 +108,8 @@ def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
         return _with_layout(task, object_pos=_put(lay.object_pos, thing - 1, np.r_[xy, z]))
     if entity.kind == "button":
         return _with_layout(task, button_pos=_put(lay.button_pos, thing - button_entity(spec, 0), xy))
-    if entity.kind in ("door", "room", "drawer"):
-        fix = ". Fix: remove it, and add one in another doorway" if entity.kind == "door" else ""
+    if entity.kind in (*DOORS, "room", "drawer"):
+        fix = ". Fix: remove it, and add one in another doorway" if entity.kind in DOORS else ""
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be moved, expected the robot, an object, table, bin or button{fix}")
     slot = spec.walls + thing - 1 - spec.objects
     by = xy - lay.fixture_pos[slot, :2]
@@ -132,7 +132,8 @@ def turn(spec: WorldSpec, task: Task, thing: int, angle: float) -> Task:
 def add(spec: WorldSpec, task: Task, kind: str, xy: Any = None) -> tuple[Task, int]:
     """One more of a kind; with the task, its number. Its colour is the first that tells it from the others.
 
-    A cube, ball or button comes to be at xy [2] m, or near the robot; a door, shut, in the free doorway nearest to there.
+    A cube, ball or button comes to be at xy [2] m, or near the robot; a door, shut, in the free doorway nearest to there: a locked one
+    where the world has a slot for it, else a swing door.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind of thing", kind, KINDS)
@@ -167,7 +168,7 @@ def add(spec: WorldSpec, task: Task, kind: str, xy: Any = None) -> tuple[Task, i
 def _with_door(spec: WorldSpec, task: Task, slot: int, xy: Any) -> Task:
     """The task with a leaf in the nearest doorway that has none and room for one."""
     scene = task.scene
-    hung = jax.tree.map(np.asarray, _hinges(spec)(scene))
+    hung = jax.tree.map(np.asarray, _hinges(spec, slot >= spec.locks)(scene))
     taken = np.isin(np.arange(spec.doors), np.asarray(scene.leaf_doorway)[np.asarray(scene.leaf_used)])
     away = np.where(hung.fits & ~taken, np.linalg.norm(np.asarray(scene.door) - np.asarray(xy), axis=1), np.inf)
     if not np.isfinite(away).any():
@@ -184,14 +185,14 @@ def _with_door(spec: WorldSpec, task: Task, slot: int, xy: Any) -> Task:
 
 
 @lru_cache(maxsize=4)
-def _hinges(spec: WorldSpec) -> Any:
-    return jax.jit(partial(hinges, spec, side=jnp.ones((spec.doors, 1))))
+def _hinges(spec: WorldSpec, both: bool) -> Any:
+    return jax.jit(partial(hinges, spec, side=jnp.ones((spec.doors, 1)), both=both))
 
 
 def remove(spec: WorldSpec, task: Task, thing: int) -> Task:
     """The task without an object, button or door, its goal without what it says of it, and without the rules that name it."""
     entity = thing_of(spec, task.scene, thing)
-    if entity.kind not in KINDS:
+    if entity.kind not in (*KINDS, *DOORS):
         kinds = "a cube, ball, button or door; a house keeps the rest"
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be removed, expected {kinds}")
     task = task.replace(goal=_goal_without(spec, task, entity))
@@ -202,7 +203,7 @@ def remove(spec: WorldSpec, task: Task, thing: int) -> Task:
         slot = thing - button_entity(spec, 0)
         gone = _with_layout(task, button_pos=_put(lay.button_pos, slot, parked_mechanism(spec.leaves + slot)))
         return gone.replace(scene=gone.scene.replace(button_used=_put(scene.button_used, slot, False)))
-    if entity.kind == "door":
+    if entity.kind in DOORS:
         slot = thing - leaf_entity(spec, 0)
         gone = _with_layout(task, leaf_pos=_put(lay.leaf_pos, slot, parked_mechanism(slot)))
         return gone.replace(scene=gone.scene.replace(leaf_used=_put(scene.leaf_used, slot, False)))
@@ -319,7 +320,8 @@ def _painted(spec: WorldSpec, scene: Scene, thing: int, colour: int) -> Scene:
 def _told_by_colour(spec: WorldSpec, task: Task, thing: int) -> tuple[Task, int]:
     """The task with a thing in the colour that is rarest among its like, and that tells it from them; and its number."""
     kind, things = thing_of(spec, task.scene, thing).kind, entities(spec, task.scene)
-    others = [e.colour for e in things if e.kind == kind and e.index != thing]
+    alike = DOORS if kind in DOORS else (kind,)
+    others = [e.colour for e in things if e.kind in alike and e.index != thing]
     for colour in sorted(range(len(COLOURS)), key=lambda c: others.count(COLOURS[c])):
         looks = task.replace(scene=_painted(spec, task.scene, thing, colour))
         if not _alike(spec, looks.scene):

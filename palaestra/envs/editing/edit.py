@@ -16,7 +16,7 @@ from palaestra.envs.display.render import Event, Input, Window
 from palaestra.envs.editing import changes
 from palaestra.envs.editing.board import MAP, RULE, TEXT, Board, View
 from palaestra.envs.editing.editor import Editor, Report, inspect, thing_at
-from palaestra.envs.types import COLOURS, LARGE, Task
+from palaestra.envs.types import COLOURS, DOORS, LARGE, Task
 from palaestra.envs.words.parser import InstructionError
 from palaestra.envs.words.references import Things
 from palaestra.sim.errors import PalaestraError
@@ -347,6 +347,6 @@ class Desk:
         slots = {"Cube": used[: spec.cubes], "Ball": used[spec.cubes :], "Button": scene.button_used, "Door": scene.leaf_used}
         able |= {name for name, taken in slots.items() if not np.all(taken)}
         able |= {"Smaller", "Larger"} if is_object else set()
-        if self.rule is not None or (thing is not None and changes.thing_of(spec, scene, thing).kind in changes.KINDS):
+        if self.rule is not None or (thing is not None and changes.thing_of(spec, scene, thing).kind in (*changes.KINDS, *DOORS)):
             able |= {"Remove"}
         return frozenset(able | (set(COLOURS) if thing else set()))

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs import goals, house
-from palaestra.envs.generation.doors import Doors, hang_doors
+from palaestra.envs.generation.doors import Doors, hang_doors, hang_swings, opened
 from palaestra.envs.generation.formulas import begins
 from palaestra.envs.generation.generator import Cast, Literals, SceneRange, attempt_scene, random_order, sample_literals
 from palaestra.envs.predicates import table_at_start
@@ -26,6 +26,7 @@ from palaestra.envs.types import (
     MAX_GOALS,
     NEAR,
     ON,
+    OPEN,
     PRESSED,
     Goal,
     Rules,
@@ -38,14 +39,20 @@ from palaestra.envs.types import (
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import World, WorldSpec
 
+_SWINGS = 7  # folded into a task's key, beside the seven that it is split into
+_LEFT_OPEN = 0.25  # the probability that a swing door is open at the start,
+_ASKED = 0.25  # that the goal asks for one to be opened,
+_BARE = 0.4  # and then for nothing else
+
 
 @dataclass(frozen=True)
 class RuleRange:
-    """How many rules of which kind a set draws. Static: it fixes how many rows of `Rules` are in use."""
+    """How many rules and doors of which kind a set draws. Static: it fixes how many rows of `Rules` are in use."""
 
     productions: tuple[int, int] = (0, 0)  # at least and at most, one after the other
-    doors: tuple[int, int] = (0, 0)  # shut
+    doors: tuple[int, int] = (0, 0)  # shut, and opened by a rule each
     dead_ends: int = 0  # at most, rules that destroy what is needed
+    swings: tuple[int, int] = (0, 0)  # swing doors, some of which are open
 
     @property
     def rules(self) -> int:
@@ -58,7 +65,8 @@ class RuleRange:
         for what, got, least, why in (
             ("objects", spec.objects, 2 * most + 1, f"for {most} productions of up to two objects each"),
             ("tables", spec.tables - spec.plates, 3 * min(most, 1), "for two things and for their product (plates do not count)"),
-            ("leaves", spec.leaves, self.doors[1], "one for each door"),
+            ("leaves", spec.locks, self.doors[1], "one for each door (swing doors do not count)"),
+            ("swings", spec.swings, self.swings[1], "one for each swing door"),
             ("rules", spec.rules, self.rules, "one for each door, production and dead end"),
         ):
             if got < least:
@@ -98,9 +106,15 @@ def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: Rule
     members, products = chain.members(spec.objects), chain.products(spec.objects)
     scene, fits = attempt_scene(k_scene, world, scenes, Cast(needed=members & ~products, absent=products))
     scene, doors, doors_fit = hang_doors(k_doors, spec, scene, *ranges.doors)
+    k_hang, k_leave, k_ask = jax.random.split(jax.random.fold_in(key, _SWINGS), 3)
+    scene, swings, swings_fit = hang_swings(k_hang, spec, scene, *ranges.swings)
+    scene = opened(k_leave, spec, scene, _LEFT_OPEN)
+    swings = swings._replace(shut=swings.shut & (scene.layout.leaf_angle[spec.locks :] == 0))
     opening, weights, can_open = _opening(k_open, spec, scene, doors, ~members)
     making, places = _making(k_make, spec, chain)
-    goal, sensible = _goal(k_goal, world, scene, chain, places, weights)
+    literals, sensible = _goal(k_goal, world, scene, chain, places, weights)
+    literals, asked = _asking(k_ask, spec, literals, swings)
+    goal = goals.conjunction(spec, *literals)
     keys = opening.used[:, None] & (opening.predicate[:, :1] == HOLDING) & (opening.target[:, :1] == 1 + jnp.arange(spec.objects))
     put_down = keys.any(0)[:, None] & _at_hand(spec, scene, doors)
     ruining = _ruining(k_ruin, spec, chain, making, places, goal, ranges, put_down)
@@ -111,8 +125,10 @@ def attempt_rules(key: jax.Array, world: World, scenes: SceneRange, ranges: Rule
     concerned = (concerned[:, None] == jnp.arange(table.shape[-1])).any(0) | (goal.subjects | goal.targets).any(0)
     rooms = room_entity(spec, jnp.arange(spec.rooms))
     where = (table[IN_ROOM][:, rooms] & concerned[:, None]).any(0) | concerned[rooms]
-    parted = ~doors.shut.any() | (doors.behind & where & doors.shut[:, None]).any()  # some door is in the way of something
-    good = fits & doors_fit & can_open & sensible & parted & ~conditions(rules, table).any() & begins(table, goal)
+    shut, behind = (jnp.concatenate(both) for both in ((doors.shut, swings.shut), (doors.behind, swings.behind)))
+    parted = asked | ~shut.any() | (behind & where & shut[:, None]).any()  # some door is in the way of something
+    fits &= doors_fit & swings_fit & (swings.shut.any() | (not spec.swings))
+    good = fits & can_open & sensible & parted & ~conditions(rules, table).any() & begins(table, goal)
     return Task(scene=scene, goal=goal), good
 
 
@@ -126,7 +142,7 @@ def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare:
     """
     lay, number = scene.layout, jnp.arange(spec.objects)
     weights = jnp.zeros(spec.objects, bool)
-    if not spec.leaves:
+    if not spec.locks:
         return Rules.none(), weights, jnp.asarray(True)
     # A key that has done its work must be put down before the hand is free for more: on a table, because nothing is picked out of
     # bins, on this side of all doors.
@@ -137,7 +153,7 @@ def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare:
     helpers = jnp.zeros(spec.objects, bool)
     buttons, plates = jnp.ones(spec.buttons, bool), jnp.ones(spec.plates, bool)
     rows = []
-    for leaf in range(spec.leaves):
+    for leaf in range(spec.locks):
         k_kind, k_button, k_key, k_plate, k_weight = jax.random.split(jax.random.fold_in(key, leaf), 5)
         allowed = scene.room_used & ~(doors.behind & ~doors.behind[:, doors.near[leaf], None]).any(0)  # [R]
         button, has_button = _pick(k_button, buttons & allowed[room_of_button])
@@ -277,7 +293,7 @@ def _ruining(
     )
 
 
-def _goal(key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax.Array, weights: jax.Array) -> tuple[Goal, jax.Array]:
+def _goal(key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax.Array, weights: jax.Array) -> tuple[Literals, jax.Array]:
     """Where the last product is to be; without productions one or two literals; and whether the scene has it; key is consumed."""
     k_plain, k_made = jax.random.split(key)
     one, objects = jnp.asarray(1), jnp.arange(world.spec.objects)
@@ -287,7 +303,21 @@ def _goal(key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax
     # A weight has to stay on its plate while the robot is behind the door.
     held = literals.predicate == HOLDING
     moved = jnp.where(held, literals.target, literals.subject)[:, None] == 1 + objects
-    return goals.conjunction(world.spec, *literals), literals.used[0] & ~(moved & weights & literals.used[:, None]).any()
+    return literals, literals.used[0] & ~(moved & weights & literals.used[:, None]).any()
+
+
+def _asking(key: jax.Array, spec: WorldSpec, literals: Literals, swings: Doors) -> tuple[Literals, jax.Array]:
+    """The literals, at times with one more or with no other: a shut swing door is to be open; and whether that is so; key is consumed."""
+    if not spec.swings:
+        return literals, jnp.asarray(False)
+    k_ask, k_which, k_bare = jax.random.split(key, 3)
+    which, there = _pick(k_which, swings.shut)
+    asked = there & jax.random.bernoulli(k_ask, _ASKED)
+    door = leaf_entity(spec, spec.locks + which)
+    bare = asked & jax.random.bernoulli(k_bare, _BARE)
+    more = Literals(*(jnp.stack([x]) for x in (jnp.asarray(OPEN), door, door, asked)))
+    literals = literals._replace(used=literals.used & ~bare)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), literals, more), asked
 
 
 def attempt_wish(key: jax.Array, world: World, scene: Scene) -> tuple[Goal, jax.Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from palaestra.envs import drawers, house
 from palaestra.envs.names import entities
 from palaestra.envs.predicates import NEAR_DISTANCE
-from palaestra.envs.types import Scene
+from palaestra.envs.types import DOORS, Scene
 from palaestra.sim import bodies
 from palaestra.sim.world import BUTTON_HALF, WorldSpec
 
@@ -31,7 +31,7 @@ def out_of_reach(spec: WorldSpec, scene: Scene) -> list[int]:
     theirs = house.room_of(scene, where)
     first_room, found = 1 + len(where), []
     for e in entities(spec, scene)[1:]:
-        if e.kind == "door" or (e.type == "object" and not lay.object_used[e.index - 1]):
+        if e.kind in DOORS or (e.type == "object" and not lay.object_used[e.index - 1]):
             continue
         if e.index >= first_room:
             near = room == e.index - first_room

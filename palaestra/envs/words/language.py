@@ -13,6 +13,7 @@ from palaestra.envs.drawers import DRAWN
 from palaestra.envs.goals import Formula
 from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import ROBOT, Fact
+from palaestra.envs.predicates import OPEN_ENOUGH
 from palaestra.envs.types import Scene, Task, leaf_entity
 from palaestra.envs.words import rulebook
 from palaestra.envs.words import wordings as w
@@ -123,7 +124,7 @@ def describe(spec: WorldSpec, scene: Scene, *, with_rules: bool = True, with_pos
     angle = np.asarray(scene.layout.leaf_angle)
     for name, place in places.items():
         if place.between:
-            state = "open" if angle[things[name].index - leaf_entity(spec, 0)] > 0 else "shut"
+            state = "open" if abs(angle[things[name].index - leaf_entity(spec, 0)]) >= OPEN_ENOUGH else "shut"
             between = listing([noun_phrase(room) for room in place.between])
             lines.append(f"{noun_phrase(name).capitalize()} between {between} is {state}.")
     for name, out in zip(things.names("drawer"), np.asarray(scene.layout.drawer_out), strict=True):

@@ -15,7 +15,8 @@ from palaestra.envs.words.wordings import NUMBERS
 _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it is said
     "verb": {
         "put": "put, place, set, lay, bring, carry, drop, deliver, transfer, transport, stow, toss, putting, placing, dropping, bringing",
-        "move": "move, moving, return, pull, pulling, slide, sliding, make sure, make certain, ensure, see to it",  # an object, or oneself
+        "move": "move, moving, return, pull, pulling, slide, sliding, swing, swinging, "  # an object, or oneself
+        "make sure, make certain, ensure, see to it",
         "take": "take, taking, get, fetch",  # to somewhere, off it, or into the hand
         "remove": "remove, removing",
         "clear": "clear, clearing, emptying",
@@ -114,12 +115,13 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "bin": "bin, container",
         "drawer": "drawer, chest",
         "plate": "plate, pressure plate, pad, pressure pad",
-        "door": "door",
+        "door swing": "door",
+        "swing": "swing door, swinging door, saloon door",
         "button": "button, switch",
         "room": "room",
         "cube bin": "box",
         "cube ball": "object",
-        "cube ball table bin plate door button drawer": "thing, item, one",
+        "cube ball table bin plate door button drawer swing": "thing, item, one",
     },
     "plural": {
         "cube": "cubes, blocks",
@@ -128,12 +130,13 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "bin": "bins, containers",
         "drawer": "drawers, chests",
         "plate": "plates, pressure plates, pads, pressure pads",
-        "door": "doors",
+        "door swing": "doors",
+        "swing": "swing doors, swinging doors, saloon doors",
         "button": "buttons, switches",
         "room": "rooms",
         "cube bin": "boxes",
         "cube ball": "objects",
-        "cube ball table bin plate door button drawer": "things, items, ones",
+        "cube ball table bin plate door button drawer swing": "things, items, ones",
     },
 }
 _SHORT = {  # a word for two
@@ -149,7 +152,7 @@ _LONGEST_FIRST = "|".join(
 )
 _WORD = re.compile(rf"(?:{_LONGEST_FIRST})(?![\w'])|[,.;:!?]|[^\s,.;:!?]+", re.IGNORECASE)
 _GERUNDS = {phrase.split()[0] for phrase in _PHRASES if phrase.split()[0].endswith("ing")} - {"bring"}
-_TURNED = {"door", "button", "plate", "drawer"}  # what can be open or pressed
+_TURNED = {"door", "button", "plate", "drawer", "swing"}  # what can be open or pressed
 _LINKS = ("", ",", "stop", "and", "or", "earlier", "then")  # of several joints in a row, the last of these counts
 
 

@@ -92,6 +92,9 @@ class Nouns:
                 raise NounError(f"{phrase!r} are {definite}, and there are {len(names)}: {', '.join(names)}", fitting)
             return self._noted([replace(group, members=names)], kinds)
         if len(fitting) > 1 and not any(word.kind == "plural" for word in content):
+            called = [e for e in fitting if e.name.split("_") == " ".join(word.text.lower() for word in content).split()]
+            if called:  # "the red door", where there is a red swing door, too
+                return self._noted([Group((called[0].name,))], kinds)
             raise NounError(f"{phrase!r} could be {' or '.join(names)}", fitting)
         return self._noted([Group((name,)) for name in names], kinds)
 

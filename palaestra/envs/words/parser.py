@@ -24,7 +24,7 @@ from typing import NoReturn
 from palaestra.envs import goals
 from palaestra.envs.goals import Formula, Option, Term, literal
 from palaestra.envs.names import ROBOT, Entity, Fact
-from palaestra.envs.types import MANY, UNARY, Goal, Scene
+from palaestra.envs.types import DOORS, MANY, UNARY, Goal, Scene
 from palaestra.envs.words.consistency import contradiction
 from palaestra.envs.words.language import clauses, plain
 from palaestra.envs.words.lexicon import Chunk, Item, Word, split_clauses
@@ -70,7 +70,7 @@ def read(text: str, things: Things) -> Formula:
 
 _GOES = {"table": "on", "plate": "on", "bin": "in", "drawer": "in"}
 _PLACED = {"on": ("table", "plate"), "inside": ("bin", "drawer")}
-_TURNED = {"open": ("door", "drawer"), "pressed": ("button", "plate")}
+_TURNED = {"open": (*DOORS, "drawer"), "pressed": ("button", "plate")}
 _ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go", "open", "shut", "press")
 _STEPWISE = re.compile("|".join(rf"\b{row.removesuffix(': ')}\b\s*[:,]?" for row in STEPWISE.all), re.IGNORECASE)
 
@@ -193,7 +193,7 @@ class _Reader:
 
     def _go(self, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         preposition, words = ("to", head) if head else chunks.pop(0)
-        groups = self.nouns.find(words, chunks, (*PLACES, *OBJECTS, "door", "button"))
+        groups = self.nouns.find(words, chunks, (*PLACES, *OBJECTS, *DOORS, "button"))
         for group in groups:
             room = self.things[group.members[0]].kind == "room"
             predicate, fits = ("in_room", ("to", "in", "into")) if room else ("near", ("to", "near"))
@@ -438,7 +438,7 @@ class _Reader:
         """All facts that a goal of this scene may have."""
         objects, receptacles = self.things.names(*OBJECTS), self.things.names(*RECEPTACLES)
         facts = [(self._holds(r), name, r) for name in objects for r in receptacles]
-        facts += [("near", ROBOT, name) for name in (*receptacles, *objects, *self.things.names("door", "button"))]
+        facts += [("near", ROBOT, name) for name in (*receptacles, *objects, *self.things.names(*DOORS, "button"))]
         facts += [(predicate, name, name) for predicate, kinds in _TURNED.items() for name in self.things.names(*kinds)]
         facts += [("in_room", ROBOT, name) for name in self.things.names("room")]
         return facts + [("holding", ROBOT, name) for name in objects]

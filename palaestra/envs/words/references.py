@@ -11,10 +11,10 @@ import numpy as np
 
 from palaestra.envs import house
 from palaestra.envs.names import ROBOT, Entity, entities
-from palaestra.envs.types import Scene, receptacle_boxes
+from palaestra.envs.types import DOORS, Scene, receptacle_boxes
 from palaestra.envs.words import compass
 from palaestra.envs.words.compass import Point
-from palaestra.envs.words.wordings import NOUNS, RELATIONS, SIZES, Taste
+from palaestra.envs.words.wordings import MORE_KINDS, NOUNS, RELATIONS, SIZES, Taste
 from palaestra.sim import bodies
 from palaestra.sim.world import WorldSpec
 
@@ -51,7 +51,7 @@ def _start_places(spec: WorldSpec, scene: Scene, things: tuple[Entity, ...]) -> 
         x, y = at[e.index].tolist()
         if e.type == "object" and e.index not in there:
             continue
-        if e.kind == "door":
+        if e.kind in DOORS:
             first, second = scene.door_rooms[doorways[e.index - first_leaf]].tolist()
             places[e.name] = Place(between=(rooms[first], rooms[second]), at=(x, y))
             continue
@@ -117,7 +117,7 @@ class Things:
         rooms = {self.places[e.name].room if e.name in self.places else "" for e in meant}
         receptacles = {self.places[e.name].receptacle if e.type == "object" and e.name in self.places else "" for e in meant}
         choices = [
-            [noun for noun in NOUNS if all(e.kind in noun.split() for e in meant)],
+            [noun for noun in NOUNS if all(e.kind in kinds_of(noun) for e in meant)],
             sorted({"", *({e.colour for e in meant} if len({e.colour for e in meant}) == 1 else ())}),
             sorted({"", *({e.size for e in meant} if len({e.size for e in meant}) == 1 else ())}),
             sorted({"", *(rooms if len(rooms) == 1 else ()), *(receptacles if len(receptacles) == 1 else ())}),
@@ -160,7 +160,7 @@ class Things:
     def _fits(self, thing: Entity, description: "Description") -> bool:
         place = self.places.get(thing.name)
         return (
-            thing.kind in description.noun.split()
+            thing.kind in kinds_of(description.noun)
             and description.colour in ("", thing.colour)
             and description.size in ("", thing.size)
             and (not description.place or (place is not None and description.place in (place.room, place.receptacle, *place.between)))
@@ -190,6 +190,11 @@ class Description:
             fixed = set(self.noun.split()) <= set(FIXED) or self.relation
             words.append(f"{'in' if fixed else 'from'} {where or noun_phrase(self.place)}")
         return " ".join(words)
+
+
+def kinds_of(noun: str) -> tuple[str, ...]:
+    """The kinds of things that a key of NOUNS stands for: a swing door is a door."""
+    return tuple(kind for said in noun.split() for kind in (said, *MORE_KINDS.get(said, ())))
 
 
 def noun_phrase(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import ROBOT, Fact
+from palaestra.envs.types import DOORS
 from palaestra.envs.words.references import OBJECTS, Things, listing, noun_phrase
 from palaestra.envs.words.wordings import Rows, Taste
 from palaestra.sim.errors import PalaestraError
@@ -27,7 +28,7 @@ _SLOTS: dict[str, tuple[str, ...]] = {
     "button": ("button",),
     "door": ("door",),
     "room": ("room",),
-    "thing": (*OBJECTS, "table", "plate", "bin", "button", "door"),
+    "thing": (*OBJECTS, "table", "plate", "bin", "button", *DOORS),
 }
 
 

@@ -51,7 +51,7 @@ class Taste:
 # --- clauses ------------------------------------------------------------------------------------------------------
 
 # {x} is what is moved, opened or pressed, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x}
-# in number. A plate is pressed by what lies on it: "weighed down". A drawer is opened by the hand: "drawn".
+# in number. A plate is pressed by what lies on it: "weighed down". A drawer is opened by the hand: "drawn", a swing door "pushed".
 ACTS: dict[str, Rows] = {
     "on": Rows(
         (
@@ -129,6 +129,10 @@ ACTS: dict[str, Rows] = {
     "drawn": Rows(
         ("open {x}", "pull {x} open", "get {x} open", "make sure that {x} {is} open", "{x} should be open at the end"),
         ("slide {x} open", "see to it that {x} {is} open"),
+    ),
+    "pushed": Rows(
+        ("open {x}", "push {x} open", "get {x} open", "make sure that {x} {is} open", "{x} should be open at the end"),
+        ("swing {x} open", "see to it that {x} {is} open"),
     ),
     "pressed": Rows(
         ("press {x}", "push {x}", "go and press {x}", "make sure that {x} {is} pressed", "{x} should be pressed at the end"),
@@ -286,6 +290,7 @@ DOING: dict[str, Rows] = {
     "holding": Rows(("taking hold of {y}", "holding {y}")),
     "open": Rows(("opening {x}",)),
     "drawn": Rows(("opening {x}", "pulling {x} open")),
+    "pushed": Rows(("opening {x}", "pushing {x} open")),
     "pressed": Rows(("pressing {x}", "pushing {x}")),
     "weighed down": Rows(("weighing down {x}",)),
 }
@@ -299,8 +304,9 @@ BEING: dict[str, Rows] = {
     "pressed": Rows(("{x} {is} pressed",)),
     "weighed down": Rows(("{x} {is} weighed down",)),
 }
-for _table in (STATES, ALWAYS_SO, NEVER, WITHOUT, BEING):  # of drawers the same is said as of doors
-    _table["drawn"] = _table["open"]
+for _table in (STATES, ALWAYS_SO, NEVER, WITHOUT, BEING):  # of drawers and swing doors the same is said as of doors
+    _table["drawn"] = _table["pushed"] = _table["open"]
+DENIALS["pushed"] = DENIALS["open"]
 # By convention what was put down stays where it is; this says that it need not.
 FREE = Rows(("no matter where {x} {is} by then", "{x} may be anywhere by then", "{x} need not stay there"), ("wherever {x} {is} by then",))
 # Before an order of which each part is asked for alone: what was put down may be moved again, and need not stay.
@@ -359,11 +365,13 @@ NOUNS: dict[str, Rows] = {
     "drawer": Rows(("drawer",), ("chest",)),
     "plate": Rows(("plate", "pressure plate"), ("pad",)),
     "door": Rows(("door",)),
+    "swing": Rows(("swing door",), ("saloon door",)),
     "button": Rows(("button",), ("switch",)),
     "room": Rows(("room",)),
     "cube ball": Rows(("object",)),
-    "cube ball table bin plate door button drawer": Rows(("thing",), ("item",)),
+    "cube ball table bin plate door button drawer swing": Rows(("thing",), ("item",)),
 }
+MORE_KINDS = {"door": ("swing",)}  # that a word for a kind means as well
 # Seen from above, north up.
 RELATIONS = {
     "north": Rows(("north of",), ("to the north of",)),

@@ -57,7 +57,7 @@ class Writer:
             return self.room(name)
         if place.between and taste.chance(_RELATED):
             first, second = (place.between[i] for i in taste.shuffled(2))
-            return f"the {taste.row(w.NOUNS['door'])} between {self.room(first)} and {self.room(second)}"
+            return f"the {taste.row(w.NOUNS[entity.kind])} between {self.room(first)} and {self.room(second)}"
         if taste.chance(_RELATED) and not self.bare and (related := self.things.relations(name)):
             description = related[taste.number(len(related))]
             return self.described(replace(description, place=place.room) if taste.chance(_SIDED) else description)
@@ -142,11 +142,13 @@ class Writer:
         return self.positive(term, table[self.said(term)], loose)
 
     def said(self, term: Term) -> str:
-        """The key of a term's wordings: of plates, to be pressed is to be weighed down, and of drawers, to be open is to be drawn."""
+        """The key of a term's wordings: of plates, to be pressed is to be weighed down; of drawers, to be open is to be drawn,
+        and of swing doors to be pushed."""
         kinds = {self.things[name].kind for name in term.targets}
         if kinds == {"plate"} and term.predicate == "pressed":
             return "weighed down"
-        return "drawn" if kinds == {"drawer"} and term.predicate == "open" else term.predicate
+        (kind, *more) = kinds
+        return {"drawer": "drawn", "swing": "pushed"}.get(kind, "open") if term.predicate == "open" and not more else term.predicate
 
     def positive(self, term: Term, rows: Rows, loose: bool = False) -> str:
         if not loose:

@@ -123,7 +123,7 @@ def start(opened: bool, key: jax.Array, world: World, easy: jax.Array) -> Start:
     q = jnp.where(use_simple, simple, q)
     scene = scene.replace(layout=lay.replace(robot_q=q))
     args = jnp.stack([1 + spec.objects + spec.receptacles - spec.drawers + which, jnp.zeros((), jnp.int32)])
-    return Start(scene=scene, ctrl=starts.set_points(scene, q, none), args=args, valid=found | use_simple)
+    return Start(scene=scene, ctrl=starts.set_points(world, scene, q, none), args=args, valid=found | use_simple)
 
 
 def _skill(name: str, opened: bool, doc: str) -> Skill:

@@ -116,7 +116,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     target = starts.choose(k_target, candidates)
     return Start(
         scene=scene,
-        ctrl=starts.set_points(scene, q, held),
+        ctrl=starts.set_points(world, scene, q, held),
         args=jnp.stack([target, jnp.zeros((), jnp.int32)]),
         valid=found & candidates[target],
     )

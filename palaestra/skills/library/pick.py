@@ -100,7 +100,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     q = jnp.where(how < 2, starts.hand_shut(k_shut, q, 0.2), q)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     args = jnp.stack([1 + index, jnp.zeros((), jnp.int32)])
-    return Start(scene=scene, ctrl=starts.set_points(scene, q, none), args=args, valid=jnp.stack(found)[how])
+    return Start(scene=scene, ctrl=starts.set_points(world, scene, q, none), args=args, valid=jnp.stack(found)[how])
 
 
 PICK = Skill(

@@ -112,7 +112,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     scene = poses.in_hand(k_hand, world, scene, q, held)
     scene = scene.replace(layout=scene.layout.replace(robot_q=q))
     args = jnp.stack([1 + held, 1 + spec.objects + recep])
-    return Start(scene=scene, ctrl=starts.set_points(scene, q, held), args=args, valid=found | use_simple)
+    return Start(scene=scene, ctrl=starts.set_points(world, scene, q, held), args=args, valid=found | use_simple)
 
 
 PLACE = Skill(

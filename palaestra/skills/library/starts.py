@@ -7,7 +7,7 @@ from palaestra.envs import house
 from palaestra.envs.generation.poses import held_finger
 from palaestra.envs.predicates import CLOSED, NEAR_DISTANCE, barriers, mechanism_set_points
 from palaestra.envs.types import Scene, fixture_tops, receptacle_boxes
-from palaestra.sim.world import World
+from palaestra.sim.world import LEAF_LENGTH, LEAF_OPEN, World, leaf_axis
 
 _POSES = 24
 _CARRIED = 0.10  # m, the least height of the hand when it holds something
@@ -33,7 +33,7 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
     def to_objects(xy: jax.Array) -> jax.Array:
         return jnp.where(solid, jnp.linalg.norm(xy - obj[:, :2], axis=-1) - 1.42 * half, jnp.inf)
 
-    solid_boxes = barriers(scene, lay.leaf_angle, lay.drawer_out)
+    solid_boxes = barriers(spec, scene, lay.leaf_angle, lay.drawer_out)
     tray = reaching - (spec.fixtures - spec.drawers)  # which goes with its cabinet
     solid_arm = solid_boxes.used & ((jnp.arange(len(solid_boxes.used)) != spec.mechanisms + tray) | (tray < 0))
 
@@ -119,6 +119,23 @@ def pose_anywhere(key: jax.Array, world: World, scene: Scene, held: jax.Array) -
     low, high = scene.room[room, :2], scene.room[room, 2:]
     at = low + jax.random.uniform(k_at, (_POSES, 2)) * (high - low)
     return _first_free(k_yaw, k_lift, k_grip, world, scene, at, jnp.ones(_POSES, bool), held)
+
+
+def pose_by_door(
+    key: jax.Array, world: World, scene: Scene, leaf: jax.Array, held: jax.Array, before: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """A robot pose within NEAR_DISTANCE of the doorway in which a leaf hangs, on either side, in one of three cases right before it;
+    `before` [] bool: on the side from which it turns away by angles above 0. Key is consumed. As `pose_near`."""
+    k_at, k_close, k_yaw, k_lift, k_grip = jax.random.split(key, 5)
+    reach = jnp.where(jax.random.bernoulli(k_close, 1 / 3), 0.4, 1.0) * (NEAR_DISTANCE - 0.01)
+    doorway = scene.leaf_doorway[leaf]
+    centre = scene.door[doorway]
+    half = jnp.where(scene.door_along_x[doorway], jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0])) * LEAF_LENGTH / 2
+    at = centre + jax.random.uniform(k_at, (_POSES, 2), minval=-1.0, maxval=1.0) * (half + reach)
+    gap = jnp.linalg.norm(jnp.maximum(jnp.abs(at - centre) - half, 0.0), axis=-1)
+    beside = (house.room_of(scene, at)[:, None] == scene.door_rooms[doorway]).any(-1)
+    fits = (gap < NEAR_DISTANCE - 0.01) & beside & (((at - centre) @ leaf_axis(scene.layout.leaf_quat[leaf], LEAF_OPEN) < 0) | ~before)
+    return _first_free(k_yaw, k_lift, k_grip, world, scene, at, fits, held)
 
 
 def pose_over(key: jax.Array, world: World, scene: Scene, index: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -208,11 +225,11 @@ def hand_shut(key: jax.Array, q: jax.Array, often: float) -> jax.Array:
     return q.at[4:].set(jnp.where(shut, jax.random.uniform(k_grip, maxval=CLOSED), q[4:]))
 
 
-def set_points(scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
+def set_points(world: World, scene: Scene, q: jax.Array, held: jax.Array) -> jax.Array:
     """ctrl [nu] that keeps the joints q [6] and the scene's doors, and squeezes when something is held."""
     grip = jnp.where(held >= 0, CLOSED, q[4])
     body = jnp.stack([jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), q[3], grip, grip])
-    return jnp.concatenate([body, mechanism_set_points(scene.layout)]).astype(jnp.float32)
+    return jnp.concatenate([body, mechanism_set_points(world.spec, scene.layout)]).astype(jnp.float32)
 
 
 def choose(key: jax.Array, allowed: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import ROBOT
+from palaestra.envs.types import DOORS
 from palaestra.envs.words.references import RECEPTACLES
 from palaestra.skills.planners.space import House, Space, ones
 
@@ -237,7 +238,7 @@ class RemainingInHouse(Remaining):
             for rule, condition, brings in zip(rules, self.house.conditions, self._brings, strict=True)
             if low & brings and made and fact[0] in ("on", "inside")
         ]
-        stays = low & self._near and space.kinds_of[fact[2]] != "door" and name not in self._twice
+        stays = low & self._near and space.kinds_of[fact[2]] not in DOORS and name not in self._twice
         self._known[low] = known = Known(
             lost=self._there[name] if name in self._lost else 0,
             made=made,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from palaestra.envs.goals import PLACING, Option, alternatives, describe
 from palaestra.envs.names import Entity, Fact
+from palaestra.envs.types import DOORS
 from palaestra.skills.operators import Call, Operator, Skills, fact_text, ground, universe
 from palaestra.skills.plan import Failure, Fault, PlanError
 from palaestra.skills.planners.base import Problem
@@ -353,7 +354,7 @@ class House:
     def __init__(self, space: Space, book: Rulebook):
         self.space, self.book = space, book
         rules = book.mechanics.rules
-        self.open = {t.name: space.bits([("open", t.name, t.name)]) for t in space.problem.things if t.type == "door"}
+        self.open = {t.name: space.bits([("open", t.name, t.name)]) for t in space.problem.things if t.type in DOORS}
         self.plates = [(space.those("on", "", p), space.bits([("pressed", p, p)])) for p in book.plates]
         self.conditions = [space.bits(rule.condition) for rule in rules]
         self.moved = sum(pressed for _, pressed in self.plates) | sum(self.open.values())  # by no action itself
