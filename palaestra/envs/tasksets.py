@@ -25,7 +25,7 @@ from flax import struct
 
 from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
-from palaestra.envs.generation import chains, primitives, storage
+from palaestra.envs.generation import chains, hampers, primitives, shelves, storage
 from palaestra.envs.generation.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generation.generator import SceneRange
 from palaestra.envs.generation.productions import RuleRange, attempt_rules, attempt_wish
@@ -38,6 +38,7 @@ from palaestra.sim.world import WorldSpec, world
 
 SPLITS = ("train", "validation", "test", "larger")
 _CHANGE = 1  # folded into a task's key: the stream of what it is changed by
+_WORDED = ("formulas", "chain", "storage", "hampers", "shelves")  # kinds of goals of which tests have held-out wordings
 _HELD_OUT = {0: ("purple", "yellow"), 1: ("red", "blue")}  # kind (cube, ball): colours kept for the test split
 
 
@@ -212,6 +213,18 @@ TASK_SETS = {
         horizon=2400,
         goals="storage",
     ),
+    "hampers": TaskSet(
+        "things put into bins with lids, which a button opens, or a weight on a plate holds open, in houses of one to three rooms",
+        WorldSpec(cubes=3, balls=1, tables=2, plates=1, bins=3, hampers=2, rooms=3, buttons=2, rules=2),
+        max_rooms=3,
+        horizon=2400,
+        goals="hampers",
+    ),
+    "shelves": TaskSet(
+        "things put on shelves along the walls, and taken from them, in houses of one to four rooms",
+        WorldSpec(cubes=3, balls=1, tables=3, shelves=2, bins=1),
+        goals="shelves",
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -263,7 +276,7 @@ class TaskSetEnv(Rearrange):
             engine=engine or NativeEngine(world(tasks.spec)),
         )
         self.axis, self.regime = tasks.axis, REGIMES[number] if tasks.axis else ""
-        self.held_out_words = (tasks.goals in ("formulas", "chain", "storage") and split == "test") or self.axis == "language"
+        self.held_out_words = (tasks.goals in _WORDED and split == "test") or self.axis == "language"
         without = () if split == "test" else tasks.held_out
         self.formulas = FormulaRange.make(without=without) if tasks.goals == "formulas" else None
         self.drive = jnp.ones(len(DRIVES)) if tasks.goals == "drive" else None
@@ -286,13 +299,12 @@ class TaskSetEnv(Rearrange):
         return KINDS[self.kind].scene(self, key)
 
     def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
-        if self.kind == "rules":  # all at once: the scene is drawn for its rules, and they for the goal
-            return attempt_rules(key, self.world, self.ranges, self.rules)
-        return super().attempt_task(key)
+        at_once = KINDS[self.kind].task
+        return at_once(self, key) if at_once else super().attempt_task(key)
 
     def edit(self, key: jax.Array, task: Task) -> Task:
-        if self.kind == "rules":
-            got = f"{self.name!r}, whose doors and rules hang together"
+        if KINDS[self.kind].task:
+            got = f"{self.name!r}, whose rules hang together with the rest"
             raise PalaestraError(f"changes of tasks: got {got}; expected a set without rules. Fix: another set, or --sampler plr")
         return super().edit(key, task)
 
@@ -333,6 +345,7 @@ class Kind(NamedTuple):
     goal: Callable[[TaskSetEnv, jax.Array, Scene], tuple[Goal, jax.Array]]  # by a key, in a scene
     scene: Callable[[TaskSetEnv, jax.Array], tuple[Scene, jax.Array]] = Rearrange.attempt_scene
     admits: Callable[[TaskSetEnv, Task], jax.Array] = Rearrange.admits
+    task: Callable[[TaskSetEnv, jax.Array], tuple[Task, jax.Array]] | None = None  # all at once, where scenes are drawn for their rules
 
 
 KINDS = {
@@ -352,5 +365,15 @@ KINDS = {
         lambda env, key, scene: storage.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
         lambda env, key: storage.attempt_scene(key, env.world, env.ranges),
     ),
-    "rules": Kind(lambda env, key, scene: attempt_wish(key, env.world, scene)),  # by doors and productions
+    "shelves": Kind(  # literals, of which some is about a shelf
+        lambda env, key, scene: shelves.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+    ),
+    "rules": Kind(  # by doors and productions
+        lambda env, key, scene: attempt_wish(key, env.world, scene),
+        task=lambda env, key: attempt_rules(key, env.world, env.ranges, env.rules),
+    ),
+    "hampers": Kind(  # literals, of which some is about a hamper, and hampers that are shut again
+        lambda env, key, scene: hampers.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        task=lambda env, key: hampers.attempt_hampers(key, env.world, env.ranges, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+    ),
 }

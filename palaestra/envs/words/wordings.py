@@ -351,19 +351,23 @@ ADDRESSES = ("", "please ", "robot, ")
 
 # --- things -------------------------------------------------------------------------------------------------------
 
+EVERYTHING = "cube ball table bin plate door button drawer shelf hamper"  # but rooms
 NOUNS: dict[str, Rows] = {
     "cube": Rows(("cube",), ("block",)),
     "ball": Rows(("ball",), ("sphere",)),
     "table": Rows(("table",), ("desk",)),
+    "shelf": Rows(("shelf",), ("ledge",)),
     "bin": Rows(("bin",), ("container",)),
+    "hamper": Rows(("hamper",), ("lidded bin",)),
     "drawer": Rows(("drawer",), ("chest",)),
     "plate": Rows(("plate", "pressure plate"), ("pad",)),
     "door": Rows(("door",)),
     "button": Rows(("button",), ("switch",)),
     "room": Rows(("room",)),
     "cube ball": Rows(("object",)),
-    "cube ball table bin plate door button drawer": Rows(("thing",), ("item",)),
+    EVERYTHING: Rows(("thing",), ("item",)),
 }
+PLURALS = {"switch": "switches", "shelf": "shelves"}  # that do not end in a mere s
 # Seen from above, north up.
 RELATIONS = {
     "north": Rows(("north of",), ("to the north of",)),
