@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from palaestra.sim.world import LID_HALF, LID_HEIGHT, LID_OPEN, Layout, WorldSpec, array_module, leaf_axis, lid_hinges
+import numpy as np
 
-OPEN_ENOUGH = 0.8 * LID_OPEN  # rad, from where a hamper counts as open
+from palaestra.sim.world import LID_HALF, LID_HEIGHT, Layout, WorldSpec, array_module, leaf_axis, lid_hinges
+
+OPEN_ENOUGH = 0.5 * np.pi  # rad, from where a hamper counts as open: its lid stands upright
 
 
 def hinges(spec: WorldSpec, layout: Layout) -> Any:

@@ -537,7 +537,7 @@ def _add_lid(s: mujoco.MjSpec, index: int, pos: np.ndarray) -> None:
         rgba=[0.6, 0.5, 0.4, 1],
         **bodies.FIXED,
     )
-    _servo(s, f"lid{index}", kp=20, kv=2, force=1.5)
+    _servo(s, f"lid{index}", kp=20, kv=1, force=0.8)
 
 
 def _servo(s: mujoco.MjSpec, joint: str, kp: float, kv: float, force: float) -> None:
