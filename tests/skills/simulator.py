@@ -1,4 +1,4 @@
-"""Doors, hampers, buttons, plates and rules once more, from their description alone: for tests to compare with. And random houses that have them."""
+"""Doors, hampers, buttons, plates and rules once more, from their description alone: for tests to compare with. And random houses."""
 
 import random
 from collections import deque
