@@ -4,6 +4,7 @@ import pytest
 
 from palaestra.envs.goals import Formula, literal
 from palaestra.envs.mechanics import Mechanics, Rule
+from palaestra.envs.names import ROBOT
 from palaestra.skills import pddl
 from palaestra.skills.operators import Call, contracts, prompt_text
 from palaestra.skills.plan import Failure, PlanError
@@ -73,6 +74,15 @@ def test_what_cannot_be_is_impossible(rules, objects, goal):
     with pytest.raises(PlanError) as caught:
         OraclePlanner().plan(Problem("", home.things, home.facts, goal, mechanics=home.mechanics))
     assert caught.value.failure is Failure.IMPOSSIBLE
+
+
+def test_a_hamper_that_shuts_as_soon_as_the_robot_leaves_is_not_filled_from_afar():
+    """Open only while the robot is by the button: driving from there to the hamper shuts it."""
+    beside = Rule((("near", ROBOT, "red_button"),), opens="green_hamper", lasting=False)
+    home = house(beside)
+    assert shortest(home, Formula.of([INSIDE])) is None
+    with pytest.raises(PlanError):
+        OraclePlanner().plan(Problem("", home.things, home.facts, Formula.of([INSIDE]), mechanics=home.mechanics))
 
 
 @pytest.mark.parametrize(("rule", "goal"), [(BUTTON, Formula.of([INSIDE])), (WEIGHT, PUT_AWAY)])

@@ -22,14 +22,14 @@ from palaestra.sim.errors import PalaestraError
 _SLOTS: dict[str, tuple[str, ...]] = {
     "object": OBJECTS,
     "table": ("table", "shelf", "plate"),
-    "bin": ("bin", "hamper", "drawer"),
+    "bin": ("bin", "hamper"),
     "plate": ("plate",),
     "button": ("button",),
     "door": ("door",),
     "opened": ("door", "hamper"),
     "hamper": ("hamper",),
     "room": ("room",),
-    "thing": (*OBJECTS, "table", "shelf", "plate", "bin", "hamper", "drawer", "button", "door"),
+    "thing": (*OBJECTS, "table", "shelf", "plate", "bin", "hamper", "button", "door"),
 }
 
 

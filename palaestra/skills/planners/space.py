@@ -362,6 +362,9 @@ class House:
         # Conditions, with what is open once they held; with nothing where objects end.
         self._firing = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.consumes or r.opens not in book.fickle]
         self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
+        # Hampers that may shut as soon as the robot leaves something: what is put into one must find it open after the drive as well.
+        fleeting = {lid for lid, some in book.fickle.items() if any(f[0] == "near" for rule in some for f in rule.condition)}
+        self.fleeting = sum(self.open[t.name] for t in space.problem.things if t.type == "hamper" and t.name in fleeting)
         self.robot_rooms = space.those("in_room", ROBOT)
         self._room = {space.bits([("in_room", ROBOT, room)]): room for room in book.rooms}
         self.beside_doors = {space.bits([("near", ROBOT, t.name)]): t.name for t in space.problem.things if t.type == "door"}
