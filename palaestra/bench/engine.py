@@ -51,6 +51,8 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
         button_pos=jnp.zeros((count, 0, 2)),
         drawer_quat=jnp.zeros((count, 0, 4)),
         drawer_out=jnp.zeros((count, 0)),
+        lid_quat=jnp.zeros((count, 0, 4)),
+        lid_angle=jnp.zeros((count, 0)),
     )
 
 

@@ -29,8 +29,8 @@ from palaestra.envs.types import (
     entity_kinds,
     entity_used,
     kind_columns,
-    leaf_entity,
     num_entities,
+    opening_entity,
     restart,
     select,
     termination,
@@ -319,6 +319,6 @@ class Rearrange:
         )
         facts = jnp.where((rules.needed | (rules.consumes >= 0))[..., None], facts, 0.0)
         flags = jnp.stack([rules.used, rules.lasting], -1).astype(jnp.float32)
-        effect = thing(rules.product, 1) + thing(rules.opens, leaf_entity(spec, 0))
+        effect = thing(rules.product, 1) + thing(jnp.where(rules.opens >= 0, opening_entity(spec, rules.opens), -1))
         rows = jnp.concatenate([flags, facts.reshape(spec.rules, facts.shape[1] * facts.shape[2]), effect], -1)
         return jnp.where(rules.used[:, None], rows, 0.0)

@@ -55,18 +55,21 @@ def advance(goal: Goal, holds: jax.Array, before: Progress) -> Progress:
     return Progress(stage=stage, broken=broken, share=share, done=(stage >= stages) & ~broken)
 
 
-def conjunction(spec: WorldSpec, predicate: jax.Array, subject: jax.Array, target: jax.Array, used: jax.Array) -> Goal:
-    """The goal in which all of these literals [g] hold at the same time; g is at most MAX_TERMS."""
+def conjunction(
+    spec: WorldSpec, predicate: jax.Array, subject: jax.Array, target: jax.Array, used: jax.Array, denied: jax.Array | None = None
+) -> Goal:
+    """The goal in which all of these literals [g] hold at the same time, or are false where `denied`; g is at most MAX_TERMS."""
     pad = (0, MAX_TERMS - len(used))
     used = jnp.pad(used, pad)
+    true = used if denied is None else used & ~jnp.pad(denied, pad)
     zero = jnp.zeros(MAX_TERMS, jnp.int32)
     n = num_entities(spec)
     return Goal(
         predicate=jnp.where(used, jnp.pad(predicate, pad), 0).astype(jnp.int32),
         subjects=(jnp.pad(subject, pad)[:, None] == jnp.arange(n)) & used[:, None],
         targets=(jnp.pad(target, pad)[:, None] == jnp.arange(n)) & used[:, None],
-        at_least=used.astype(jnp.int32),
-        at_most=jnp.where(used, MANY, 0).astype(jnp.int32),
+        at_least=true.astype(jnp.int32),
+        at_most=jnp.where(true, MANY, 0).astype(jnp.int32),
         stage=zero,
         option=zero,
         used=used,

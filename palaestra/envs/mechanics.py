@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from palaestra.envs.names import Fact, entities
-from palaestra.envs.types import PREDICATES, Rules, Scene, leaf_entity, room_entity
+from palaestra.envs.types import PREDICATES, Rules, Scene, leaf_entity, opening_entity, room_entity
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -25,11 +25,11 @@ class Door:
 
 @dataclass(frozen=True)
 class Rule:
-    """Whenever all facts of the condition hold, the effect comes about: a door opens, or objects turn into another one."""
+    """Whenever all facts of the condition hold, the effect comes about: a door or a hamper opens, or objects turn into another one."""
 
     condition: tuple[Fact, ...]
-    opens: str = ""  # a door
-    lasting: bool = True  # the door stays open; else it is open only while the condition holds
+    opens: str = ""  # a door or a hamper
+    lasting: bool = True  # which stays open; else it is open only while the condition holds
     consumes: tuple[str, ...] = ()  # objects that vanish
     product: str = ""  # the object that appears where the last of the consumed ones was: on, inside or on the floor as that was
 
@@ -64,7 +64,7 @@ def mechanics(spec: WorldSpec, scene: Scene) -> Mechanics:
             for p, s, t, needed in zip(rules.predicate[k], rules.subject[k], rules.target[k], rules.needed[k], strict=True)
             if needed
         ]
-        opens = "" if rules.opens[k] < 0 else name[leaf_entity(spec, int(rules.opens[k]))]
+        opens = "" if rules.opens[k] < 0 else name[opening_entity(spec, int(rules.opens[k]))]
         consumes = tuple(name[1 + int(o)] for o in rules.consumes[k] if o >= 0)
         product = "" if rules.product[k] < 0 else name[1 + int(rules.product[k])]
         found.append(Rule(tuple(facts), opens, bool(rules.lasting[k]) if opens else True, consumes, product))
@@ -77,6 +77,7 @@ def rule_rows(spec: WorldSpec, scene: Scene, rules: Sequence[Rule]) -> Rules:
         fix = "remove one" if spec.rules else "a set whose world has rules"
         raise PalaestraError(f"rules: got {len(rules)}, expected at most the {spec.rules} that this world has slots for. Fix: {fix}")
     index = {e.name: e.index for e in entities(spec, scene)}
+    number = {opening_entity(spec, i): i for i in range(spec.openings)}
     rows: Rules = jax.tree.map(np.array, Rules.none(spec.rules))
     for k, rule in enumerate(rules):
         if not 1 <= len(rule.condition) <= 2 or len(rule.consumes) > 2:
@@ -86,7 +87,7 @@ def rule_rows(spec: WorldSpec, scene: Scene, rules: Sequence[Rule]) -> Rules:
             rows.predicate[k, i], rows.subject[k, i], rows.target[k, i] = PREDICATES.index(predicate), index[subject], index[target]
             rows.needed[k, i] = True
         rows.consumes[k, : len(rule.consumes)] = [index[name] - 1 for name in rule.consumes]
-        rows.opens[k] = index[rule.opens] - leaf_entity(spec, 0) if rule.opens else -1
+        rows.opens[k] = number[index[rule.opens]] if rule.opens else -1
         rows.product[k] = index[rule.product] - 1 if rule.product else -1
         rows.lasting[k], rows.used[k] = bool(rule.opens) and rule.lasting, True
     return rows

@@ -34,7 +34,7 @@ class Entity:
 
     index: int  # its number among the entities
     name: str  # unique in the scene
-    kind: str  # robot, cube, ball, table, plate, bin, drawer, door, swing, button or room
+    kind: str  # robot, cube, ball, table, shelf, plate, bin, hamper, drawer, door, swing, button or room
     colour: str = ""
     size: str = ""  # small or large, for cubes and balls
 

@@ -6,8 +6,19 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs import drawers, house
-from palaestra.envs.types import OPEN, PREDICATES, Scene, button_entity, entity_used, leaf_entity, num_entities, receptacle_boxes
+from palaestra.envs import drawers, hampers, house
+from palaestra.envs.types import (
+    OPEN,
+    PREDICATES,
+    PRESSED,
+    Scene,
+    button_entity,
+    entity_used,
+    hamper_entity,
+    leaf_entity,
+    num_entities,
+    receptacle_boxes,
+)
 from palaestra.sim.drawers import DRAWER_FLOOR
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import (
@@ -20,6 +31,7 @@ from palaestra.sim.world import (
     LEAF_HEIGHT,
     LEAF_LENGTH,
     LEAF_OPEN,
+    LID_OPEN,
     Layout,
     World,
     WorldSpec,
@@ -57,50 +69,48 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     ajar: jax.Array  # [L] bool, leaves that stand or swing in a room
     open: jax.Array  # [L] bool, leaves
     drawn: jax.Array  # [W] bool: drawers that are open
+    lifted: jax.Array  # [H] bool: hampers that are open
     pressed: jax.Array  # [U] bool, buttons
     passable: jax.Array  # [D] bool: doorways in which no leaf is in the way
     released: jax.Array  # [O] bool: at rest, and not between fingers that are about as close as it is wide
 
 
 class Barriers(struct.PyTreeNode, kw_only=True):
-    """The boxes around leaves, then buttons, then trays with their handles, in the plane; then those around the pieces of swing doors.
+    """The boxes around leaves, then buttons, then lids, then trays with their handles, in the plane; then those around the pieces of
+    swing doors.
 
     The box around the whole leaf of a swing door, which may stand aslant, bars nothing: it is not `used`.
     """
 
-    centre: jax.Array  # [B, 2] m, B = L + U + W and the pieces of swing doors
+    centre: jax.Array  # [B, 2] m, B = L + U + H + W and the pieces of swing doors
     half: jax.Array  # [B, 2] m
     top: jax.Array  # [B] m
     used: jax.Array  # [B] bool
 
 
-def barriers(spec: WorldSpec, scene: Scene, angle: jax.Array, out: jax.Array) -> Barriers:
-    """Leaves that are open by `angle` [L] rad, buttons, and drawers that are out by `out` [W] m."""
-    lay = scene.layout
+def barriers(spec: WorldSpec, scene: Scene, angle: jax.Array, lid: jax.Array, out: jax.Array) -> Barriers:
+    """Leaves that are open by `angle` [L] rad, buttons, lids that are open by `lid` [H] rad, and drawers that are out by `out` [W] m."""
+    lay, locks = scene.layout, spec.locks
     axis = leaf_axis(lay.leaf_quat, angle)
     reach = LEAF_LENGTH / 2 * axis
-    leaves, buttons, locks = len(angle), len(lay.button_pos), spec.locks
     along = LEAF_LENGTH * (jnp.arange(_PIECES) + 0.5) / _PIECES
     piece = lay.leaf_pos[locks:, None] + along[:, None] * axis[locks:, None]  # [swings, pieces, 2]
     piece_half = jnp.repeat(jnp.abs(reach[locks:]) / _PIECES + LEAF_HALF, _PIECES, axis=0)
-    is_lock = jnp.arange(leaves) < locks
     tray, tray_half = drawers.reaching(lay, out)
+    cover, cover_half, cover_top = hampers.lids(spec, lay, lid)
+    fixed = jnp.full(spec.leaves, LEAF_HEIGHT), jnp.full(spec.buttons, BUTTON_TOP)
+    handles, used = jnp.full(spec.drawers, drawers.HANDLE_TOP), scene.fixture_used
+    bins = slice(spec.walls + spec.tables + spec.bins - spec.hampers, spec.walls + spec.tables + spec.bins)
     return Barriers(
-        centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos, tray, piece.reshape(-1, 2)]),
-        half=jnp.concatenate([jnp.abs(reach) + LEAF_HALF, jnp.full((buttons, 2), BUTTON_HALF), tray_half, piece_half]),
-        top=jnp.concatenate(
-            [
-                jnp.full(leaves, LEAF_HEIGHT),
-                jnp.full(buttons, BUTTON_TOP),
-                jnp.full(len(out), drawers.HANDLE_TOP),
-                jnp.full(len(piece_half), LEAF_HEIGHT),
-            ]
-        ),
+        centre=jnp.concatenate([lay.leaf_pos + reach, lay.button_pos, cover, tray, piece.reshape(-1, 2)]),
+        half=jnp.concatenate([jnp.abs(reach) + LEAF_HALF, jnp.full((spec.buttons, 2), BUTTON_HALF), cover_half, tray_half, piece_half]),
+        top=jnp.concatenate([*fixed, cover_top, handles, jnp.full(len(piece_half), LEAF_HEIGHT)]),
         used=jnp.concatenate(
             [
-                scene.leaf_used & is_lock,
+                scene.leaf_used & (jnp.arange(spec.leaves) < locks),
                 scene.button_used,
-                scene.fixture_used[len(scene.fixture_used) - len(out) :],
+                used[bins],
+                used[spec.fixtures - spec.drawers :],
                 jnp.repeat(scene.leaf_used[locks:], _PIECES),
             ]
         ),
@@ -117,11 +127,11 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     centre, half, height = receptacle_boxes(spec, scene, out)
     room_centre = 0.5 * (scene.room[:, :2] + scene.room[:, 2:])
     room_half = 0.5 * (scene.room[:, 2:] - scene.room[:, :2])
-    angle, up = world.mechanism_q(physics.qpos)
+    (angle, up), lid = world.mechanism_q(physics.qpos), world.lid_q(physics.qpos)
     hung = scene.leaf_doorway
     doorway = jnp.concatenate([scene.door[hung], jnp.zeros((spec.leaves, 1))], -1)
     buttons = jnp.concatenate([scene.layout.button_pos, jnp.full((spec.buttons, 1), BUTTON_TOP)], -1)
-    solid = barriers(spec, scene, angle, out)
+    solid = barriers(spec, scene, angle, lid, out)
     open_ = (jnp.abs(angle) >= OPEN_ENOUGH) & scene.leaf_used
     shut = ((jnp.arange(spec.doors)[:, None] == hung) & (scene.leaf_used & ~open_)).any(-1)
     position = jnp.concatenate(
@@ -159,6 +169,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         leaf=jnp.stack([scene.layout.leaf_pos, 2 * solid.centre[: spec.leaves] - scene.layout.leaf_pos], 1),
         ajar=(jnp.abs(angle) > AJAR) & scene.leaf_used,
         open=open_,
+        lifted=lid >= hampers.OPEN_ENOUGH,
         drawn=(out >= drawers.DRAWN) & scene.fixture_used[spec.fixtures - spec.drawers :],
         pressed=(up < -BUTTON_PRESSED) & scene.button_used,
         passable=scene.door_used & ~shut,
@@ -177,9 +188,9 @@ def distances(geo: Geometry) -> jax.Array:
 def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> jax.Array:
     """Which literals hold: [predicates, E subject, E target] bool, in the order of PREDICATES.
 
-    near(robot, x), holding(robot, object), on(object, table), inside(object, bin or drawer, open or shut), in_room(x, room); of one
-    thing: open(door), open(drawer) from most of its way out, pressed(button) and, while something lies on it, pressed(plate). A door
-    is in neither room. `used` [E].
+    near(robot, x), holding(robot, object), on(object, table), inside(object, bin, hamper or drawer, open or shut), in_room(x, room); of
+    one thing: open(door), open(drawer) and open(hamper) from most of its way on, pressed(button) and, while something lies on it,
+    pressed(plate). A door is in neither room. `used` [E].
     """
     spec = world.spec
     n, o, t = num_entities(spec), spec.objects, spec.tables
@@ -208,12 +219,15 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     if spec.drawers:
         tray = leaves.start - spec.drawers + jnp.arange(spec.drawers)
         table = table.at[OPEN, tray, tray].set(geo.drawn)
+    if spec.hampers:
+        hamper = hamper_entity(spec, jnp.arange(spec.hampers))
+        table = table.at[OPEN, hamper, hamper].set(geo.lifted)
     if spec.mechanisms or spec.plates:
         plates = 1 + o + t - spec.plates + jnp.arange(spec.plates)
         door, button = leaf_entity(spec, jnp.arange(spec.leaves)), button_entity(spec, jnp.arange(spec.buttons))
-        table = table.at[5, door, door].set(geo.open)
-        table = table.at[6, button, button].set(geo.pressed)
-        table = table.at[6, plates, plates].set((on[:, t - spec.plates : t] & used[objects, None]).any(0))
+        table = table.at[OPEN, door, door].set(geo.open)
+        table = table.at[PRESSED, button, button].set(geo.pressed)
+        table = table.at[PRESSED, plates, plates].set((on[:, t - spec.plates : t] & used[objects, None]).any(0))
     return table & used[:, None] & used[None, :]
 
 
@@ -234,12 +248,13 @@ def table_at_start(world: World, scene: Scene) -> jax.Array:
 
 
 def set_points_at_start(spec: WorldSpec, scene: Scene) -> jax.Array:
-    """The set points [nu] that keep robot, locked doors and buttons as the layout says; fingers that are not open squeeze."""
+    """The set points [nu] that keep robot and mechanisms as the layout says; fingers that are not open squeeze."""
     q = scene.layout.robot_q
     fingers = jnp.where(q[4:6] > 0.0, CLOSED, 0.0)
     return jnp.concatenate([jnp.zeros(3), q[3:4], fingers, mechanism_set_points(spec, scene.layout)]).astype(jnp.float32)
 
 
 def mechanism_set_points(spec: WorldSpec, layout: Layout) -> jax.Array:
-    """The set points [servos] that keep the leaves that have one as the layout says, and buttons up."""
-    return jnp.concatenate([jnp.where(layout.leaf_angle[: spec.locks] > 0, LEAF_OPEN, 0.0), jnp.zeros(spec.buttons)])
+    """The set points [servos] that keep locked doors and lids as the layout says, and buttons up."""
+    leaves = jnp.where(layout.leaf_angle[: spec.locks] > 0, LEAF_OPEN, 0.0)
+    return jnp.concatenate([leaves, jnp.zeros(spec.buttons), jnp.where(layout.lid_angle > 0, LID_OPEN, 0.0)])

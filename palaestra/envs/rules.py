@@ -1,7 +1,7 @@
 """What rules do: after each control step, conditions that hold turn into effects. Pure, for one environment.
 
-Doors and buttons keep no state of their own: a leaf's set point that has begun to rise goes on, and a button that was pressed is
-drawn down by its servo. Objects come and go by a new state of the physics, and by `object_used` in the state's own scene.
+Doors, hampers and buttons keep no state of their own: a leaf's or a lid's set point that has begun to rise goes on, and a button that
+was pressed is drawn down by its servo. Objects come and go by a new state of the physics, and by `object_used` in the state's own scene.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from palaestra.envs.types import PRESSED, Rules, Scene, button_entity
 from palaestra.sim.engine import Engine, PhysicsState
-from palaestra.sim.world import BUTTON_TRAVEL, LEAF_OPEN, LEAF_RATE, Layout, World, parked_object
+from palaestra.sim.world import BUTTON_TRAVEL, LEAF_OPEN, LEAF_RATE, LID_OPEN, Layout, World, parked_object
 
 
 def conditions(rules: Rules, table: jax.Array) -> jax.Array:
@@ -35,17 +35,20 @@ def apply(engine: Engine, state: Any, table: jax.Array) -> Any:
 
 
 def _set_points(world: World, rules: Rules, holds: jax.Array, table: jax.Array, ctrl: jax.Array) -> jax.Array:
-    """The set points [nu] with leaves on their way to open or shut, and pressed buttons down."""
+    """The set points [nu] with leaves and lids on their way to open or shut, and pressed buttons down."""
     spec = world.spec
-    body, leaves, buttons = jnp.split(ctrl, [len(ctrl) - spec.servos, len(ctrl) - spec.buttons])
-    mine = rules.used[:, None] & (rules.opens[:, None] == jnp.arange(spec.locks))  # [K, locks]
+    at = len(ctrl) - spec.servos
+    body, leaves, buttons, lids = jnp.split(ctrl, [at, at + spec.locks, len(ctrl) - spec.hampers])
+    hinged = jnp.concatenate([leaves, lids])
+    mine = rules.used[:, None] & (rules.opens[:, None] == jnp.arange(spec.openings))  # [K, openings]
     opening = (mine & holds[:, None]).any(0)
     only_while = (mine & ~rules.lasting[:, None]).any(0)
-    to = jnp.where(opening | (~only_while & (leaves > 0)), LEAF_OPEN, 0.0)
-    leaves = leaves + jnp.clip(to - leaves, -LEAF_RATE, LEAF_RATE)
+    far = jnp.where(jnp.arange(spec.openings) < spec.locks, LEAF_OPEN, LID_OPEN)
+    to = jnp.where(opening | (~only_while & (hinged > 0)), far, 0.0)
+    leaves, lids = jnp.split(hinged + jnp.clip(to - hinged, -LEAF_RATE, LEAF_RATE), [spec.locks])
     button = button_entity(spec, jnp.arange(spec.buttons))
     buttons = jnp.where(table[PRESSED, button, button], -BUTTON_TRAVEL, buttons)
-    return jnp.concatenate([body, leaves, buttons])
+    return jnp.concatenate([body, leaves, buttons, lids])
 
 
 def _transformed(engine: Engine, scene: Scene, holds: jax.Array, physics: PhysicsState) -> tuple[Layout, PhysicsState]:

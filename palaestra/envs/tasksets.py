@@ -25,7 +25,7 @@ from flax import struct
 
 from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
-from palaestra.envs.generation import chains, primitives, storage
+from palaestra.envs.generation import chains, hampers, primitives, shelves, storage
 from palaestra.envs.generation.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generation.generator import SceneRange
 from palaestra.envs.generation.productions import RuleRange, attempt_rules, attempt_wish
@@ -228,6 +228,20 @@ TASK_SETS = {
         goals="storage",
         held_out_words=True,
     ),
+    "hampers": TaskSet(
+        "things put into bins with lids, which a button opens, or a weight on a plate holds open, in houses of one to three rooms",
+        WorldSpec(cubes=3, balls=1, tables=2, plates=1, bins=3, hampers=2, rooms=3, buttons=2, rules=2),
+        max_rooms=3,
+        horizon=2400,
+        goals="hampers",
+        held_out_words=True,
+    ),
+    "shelves": TaskSet(
+        "things put on shelves along the walls, and taken from them, in houses of one to four rooms",
+        WorldSpec(cubes=3, balls=1, tables=3, shelves=2, bins=1),
+        goals="shelves",
+        held_out_words=True,
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -302,13 +316,12 @@ class TaskSetEnv(Rearrange):
         return KINDS[self.kind].scene(self, key)
 
     def attempt_task(self, key: jax.Array) -> tuple[Task, jax.Array]:
-        if self.kind == "rules":  # all at once: the scene is drawn for its rules, and they for the goal
-            return attempt_rules(key, self.world, self.ranges, self.rules)
-        return super().attempt_task(key)
+        at_once = KINDS[self.kind].task
+        return at_once(self, key) if at_once else super().attempt_task(key)
 
     def edit(self, key: jax.Array, task: Task) -> Task:
-        if self.kind == "rules":
-            got = f"{self.name!r}, whose doors and rules hang together"
+        if KINDS[self.kind].task:
+            got = f"{self.name!r}, whose rules hang together with the rest"
             raise PalaestraError(f"changes of tasks: got {got}; expected a set without rules. Fix: another set, or --sampler plr")
         return super().edit(key, task)
 
@@ -349,6 +362,7 @@ class Kind(NamedTuple):
     goal: Callable[[TaskSetEnv, jax.Array, Scene], tuple[Goal, jax.Array]]  # by a key, in a scene
     scene: Callable[[TaskSetEnv, jax.Array], tuple[Scene, jax.Array]] = Rearrange.attempt_scene
     admits: Callable[[TaskSetEnv, Task], jax.Array] = Rearrange.admits
+    task: Callable[[TaskSetEnv, jax.Array], tuple[Task, jax.Array]] | None = None  # all at once, where scenes are drawn for their rules
 
 
 KINDS = {
@@ -368,5 +382,15 @@ KINDS = {
         lambda env, key, scene: storage.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
         lambda env, key: storage.attempt_scene(key, env.world, env.ranges),
     ),
-    "rules": Kind(lambda env, key, scene: attempt_wish(key, env.world, scene)),  # by doors and productions
+    "shelves": Kind(  # literals, of which some is about a shelf
+        lambda env, key, scene: shelves.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+    ),
+    "rules": Kind(  # by doors and productions
+        lambda env, key, scene: attempt_wish(key, env.world, scene),
+        task=lambda env, key: attempt_rules(key, env.world, env.ranges, env.rules),
+    ),
+    "hampers": Kind(  # literals, of which some is about a hamper, and hampers that are shut again
+        lambda env, key, scene: hampers.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        task=lambda env, key: hampers.attempt_hampers(key, env.world, env.ranges, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+    ),
 }

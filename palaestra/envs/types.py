@@ -1,8 +1,8 @@
 """A task is data: fixed-shape arrays, made by a generator `key -> Task`, given to `reset` from outside.
 
 Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls),
-tables (the last of them pressure plates), bins, drawers, doors (the last of them swing doors), buttons, rooms. Axes as in
-`palaestra.sim.world`: F, O, E, R, D, W, L, U, K, G.
+tables (plain ones, shelves, pressure plates), bins (open ones, hampers), drawers, doors (locked ones, swing doors), buttons, rooms.
+Axes as in `palaestra.sim.world`: F, O, E, R, D, W, H, L, U, K, G.
 """
 
 from typing import Any
@@ -21,7 +21,8 @@ COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroom", "library", "nursery")
 PREDICATES = ("near", "holding", "on", "inside", "in_room", "open", "pressed")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM, OPEN, PRESSED = range(len(PREDICATES))
-KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer", "swing")  # of entities but the robot
+# of entities but the robot
+KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer", "shelf", "hamper", "swing")
 DOORS = ("door", "swing")  # kinds of hinged doors: locked ones, which rules open, and those that are pushed open
 UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
@@ -33,14 +34,14 @@ MANY = 1_000  # no upper bound: more pairs than any world has in use
 
 
 class Rules(struct.PyTreeNode, kw_only=True):
-    """Conditions that turn into effects whenever they hold. A condition is one fact or two; an effect opens a door, or turns
+    """Conditions that turn into effects whenever they hold. A condition is one fact or two; an effect opens a door or a hamper, or turns
     objects into another one, which takes the place of the second of them (of the only one)."""
 
     predicate: jax.Array  # [K, 2] int32, into PREDICATES
     subject: jax.Array  # [K, 2] int32, an entity
     target: jax.Array  # [K, 2] int32, an entity
     needed: jax.Array  # [K, 2] bool: whether the fact is part of the condition
-    opens: jax.Array  # [K] int32, a leaf, or -1
+    opens: jax.Array  # [K] int32, a leaf, or after those a lid, or -1
     lasting: jax.Array  # [K] bool: opens for good; else only as long as the condition holds
     consumes: jax.Array  # [K, 2] int32, objects that vanish, or -1
     product: jax.Array  # [K] int32, the object that appears, or -1
@@ -216,16 +217,39 @@ def button_entity(spec: WorldSpec, index: Any) -> Any:
     return leaf_entity(spec, spec.leaves) + index
 
 
+def shelf_entity(spec: WorldSpec, index: Any) -> Any:
+    return 1 + spec.objects + spec.tables - spec.plates - spec.shelves + index
+
+
+def hamper_entity(spec: WorldSpec, index: Any) -> Any:
+    return 1 + spec.objects + spec.tables + spec.bins - spec.hampers + index
+
+
+def opening_entity(spec: WorldSpec, index: Any) -> Any:
+    """Of what rules open, by its number: leaves that are no swing doors, then lids."""
+    return leaf_entity(spec, index) + (index >= spec.locks) * (hamper_entity(spec, index) - leaf_entity(spec, index) - spec.locks)
+
+
 def room_entity(spec: WorldSpec, index: Any) -> Any:
     return button_entity(spec, spec.buttons) + index
 
 
 def entity_kinds(spec: WorldSpec) -> np.ndarray:
     """Of all entities but the robot: what they are [E - 1] int32, into KINDS."""
-    receptacles = (spec.tables - spec.plates, spec.plates, spec.bins, spec.drawers)
-    counts = (spec.objects, *receptacles, spec.locks, spec.swings, spec.buttons, spec.rooms)
-    kinds = ("object", "table", "plate", "bin", "drawer", *DOORS, "button", "room")
-    return np.repeat([KINDS.index(kind) for kind in kinds], counts).astype(np.int32)
+    counts = {
+        "object": spec.objects,
+        "table": spec.tables - spec.shelves - spec.plates,
+        "shelf": spec.shelves,
+        "plate": spec.plates,
+        "bin": spec.bins - spec.hampers,
+        "hamper": spec.hampers,
+        "drawer": spec.drawers,
+        "door": spec.locks,
+        "swing": spec.swings,
+        "button": spec.buttons,
+        "room": spec.rooms,
+    }
+    return np.repeat([KINDS.index(kind) for kind in counts], list(counts.values())).astype(np.int32)
 
 
 def kinds_of(spec: WorldSpec) -> frozenset[str]:

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import LEAF_HALF, LEAF_HEIGHT, LEAF_LENGTH, Layout, World, WorldSpec, build_spec
+from palaestra.sim.world import LEAF_HALF, LEAF_HEIGHT, LEAF_LENGTH, Layout, World, WorldSpec, build_spec, lid_hinges
 
 VIEWS = ("house", "robot")
 _BACKENDS = {"linux": ("egl", "osmesa"), "darwin": ("cgl",)}  # without a screen; elsewhere glfw
@@ -24,6 +24,7 @@ _SHOULDER = (34.0, -40.0, 1.20)  # degrees from the heading, elevation, and m: t
 _NEAR_HOME = 30.0  # m: what is farther out is parked
 _FRAME = 0.025  # m, of a pressure plate, around its pad
 _DARK = 0.45  # a frame's brightness, the pad's being 1; and a cabinet's, its drawer's being 1
+_LID = 0.75  # a lid's brightness, its bin's being 1
 _STEEL = [0.25, 0.27, 0.31, 1]
 _PLATE = [0.93, 0.93, 0.91, 1]  # by which a swing door is pushed
 
@@ -43,6 +44,7 @@ class Camera:
         copy, original = self._model, world.model
         self._box, self._object = ([copy.geom(original.geom(i).name).id for i in ids] for ids in (world.box_geom, world.object_geom))
         self._mechanism = [copy.body(f"{kind}{i}").id for kind, n in (("leaf", spec.leaves), ("button", spec.buttons)) for i in range(n)]
+        self._lid = [copy.body(f"lid{i}").id for i in range(spec.hampers)]
         self._cabinet = [copy.body(f"drawer{i}").id for i in range(spec.drawers)]
         self._gl: Any = _context(width, height)
         self._scene = mujoco.MjvScene(self._model, maxgeom=200)
@@ -114,6 +116,10 @@ class Camera:
             m.body_pos[self._mechanism, :2] = np.concatenate([layout.leaf_pos, layout.button_pos])
             m.body_quat[self._mechanism[: spec.leaves]] = layout.leaf_quat
         mocap = len(w.fixture_mocap)
+        if self._lid:
+            bins = np.asarray(layout.fixture_pos)[mocap - spec.hampers : mocap, :2]
+            m.body_pos[self._lid, :2] = lid_hinges(bins, np.asarray(layout.lid_quat))
+            m.body_quat[self._lid] = layout.lid_quat
         if self._cabinet:
             m.body_pos[self._cabinet, :2] = np.asarray(layout.fixture_pos)[mocap:, :2]
             m.body_quat[self._cabinet] = layout.drawer_quat
@@ -137,6 +143,8 @@ class Camera:
                 m.geom_rgba[self._box[spec.walls + first + i], :3] *= _DARK
             for i in range(spec.bins):
                 m.geom_rgba[m.geom_bodyid == m.body(f"bin{i}").id] = rgba[spec.tables + i]
+            for i, body in enumerate(self._lid):
+                m.geom_rgba[m.geom_bodyid == body] = rgba[spec.tables + spec.bins - spec.hampers + i] * [_LID, _LID, _LID, 1]
             for i in range(spec.drawers):
                 colour = rgba[spec.tables + spec.bins + i]
                 m.geom_rgba[m.geom_bodyid == m.body(f"tray{i}").id] = colour

@@ -1,7 +1,7 @@
 """The world: one compiled MuJoCo model with a fixed number of slots. What differs from task to task is data.
 
 Axis alphabet of the package: F fixtures (walls, tables, bins, cabinets, in that order), O objects (cubes, then balls), E entities,
-R rooms, D doorways, W drawers, L leaves of hinged doors, U buttons, K rules, P predicates, G goal terms, B a batch, T time.
+R rooms, D doorways, W drawers, H hampers, L leaves of hinged doors, U buttons, K rules, P predicates, G goal terms, B a batch, T time.
 """
 
 import functools
@@ -35,6 +35,11 @@ SWING_MASS = 2.0  # kg, of its leaf: what the base pushes
 SWING_FRICTION = 0.6  # N m, what it takes to turn it
 SWING_DAMPING = 1.5  # N m s/rad
 LEAF_RATE = 0.06  # rad a control step, by which a leaf's set point moves
+LID_OPEN = float(np.deg2rad(100))  # rad, the set point of an open lid, which then stands behind its bin; 0 when shut
+LID_HEIGHT = 0.088  # m, of a shut lid's underside, which is clear of what looks over the rim
+LID_HALF = (0.16, 0.15, 0.006)  # m, half sizes of a lid
+LID_BACK = 0.02  # m, from a bin's outer edge to the hinge behind it, so that a lid that stands is not in the way of the hand
+LID_ROOM = 0.10  # m, behind a bin, that its lid takes when it stands
 BUTTON_HALF = 0.05  # m, half side of a button's post
 BUTTON_POST = 0.16  # m, height of the post; the cap stands on it
 BUTTON_CAP = (0.035, 0.012)  # m, half side and half height of a cap
@@ -57,6 +62,8 @@ class WorldSpec:
     buttons: int = 0
     rules: int = 0  # that turn a condition into an effect
     drawers: int = 0  # that slide out of a cabinet, by hand
+    shelves: int = 0  # of the tables, those before the plates are shelves: narrow and high, against a wall
+    hampers: int = 0  # of the bins, the last so many have a lid, and stand against a wall
     swings: int = 0  # of the leaves, the last so many are swing doors: no servo, opened by pushing
     body: str = "mobile_manipulator"
     timestep: float = 0.01  # s
@@ -65,7 +72,7 @@ class WorldSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.rooms <= 9:
             raise ValueError(f"rooms: got {self.rooms}, expected 1 to 9")
-        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules", "drawers", "swings"):
+        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules", "drawers", "shelves", "hampers", "swings"):
             if getattr(self, kind) < 0:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected 0 or more")
         if self.objects == 0:
@@ -74,6 +81,8 @@ class WorldSpec:
             raise ValueError("tables + bins + drawers: got 0, expected at least one receptacle slot")
         for kind, most, what in (
             ("plates", self.tables, "tables"),
+            ("shelves", self.tables - self.plates, "tables - plates"),
+            ("hampers", self.bins, "bins"),
             ("leaves", max(self.rooms - 1, 0), "rooms - 1"),
             ("swings", self.leaves, "leaves"),
         ):
@@ -104,8 +113,13 @@ class WorldSpec:
 
     @property
     def mechanisms(self) -> int:
-        """Leaves and buttons: one joint each, after all others."""
-        return self.leaves + self.buttons
+        """Leaves, buttons and lids: one joint each, after all others."""
+        return self.leaves + self.buttons + self.hampers
+
+    @property
+    def openings(self) -> int:
+        """What rules open: leaves that are no swing doors, then lids."""
+        return self.locks + self.hampers
 
     @property
     def locks(self) -> int:
@@ -114,8 +128,8 @@ class WorldSpec:
 
     @property
     def servos(self) -> int:
-        """Leaves and buttons with a servo: one actuator each, after those of the body."""
-        return self.locks + self.buttons
+        """Leaves, buttons and lids with a servo: one actuator each, after those of the body."""
+        return self.locks + self.buttons + self.hampers
 
     @property
     def changes(self) -> bool:
@@ -163,17 +177,20 @@ class Layout(struct.PyTreeNode, kw_only=True):
     button_pos: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 2)))  # [U, 2] m
     drawer_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [W, 4]: x out of the cabinet
     drawer_out: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [W] m, at the start: 0 to DRAWER_TRAVEL
+    lid_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [H, 4]: x from the hinge over the bin
+    lid_angle: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [H] rad, at the start: 0 or LID_OPEN
 
     def parameters(self, friction: jax.Array | float = 1.0) -> jax.Array:
-        """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2 + W*4 + 1].
+        """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2 + W*4 + H*4 + 1].
 
         `friction`: of every sliding contact, relative to what it would be without. A contact takes the larger of its two, so that an
         object's own friction, below the floor's and the fingers', changes nothing; this does.
         """
         fixtures = [self.fixture_pos.ravel(), self.fixture_half.ravel()]
         objects = [self.object_half, self.object_density, self.object_friction, self.object_used.astype(jnp.float32)]
-        mechanisms = [self.leaf_pos.ravel(), self.leaf_quat.ravel(), self.button_pos.ravel(), self.drawer_quat.ravel()]
-        return jnp.concatenate([*fixtures, *objects, *mechanisms, jnp.reshape(jnp.asarray(friction, jnp.float32), 1)]).astype(jnp.float32)
+        mechanisms = [self.leaf_pos, self.leaf_quat, self.button_pos, self.drawer_quat, self.lid_quat]
+        every = jnp.reshape(jnp.asarray(friction, jnp.float32), 1)
+        return jnp.concatenate([*fixtures, *objects, *(x.ravel() for x in mechanisms), every]).astype(jnp.float32)
 
 
 def parked_fixture(index: int) -> np.ndarray:
@@ -223,7 +240,8 @@ class World:
         self.spec = spec
         self.substeps = spec.substeps
         self.max_contacts: int | None = spec.max_contacts
-        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + spec.leaves * 6 + spec.buttons * 2 + spec.drawers * 4 + 1
+        turned = spec.leaves + spec.drawers + spec.hampers
+        self.num_parameters = spec.fixtures * 6 + spec.objects * 4 + spec.leaves * 2 + spec.buttons * 2 + turned * 4 + 1
         self.body = bodies.body(spec.body)
         self.model = build_spec(spec).compile()
         m = self.model
@@ -239,6 +257,7 @@ class World:
         self.leaf_body = np.array([m.body(f"leaf{i}").id for i in range(spec.leaves)], int)
         self.cabinet_body = np.array([m.body(f"drawer{i}").id for i in range(spec.drawers)], int)
         self.post_body = np.array([m.body(f"button{i}").id for i in range(spec.buttons)], int)
+        self.lid_body = np.array([m.body(f"lid{i}").id for i in range(spec.hampers)], int)
         nq = self.body.num_joints
         if not all(int(m.jnt_qposadr[i]) == i for i in range(nq)):
             raise ValueError(f"body {spec.body!r}: its {nq} joints must come first in qpos, one coordinate each")
@@ -253,8 +272,8 @@ class World:
         spec, m = self.spec, self.model
         xp: Any = np if isinstance(parameters, np.ndarray) else jnp
         lead, f, o = parameters.shape[:-1], spec.fixtures, spec.objects
-        at = np.cumsum([f * 3, f * 3, o, o, o, o, 2 * spec.leaves, 4 * spec.leaves, 2 * spec.buttons, 4 * spec.drawers])
-        pos, half, size, density, friction, used, hinge, turn, posts, front, every = xp.split(parameters, at, axis=-1)
+        at = [f * 3, f * 3, o, o, o, o, 2 * spec.leaves, 4 * spec.leaves, 2 * spec.buttons, 4 * spec.drawers, 4 * spec.hampers]
+        pos, half, size, density, friction, used, hinge, turn, posts, front, lids, every = xp.split(parameters, np.cumsum(at), axis=-1)
         stands = pos.reshape(*lead, f, 3)
         boxes = half.reshape(*lead, f, 3)[..., : len(self.box_geom), :]
         cube = np.arange(o) < spec.cubes
@@ -291,14 +310,16 @@ class World:
             "dof_invweight0": _put(m.dof_invweight0, dofs.ravel(), xp.repeat(light, 3, axis=-1).reshape(*lead, 6 * o)),
         }
         if spec.mechanisms or spec.drawers:
-            # Leaves, buttons and drawers have one size: where their bodies stand changes no derived constant.
-            ids = np.concatenate([self.leaf_body, self.post_body, self.cabinet_body])
-            cabinets = stands[..., len(self.fixture_mocap) :, :2]
-            plane = xp.concatenate([hinge.reshape(*lead, spec.leaves, 2), posts.reshape(*lead, spec.buttons, 2), cabinets], axis=-2)
+            # Leaves, buttons, drawers and lids have one size: where their bodies stand changes no derived constant.
+            ids = np.concatenate([self.leaf_body, self.post_body, self.cabinet_body, self.lid_body])
+            cabinets, last = stands[..., len(self.fixture_mocap) :, :2], len(self.fixture_mocap)
+            hinges = lid_hinges(stands[..., last - spec.hampers : last, :2], lids.reshape(*lead, spec.hampers, 4))
+            single = [hinge.reshape(*lead, spec.leaves, 2), posts.reshape(*lead, spec.buttons, 2), cabinets, hinges]
+            plane = xp.concatenate(single, axis=-2)
             height = xp.broadcast_to(xp.asarray(m.body_pos[ids, 2:], plane.dtype), (*plane.shape[:-1], 1))
             fields["body_pos"] = _put(m.body_pos, ids, xp.concatenate([plane, height], axis=-1))
-            turns = xp.concatenate([turn, front], axis=-1).reshape(*lead, spec.leaves + spec.drawers, 4)
-            fields["body_quat"] = _put(m.body_quat, np.append(self.leaf_body, self.cabinet_body), turns)
+            turns = xp.concatenate([turn, front, lids], axis=-1).reshape(*lead, spec.leaves + spec.drawers + spec.hampers, 4)
+            fields["body_quat"] = _put(m.body_quat, np.concatenate([self.leaf_body, self.cabinet_body, self.lid_body]), turns)
         return fields
 
     def initial_qpos(self, layout: Layout) -> jax.Array:
@@ -310,9 +331,8 @@ class World:
         parked = jnp.asarray(np.stack([parked_object(i) for i in range(self.spec.objects)]))
         pos = jnp.where(layout.object_used[:, None], layout.object_pos, parked)
         free = jnp.concatenate([pos, quat], -1).ravel()
-        return jnp.concatenate([layout.robot_q, free, layout.drawer_out, layout.leaf_angle, jnp.zeros(self.spec.buttons)]).astype(
-            jnp.float32
-        )
+        mechanisms = [layout.leaf_angle, jnp.zeros(self.spec.buttons), layout.lid_angle]
+        return jnp.concatenate([layout.robot_q, free, layout.drawer_out, *mechanisms]).astype(jnp.float32)
 
     def with_objects(self, parameters: jax.Array, used: jax.Array) -> jax.Array:
         """The parameters [num_parameters] with other objects in use [O] bool."""
@@ -328,6 +348,7 @@ class World:
             ("leaves", layout.leaf_pos.shape[-2], spec.leaves),
             ("buttons", layout.button_pos.shape[-2], spec.buttons),
             ("drawers", layout.drawer_quat.shape[-2], spec.drawers),
+            ("hampers", layout.lid_quat.shape[-2], spec.hampers),
         ):
             if got != slots:
                 fits = [name for name, other in WORLDS.items() if getattr(other, what) >= got]
@@ -353,8 +374,12 @@ class World:
 
     def mechanism_q(self, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
         """How far each leaf is open [L] rad, and how far each button is up [U] m (0; pressed it is negative)."""
-        q = qpos[len(qpos) - self.spec.mechanisms :]
-        return q[: self.spec.leaves], q[self.spec.leaves :]
+        q, spec = qpos[len(qpos) - self.spec.mechanisms :], self.spec
+        return q[: spec.leaves], q[spec.leaves : spec.leaves + spec.buttons]
+
+    def lid_q(self, qpos: jax.Array) -> jax.Array:
+        """How far each lid is open [H] rad."""
+        return qpos[len(qpos) - self.spec.hampers :]
 
     def drawer_q(self, qpos: jax.Array) -> jax.Array:
         """How far each drawer is out [W] m; of qvel, how fast it goes outwards, m/s."""
@@ -362,7 +387,7 @@ class World:
         return qpos[end - self.spec.drawers : end]
 
     def control(self, q: jax.Array, ctrl: jax.Array, action: jax.Array) -> jax.Array:
-        """Next set points [nu]: the body's by its action, leaves and buttons as they are. `q`: qpos [nq]."""
+        """Next set points [nu]: the body's by its action, those of mechanisms as they are. `q`: qpos [nq]."""
         body = self.body
         moved = body.control(q[: body.num_joints], ctrl, action)
         return jnp.concatenate([moved, ctrl[len(moved) :]])
@@ -406,6 +431,11 @@ def leaf_axis(quat: Any, angle: Any) -> Any:
     along_x = (1 - 2 * (y * y + z * z)) * cos + 2 * (x * y - w * z) * sin
     along_y = 2 * (x * y + w * z) * cos + (1 - 2 * (x * x + z * z)) * sin
     return xp.stack([along_x, along_y], -1)
+
+
+def lid_hinges(bins: Any, quat: Any) -> Any:
+    """Where the hinges of lids are [..., 2] m, of bins in the plane [..., 2] m and lids that hang as `quat` [..., 4] says."""
+    return bins - (BIN_INNER + 2 * BIN_SIDE + LID_BACK) * leaf_axis(quat, 0.0)
 
 
 @functools.cache
@@ -452,6 +482,8 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
         _add_leaf(s, i, servo=i < spec.locks)
     for i in range(spec.buttons):
         _add_button(s, i, spec.leaves + i)
+    for i in range(spec.hampers):
+        _add_lid(s, i, parked_fixture(spec.walls + spec.tables + spec.bins - spec.hampers + i)[:2])
     index = 0
     for kind, count, rgba in (("wall", spec.walls, [0.95, 0.94, 0.90, 1]), ("table", spec.tables, [0.6, 0.5, 0.4, 1])):
         for i in range(count):
@@ -515,6 +547,23 @@ def _add_button(s: mujoco.MjSpec, index: int, number: int) -> None:
     )
     cap.add_geom(name=f"cap{index}", type=box, size=[half, half, thick], mass=0.1, rgba=[0.9, 0.2, 0.2, 1], **bodies.FIXED)
     _servo(s, f"button{index}", kp=400, kv=10, force=20)
+
+
+def _add_lid(s: mujoco.MjSpec, index: int, pos: np.ndarray) -> None:
+    """A hamper's lid, whose weight is balanced, moved by a servo that stalls at a hand. As a fixed thing, it never meets its bin."""
+    lid = s.worldbody.add_body(name=f"lid{index}", pos=[*pos, LID_HEIGHT], gravcomp=1)
+    degrees = [-1, 3 + np.rad2deg(LID_OPEN)]
+    lid.add_joint(name=f"lid{index}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, -1, 0], range=degrees, damping=0.2, armature=0.01)
+    lid.add_geom(
+        name=f"lid{index}",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=[LID_HALF[0], 0, LID_HALF[2]],
+        size=LID_HALF,
+        mass=0.3,
+        rgba=[0.6, 0.5, 0.4, 1],
+        **bodies.FIXED,
+    )
+    _servo(s, f"lid{index}", kp=20, kv=1, force=0.8)
 
 
 def _servo(s: mujoco.MjSpec, joint: str, kp: float, kv: float, force: float) -> None:

@@ -25,7 +25,7 @@ from palaestra.skills.rules import PLAIN, Rulebook
 Things = Sequence[Entity]
 Skills = Sequence[Skill]
 _MOVABLE = ("robot", "object")
-_FIXED = ("table", "bin", "plate", "button", "drawer")
+_FIXED = ("table", "bin", "plate", "button", "drawer", "shelf", "hamper")
 _NONE: frozenset[Fact] = frozenset()
 
 
@@ -40,7 +40,7 @@ class Predicate:
     ends: tuple[tuple[str, str, str], ...]  # patterns over s, t (this fact's subject and target) and _ (anything)
     rule: str = ""  # what of this a planner has to know, in words
     about: tuple[str, ...] = ()  # the kinds that the rule is of, where it is not of all subjects
-    through: str = ""  # a kind of targets that have to be open for a fact about them to begin
+    through: tuple[str, ...] = ()  # kinds of targets that have to be open for a fact about them to begin
 
 
 DOMAIN = {
@@ -62,7 +62,7 @@ DOMAIN = {
     ),
     "on": Predicate(
         ("object",),
-        ("table", "plate"),
+        ("table", "plate", "shelf"),
         "is on",
         "is not on",
         ends=(("on", "s", "_"), ("inside", "s", "_"), ("holding", "_", "s")),
@@ -70,11 +70,11 @@ DOMAIN = {
     ),
     "inside": Predicate(
         ("object",),
-        ("bin", "drawer"),
+        ("bin", "drawer", "hamper"),
         "is inside",
         "is not inside",
         ends=(("on", "s", "_"), ("inside", "s", "_"), ("holding", "_", "s")),
-        through="drawer",
+        through=("drawer", "hamper"),
     ),
     "in_room": Predicate(
         (*_MOVABLE, *_FIXED),
@@ -84,8 +84,8 @@ DOMAIN = {
         ends=(("in_room", "s", "_"), ("near", "s", "_")),
     ),
     "open": Predicate(
-        (*DOORS, "drawer"),
-        (*DOORS, "drawer"),
+        (*DOORS, "drawer", "hamper"),
+        (*DOORS, "drawer", "hamper"),
         "is open",
         "is not open",
         ends=(),
@@ -216,7 +216,7 @@ def _contract(call: Call, skill: Skill, bound: Mapping[str, Entity], things: Thi
                 return None
             parts[is_effect, literal.negated] |= found
     kinds = {t.name: t.type for t in things}
-    parts[False, False] |= {("open", t, t) for p, _, t in parts[True, False] if kinds[t] == DOMAIN[p].through}
+    parts[False, False] |= {("open", t, t) for p, _, t in parts[True, False] if kinds[t] in DOMAIN[p].through}
     return Operator(call, parts[False, False], parts[False, True], parts[True, False], parts[True, True])
 
 
@@ -367,9 +367,7 @@ def prompt_text(skills: Skills, things: Things = ()) -> str:
         after = "; ".join(_words(literal, kinds) for literal in skill.effect)
         parts.append(f"{skill.name}({head})\n  {skill.doc}\n  Needs: {before}.\n  Then: {after}.")
     told = [p.rule for p in DOMAIN.values() if p.rule and common_kinds(p.about or p.subjects, things)]
-    told += [
-        f"To put an object inside a {kind}, it must be open." for kind in common_kinds({p.through for p in DOMAIN.values()} - {""}, things)
-    ]
+    told += [f"To put an object inside a {kind}, it must be open." for p in DOMAIN.values() for kind in common_kinds(p.through, things)]
     return "\n".join([*parts, "Rules of the world:", *(f"- {rule}" for rule in told)])
 
 

@@ -1,4 +1,4 @@
-"""What doors and rules do, by name: which doors are on the way from room to room, and what happens once a call has ended.
+"""What doors, lids and rules do, by name: which doors are on the way from room to room, and what happens once a call has ended.
 
 `operators.ground` goes through this case by case, the oracle state by state, so neither can differ from the other. In short:
 
@@ -6,8 +6,8 @@
   at once; of two that take the same object the first one has it. What they bring about may complete further rules: these fire next.
 - What is consumed must exist, that is, be in a room; what is made must not. All facts about consumed things end.
 - `pressed(plate)` holds exactly while an object lies on the plate; `pressed(button)` never ends.
-- A door stays open for good, whoever opened it, unless one of its rules is not lasting: then it is open exactly while the condition of
-  any of them holds.
+- A door or a hamper stays open for good, whoever opened it, unless one of its rules is not lasting: then it is open exactly while the
+  condition of any of them holds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ from palaestra.sim.errors import PalaestraError
 
 PLAIN = Mechanics()  # of a house without doors and rules
 CONDITIONS = ("near", "holding", "on", "pressed")  # what conditions speak of
+OPENED = ("door", "hamper")  # kinds of what rules open
 
 
 def has_mechanics(things: Sequence[Entity], mechanics: Mechanics) -> bool:
@@ -64,10 +65,11 @@ class Rulebook:
         return [name for name, kind in self.kinds.items() if kind in kinds]
 
     def _check(self, rule: Rule) -> None:
-        named = {name: "object" for name in (*rule.consumes, rule.product) if name} | ({rule.opens: "door"} if rule.opens else {})
-        for name, kind in named.items():
-            if self.kinds.get(name) != kind:
-                raise PalaestraError(f"{rule}: got {name!r}, expected one of: {', '.join(self._named(kind)) or f'no {kind} is here'}")
+        named = {name: ("object",) for name in (*rule.consumes, rule.product) if name} | ({rule.opens: OPENED} if rule.opens else {})
+        for name, kinds in named.items():
+            if self.kinds.get(name) not in kinds:
+                fitting = ", ".join(self._named(*kinds)) or f"no {' or '.join(kinds)} is here"
+                raise PalaestraError(f"{rule}: got {name!r}, expected one of: {fitting}")
         for predicate, *names in rule.condition:
             if predicate not in CONDITIONS or not self.kinds.keys() >= set(names):
                 got = f"{predicate}({', '.join(names)})"
@@ -76,10 +78,10 @@ class Rulebook:
             "a condition that always holds": not rule.condition,
             "nothing that it does": not named,
             "a product made of nothing": bool(rule.product) and not rule.consumes,
-            "a door that is open for a while, and things that end for good": bool(rule.consumes) and not rule.lasting,
+            "what is open for a while, and things that end for good": bool(rule.consumes) and not rule.lasting,
         }
         for got in (form for form, is_so in forms.items() if is_so):
-            raise PalaestraError(f"{rule}: got {got}, expected facts, and a door or objects that turn into another one")
+            raise PalaestraError(f"{rule}: got {got}, expected facts, and a door, a hamper or objects that turn into another one")
 
     # --- doors ----------------------------------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class Rulebook:
     def about(self) -> Mapping[str, list[Fact]]:
         """All facts about each object that rules consume."""
         names = dict.fromkeys(name for rule in self.mechanics.rules for name in rule.consumes)
-        tables, bins = self._named("table", "plate"), self._named("bin", "drawer")
+        tables, bins = self._named("table", "plate", "shelf"), self._named("bin", "drawer", "hamper")
         return {
             x: [
                 ("holding", ROBOT, x),

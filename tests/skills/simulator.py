@@ -1,4 +1,4 @@
-"""Doors of both kinds, buttons, plates and rules once more, from their description alone: for tests to compare with.
+"""Doors of both kinds, hampers, buttons, plates and rules once more, from their description alone: for tests to compare with.
 
 And random houses that have them.
 """
@@ -33,7 +33,8 @@ class House:
     def calls(self) -> list[Call]:
         found = [Call("navigate", {"target": t.name}) for t in self.things[1:]]
         found += [Call("pick", {"object": x}) for x in self.of("object")]
-        found += [Call("place", {"object": x, "receptacle": r}) for x in self.of("object") for r in self.of("table", "bin", "plate")]
+        receptacles = self.of("table", "bin", "plate", "hamper", "shelf")
+        found += [Call("place", {"object": x, "receptacle": r}) for x in self.of("object") for r in receptacles]
         found += [Call("push_open", {"door": d}) for d in self.of("swing")]
         return found + [Call("press", {"button": b}) for b in self.of("button")]
 
@@ -99,10 +100,10 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
         state = {f for f in state if not (f[0] == "on" and f[1] == x)} | {("holding", ROBOT, x)}
     elif call.skill == "place":
         x, receptacle = args
-        if held != x or receptacle not in near:
+        if held != x or receptacle not in near or (kinds[receptacle] == "hamper" and ("open", receptacle, receptacle) not in facts):
             return None
         state -= {("holding", ROBOT, x)}
-        state.add(("inside" if kinds[receptacle] == "bin" else "on", x, receptacle))
+        state.add(("inside" if kinds[receptacle] in ("bin", "hamper") else "on", x, receptacle))
     elif call.skill == "push_open":
         (door,) = args
         if door not in near or ("open", door, door) in facts:
@@ -186,9 +187,11 @@ def shortest(house: House, goal: Formula, most: int = 30_000) -> int | None:
 # --- random houses ------------------------------------------------------------------------------------------------
 
 
-def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3, swings: float = 0.0) -> House:
-    """A tree of rooms, some doorways with doors, things anywhere, rules of all kinds, solvable or not. `swings`: the share of doors that
-    are swing doors."""
+def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3, hampers: int = 0, swings: float = 0.0) -> House:
+    """A tree of rooms, some doorways with doors, things anywhere, rules of all kinds, solvable or not; with hampers, a shelf as well.
+
+    `swings`: the share of doors that are swing doors.
+    """
     names = ["kitchen", "study", "lounge", "pantry"][:rooms]
     ways = [(names[rng.randrange(i)], names[i]) for i in range(1, rooms)]
     colours = ["red", "blue", "green", "yellow"]
@@ -199,28 +202,32 @@ def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: in
     here = [f"{c}_object" for c in colours[:objects]]
     unmade = ["purple_object", "white_object"][: rng.randint(0, 2)]
     fixed = rng.sample(["red_table", "blue_table", "red_plate", "green_plate", "red_bin", "red_button", "blue_button"], rng.randint(3, 5))
+    lidded = ["red_hamper", "blue_hamper"][:hampers]
+    fixed += [*lidded, "red_shelf"] if hampers else []
     where = {name: rng.choice(names) for name in (*here, *fixed)}
     more: list[Fact] = []
     for x in here:
         spot = rng.choice([None, *(f for f in fixed if not f.endswith("button"))])
         if spot and rng.random() < 0.4:
             where[x] = where[spot]
-            more.append(("inside" if spot.endswith("bin") else "on", x, spot))
+            more.append(("inside" if spot.endswith(("bin", "hamper")) else "on", x, spot))
     robot = rng.choice(names)
     free = [x for x in here if not any(f[1] == x for f in more)]
     if free and rng.random() < 0.3:
         where[free[0]] = robot
         more += [("near", ROBOT, free[0])] + ([("holding", ROBOT, free[0])] if rng.random() < 0.5 else [])
-    tables = [f for f in fixed if f.endswith(("table", "plate"))]
+    tables = [f for f in fixed if f.endswith(("table", "plate", "shelf"))]
     conditions: list[Fact] = [("pressed", b, b) for b in fixed if b.endswith(("button", "plate"))] * 2
     conditions += [("holding", ROBOT, x) for x in here] + [("near", ROBOT, x) for x in (*here, *unmade, *(d.name for d in doors))]
-    conditions += [("on", x, t) for x in here for t in tables]
+    conditions += [("on", x, t) for x in here for t in tables] + [("near", ROBOT, h) for h in lidded]
+    more += [("open", h, h) for h in lidded if rng.random() < 0.3]
+    opened = [*(d.name for d in locked), *lidded * 2]
     made = []
     for _ in range(rng.randint(1, rules)):
         condition = tuple(rng.sample(conditions, min(rng.randint(1, 2), len(conditions))))
         eaten = list(dict.fromkeys(name for f in condition for name in f[1:] if name in here))
-        if locked and (not eaten or rng.random() < 0.6):
-            door = rng.choice(locked).name
+        if opened and (not eaten or rng.random() < 0.6):
+            door = rng.choice(opened)
             lasting = rng.random() < 0.6
             made.append(Rule(condition, opens=door, lasting=lasting, consumes=tuple(eaten) if lasting and rng.random() < 0.2 else ()))
         elif eaten:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from palaestra.envs import drawers
+from palaestra.envs import drawers, hampers
 from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import Entity, entities
 from palaestra.envs.predicates import RESTS
@@ -28,6 +28,8 @@ from palaestra.sim.world import (
     LEAF_HALF,
     LEAF_LENGTH,
     LEAF_OPEN,
+    LID_HALF,
+    LID_HEIGHT,
     Layout,
     World,
     WorldSpec,
@@ -102,6 +104,8 @@ class Plan:
     receptacles: tuple[tuple[int, np.ndarray, np.ndarray, Colour, bool], ...]  # slot, position, half size, colour, whether a bin
     drawers: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, the cabinet's position and half size, colour
     plates: tuple[tuple[np.ndarray, np.ndarray, Colour], ...]  # those of the receptacles that are: position, half size, colour
+    lids: tuple[tuple[int, np.ndarray, Colour], ...]  # slot, the bin's position, colour
+    shelves: tuple[tuple[np.ndarray, np.ndarray, Colour], ...]  # those of the receptacles that are: position, half size, colour
     leaves: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, hinge, quaternion, colour
     locks: int  # leaves from this slot on are swing doors
     buttons: tuple[tuple[int, np.ndarray, Colour], ...]  # slot, position, colour
@@ -120,6 +124,8 @@ class Plan:
             for i in range(spec.receptacles - spec.drawers)
             if used[w + i]
         ]
+        first = spec.tables + spec.bins - spec.hampers
+        plain = spec.tables - spec.plates - spec.shelves
         cabinets = [(i, spec.receptacles - spec.drawers + i) for i in range(spec.drawers)]
         doors = [
             (host.door[i], np.array([0.05, host.door_width[i] / 2])[:: 1 if host.door_along_x[i] else -1])
@@ -136,6 +142,8 @@ class Plan:
             drawers=tuple((i, pos[w + k], half[w + k], PALETTE[host.receptacle_colour[k]]) for i, k in cabinets if used[w + k]),
             layout=lay,
             plates=tuple((at, size, tone) for i, at, size, tone, _ in receptacles if spec.tables - spec.plates <= i < spec.tables),
+            lids=tuple((i - first, at, tone) for i, at, _, tone, _ in receptacles if i >= first),
+            shelves=tuple((at, size, tone) for i, at, size, tone, _ in receptacles if plain <= i < spec.tables - spec.plates),
             leaves=tuple((int(i), lay.leaf_pos[i], lay.leaf_quat[i], PALETTE[host.leaf_colour[i]]) for i in np.flatnonzero(host.leaf_used)),
             locks=spec.locks,
             buttons=tuple((int(i), lay.button_pos[i], PALETTE[host.button_colour[i]]) for i in np.flatnonzero(host.button_used)),
@@ -236,6 +244,8 @@ def draw_house(canvas: Canvas, plan: Plan) -> None:
         canvas.fill(_box((pos[0] + 0.015, pos[1] - 0.015), (BIN_INNER - 0.015, BIN_INNER - 0.015)), mix(colour, WHITE, 0.62))
     for pos, half, colour in plan.plates:
         _draw_plate(canvas, pos, half, colour, lit=False)
+    for pos, half, colour in plan.shelves:
+        _draw_shelf(canvas, pos, half, colour)
     for slot, hinge, quat, _ in plan.leaves:
         _draw_swing(canvas, hinge, quat, both=slot >= plan.locks)
     for pos, half in plan.walls:
@@ -259,6 +269,29 @@ def _draw_plate(canvas: Canvas, pos: np.ndarray, half: np.ndarray, colour: Colou
     for x in np.arange(-height, width, 2 * step):
         pg.draw.polygon(patch, mix(colour, WHITE, stripe), [(x, height), (x + step, height), (x + step + height, 0), (x + height, 0)])
     canvas.surface.blit(patch, (low[0], high[1]))
+
+
+def _draw_shelf(canvas: Canvas, pos: np.ndarray, half: np.ndarray, colour: Colour) -> None:
+    """A board along the wall, with the grain of its wood."""
+    long = int(half[1] > half[0])
+    step = np.eye(2)[1 - long] * half[1 - long]
+    line = np.eye(2)[long] * (half[long] - 0.03)
+    for share in (-0.45, 0.0, 0.45):
+        ends = canvas.pixels(pos[:2] + share * step + np.stack([-line, line]))
+        canvas.pg.draw.line(canvas.surface, mix(colour, INK, 0.22), *ends, max(1, round(0.8 * SMOOTH)))
+
+
+def _draw_lid(canvas: Canvas, at: np.ndarray, half: np.ndarray, front: np.ndarray, colour: Colour, rise: float) -> None:
+    """A lid from above (`at`, `half` [2] m), with a knob at its free edge, and hinges: shut, standing, or on its way."""
+    canvas.shadow([_box(at, half, 0.01)], LID_HEIGHT + rise, 90)
+    canvas.fill(_box(at, half, 0.012), mix(colour, WHITE, 0.12), mix(colour, INK, 0.6), 1.2)
+    canvas.fill(_box(at, np.maximum(half - 0.028, 0.004), 0.008), mix(colour, INK, 0.10))
+    side = LID_HALF[1] * 0.6 * front[::-1]
+    reach = float(half @ np.abs(front))
+    for hinge in (at - reach * front + side, at - reach * front - side):
+        canvas.fill(_disc(hinge, max(0.016, 2.0 * SMOOTH / canvas.scale)), STEEL)
+    if reach > LID_HALF[0] / 2:
+        canvas.fill(_disc(at + (reach - 0.045) * front, max(0.020, 2.4 * SMOOTH / canvas.scale)), STEEL, INK, 0.6)
 
 
 def _draw_swing(canvas: Canvas, hinge: np.ndarray, quat: np.ndarray, both: bool) -> None:
@@ -318,25 +351,53 @@ def _draw_cabinet(canvas: Canvas, pos: np.ndarray, half: np.ndarray, colour: Col
     canvas.fill(_box(pos, half[:2] - 0.03, 0.008), mix(colour, INK, 0.12))
 
 
+def _lying(plan: Plan, position: np.ndarray, middles: np.ndarray, inner: Any, below: float) -> list[tuple[int, float, Colour, bool]]:
+    """The objects lower than `below` m in boxes of these middles and inner half sizes [n, 2] m; `position` [O, 3] m."""
+    boxes = [(at, size) for at, size in zip(middles, np.broadcast_to(inner, middles.shape), strict=True)]
+    return [
+        thing
+        for thing in plan.objects
+        if position[thing[0], 2] < below and any((np.abs(position[thing[0], :2] - at) <= size).all() for at, size in boxes)
+    ]
+
+
+def _hint(canvas: Canvas, at: np.ndarray, size: float, tone: Colour, cover: Colour) -> None:
+    """A dot that shows what is underneath."""
+    canvas.fill(_disc(at, 0.6 * size), mix(tone, cover, 0.25), mix(cover, INK, 0.6), 0.8)
+
+
 def _draw_drawers(canvas: Canvas, plan: Plan, position: np.ndarray, quat: np.ndarray, out: np.ndarray, grow: float) -> set[int]:
     """Trays, what lies in them, and over that the cabinets, on which dots show what is underneath: the slots of these objects."""
     if not plan.drawers:
         return set()
     for which, _, _, colour in plan.drawers:
         _draw_tray(canvas, plan, which, out, colour)
-    middle, inner = drawers.trays(plan.layout, out)
-    lying = [
-        (slot, size, colour, ball)
-        for slot, size, colour, ball in plan.objects
-        if position[slot, 2] < DRAWER_HEIGHT and (np.abs(position[slot, :2] - middle) <= inner).all(-1).any()
-    ]
+    lying = _lying(plan, position, *drawers.trays(plan.layout, out), DRAWER_HEIGHT)
     for slot, size, colour, ball in lying:
         _draw_object(canvas, position[slot], quat[slot], size * grow, colour, ball)
     for _, pos, half, colour in plan.drawers:
         _draw_cabinet(canvas, pos, half, colour)
         for slot, size, tone, _ in lying:
             if (np.abs(position[slot, :2] - pos[:2]) <= half[:2]).all():
-                canvas.fill(_disc(position[slot, :2], 0.6 * size * grow), mix(tone, colour, 0.25), mix(colour, INK, 0.6), 0.8)
+                _hint(canvas, position[slot, :2], size * grow, tone, colour)
+    return {slot for slot, _, _, _ in lying}
+
+
+def _draw_lids(
+    canvas: Canvas, world: World, plan: Plan, position: np.ndarray, quat: np.ndarray, angle: np.ndarray, grow: float
+) -> set[int]:
+    """What lies in hampers, and their lids, as far as they are open [H] rad, on which dots show what is underneath: its slots."""
+    if not plan.lids:
+        return set()
+    middle, half, top = hampers.lids(world.spec, plan.layout, angle)
+    lying = _lying(plan, position, np.stack([pos[:2] for _, pos, _ in plan.lids]), BIN_INNER, LID_HEIGHT)
+    for slot, size, colour, ball in lying:
+        _draw_object(canvas, position[slot], quat[slot], size * grow, colour, ball)
+    for which, _, colour in plan.lids:
+        _draw_lid(canvas, middle[which], half[which], hampers.fronts(plan.layout)[which], colour, float(top[which]) - LID_HEIGHT)
+        for slot, size, tone, _ in lying:
+            if (np.abs(position[slot, :2] - middle[which]) <= half[which]).all():
+                _hint(canvas, position[slot, :2], size * grow, tone, colour)
     return {slot for slot, _, _, _ in lying}
 
 
@@ -387,15 +448,16 @@ def _draw_robot(canvas: Canvas, world: World, q: np.ndarray) -> None:
 
 
 def _poses(world: World, qpos: Any) -> tuple[np.ndarray, ...]:
-    """Positions [O, 3] m and quaternions [O, 4] of objects, how far leaves are open [L] rad, buttons up [U] m and drawers out [W] m."""
-    found = *world.object_pose(qpos), *world.mechanism_q(qpos), world.drawer_q(qpos)
+    """Positions [O, 3] m and quaternions [O, 4] of objects, how far leaves are open [L] rad, buttons up [U] m, drawers out [W] m,
+    and lids open [H] rad."""
+    found = *world.object_pose(qpos), *world.mechanism_q(qpos), world.drawer_q(qpos), world.lid_q(qpos)
     return tuple(np.asarray(x) for x in found)
 
 
 def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow: float = 1.0) -> None:
     """What moves or changes, from the floor up. What is as high as the fingers lies between them, and so on top."""
     q = qpos[: world.body.num_joints]
-    position, quat, angle, up, out = _poses(world, qpos)
+    position, quat, angle, up, out, lid = _poses(world, qpos)
     for pos, half, colour in plan.plates:
         if _laden(plan, position, pos, half):
             _draw_plate(canvas, pos, half, colour, lit=True)
@@ -404,6 +466,7 @@ def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow
     for slot, at, colour in plan.buttons:
         _draw_button(canvas, at, colour, bool(up[slot] < -BUTTON_PRESSED), grow)
     lying = _draw_drawers(canvas, plan, position, quat, out, grow)
+    lying |= _draw_lids(canvas, world, plan, position, quat, lid, grow)
     order = sorted((thing for thing in plan.objects if thing[0] not in lying), key=lambda thing: position[thing[0], 2])
     fingers = world.body.grip_height + q[3] - 0.04
     for above in (False, True):

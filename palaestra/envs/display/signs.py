@@ -16,8 +16,9 @@ HEIGHT = 18.0  # units, of the tallest sign
 RUIN: Colour = mix(RED, PAPER, 0.35)  # of rules by which things are lost
 _GAP = 4.0  # units, behind a sign
 _HALVES = {"small": 3.8, "large": 5.0}  # units, half sizes of cubes and balls
-_WIDTHS = {"table": 17.0, "plate": 17.0, "bin": 16.0, "door": 12.0, "swing": 12.0, "button": 11.0, "robot": 11.0}  # units
-_TOPS = {"table": 8.0, "plate": 5.0, "bin": 2.0}  # units, on which things lie
+_WIDTHS = {"table": 17.0, "shelf": 17.0, "plate": 17.0, "bin": 16.0, "hamper": 16.0, "door": 12.0, "swing": 12.0}  # units
+_WIDTHS |= {"button": 11.0, "robot": 11.0}
+_TOPS = {"table": 8.0, "shelf": 8.0, "plate": 5.0, "bin": 2.0, "hamper": 2.0}  # units, on which things lie
 
 
 class Signs:
@@ -36,7 +37,7 @@ class Signs:
         self.x = 0.0  # where the next sign begins
 
     def rule(self, rule: Rule, things: Mapping[str, Entity]) -> float:
-        """Condition, arrow, effect: the door that opens, the product in its place, or a cross where things are only lost.
+        """Condition, arrow, effect: what opens, the product in its place, or a cross where things are only lost.
 
         Returns the length, in pixels.
         """
@@ -88,7 +89,7 @@ class Signs:
             self.word(f"in {target.name}")
 
     def thing(self, thing: Entity, active: bool = False) -> None:
-        """One thing; `active`: a door that is open, a button or a plate that is pressed."""
+        """One thing; `active`: a door or a hamper that is open, a button or a plate that is pressed."""
         width = _WIDTHS[thing.kind] if thing.kind in _WIDTHS else 2 * _HALVES[thing.size]
         self._thing(thing, self.x + width / 2, 0.0, active)
         self.x += width + _GAP
@@ -148,10 +149,18 @@ class Signs:
             if active:  # something lies on it
                 self._shape([(x - 4.5, y + 5.5), (x + 4.5, y + 5.5), (x + 3.0, y + 11.0), (x - 3.0, y + 11.0)], STEEL)
                 self._box(x, y + 11.0, 1.4, 2.0, STEEL)
-        elif thing.kind == "bin":
+        elif thing.kind == "shelf":  # a board on brackets
+            for side in (-5.5, 5.5):
+                self._shape([(x + side, y + 1.0), (x + side + 3.0, y + 5.5), (x + side - 3.0, y + 5.5)], dark)
+            self._box(x, y + 5.0, 8.5, 3.0, colour)
+        elif thing.kind in ("bin", "hamper"):
             self._box(x, y, 8.0, 2.0, dark)
             for side in (-7.0, 7.0):
                 self._box(x + side, y, 1.0, 9.0, colour)
+            if thing.kind == "hamper" and active:
+                self._shape([(x - 8.0, y + 9.0), (x - 6.0, y + 9.0), (x - 7.4, y + 18.0), (x - 9.4, y + 18.0)], dark)
+            elif thing.kind == "hamper":
+                self._box(x, y + 9.6, 8.6, 2.2, dark)
         elif thing.kind == "door":
             self._box(x, y, 6.0, 17.0, dark)
             self._box(x, y, 4.6, 15.6, PAPER if active else colour)

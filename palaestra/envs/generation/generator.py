@@ -37,6 +37,7 @@ from palaestra.sim.world import (
     BIN_SIDE,
     BUTTON_HALF,
     DENSITY,
+    LID_ROOM,
     Layout,
     World,
     WorldSpec,
@@ -49,6 +50,9 @@ T = TypeVar("T")
 _CANDIDATES = 12
 _TABLE_HALF = (0.14, 0.18)  # m
 _TABLE_HEIGHT = (0.10, 0.20)  # m
+_SHELF_HALF = ((0.11, 0.12), (0.20, 0.24))  # m, from the wall into the room, and along the wall
+_SHELF_HEIGHT = (0.21, 0.27)  # m: higher than any table, and where hands still reach well
+_TO_WALL = 0.01  # m, behind a shelf; and behind all that a lid takes
 SMALL, BIG = (0.024, 0.027), (0.032, 0.035)  # m, half sizes of small and large objects
 _BETWEEN = 0.50  # m, free way between fixtures
 _BEFORE = 0.30  # m, free before a drawer that is out
@@ -188,7 +192,7 @@ def _choose(
     """The first candidate that keeps its distances: the position [2], and whether there is one [] bool.
 
     `clearance` [2]: half size plus margin to the walls. `obstacles`: centres and half sizes [n, 2], and the gap wanted to them.
-    `doorway`: wanted distance from a doorway's centre. All in m.
+    `doorway`: wanted distance from a doorway's centre, or from each one's [D, 1]. All in m.
     """
     chosen = spots.room[:, None] == jnp.arange(len(plan.room))
     room = jnp.where(chosen[:, :, None], plan.room, 0.0).sum(1)  # a gather is slow
@@ -225,7 +229,7 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
     count = jax.random.randint(k_rooms, (), ranges.min_rooms, ranges.max_rooms + 1)
     styles = ranges.styles
     plan = floor_plans.floor_plan(k_plan, spec, count) if styles is None else styled_plan(k_plan, spec, count, styles)
-    pos, half, receptacles_fit = _place_receptacles(k_fixture, k_size, spec, plan)
+    pos, half, turned, receptacles_fit = _place_receptacles(k_fixture, k_size, spec, plan)
     words = _words(k_words, spec, ranges)
     if cast is not None:
         words["used"] = (words["used"] | cast.needed) & ~cast.absent
@@ -256,6 +260,8 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
             button_pos=buttons,
             drawer_quat=cabinet[2],
             drawer_out=jnp.zeros(spec.drawers),
+            lid_quat=turned[spec.tables + spec.bins - spec.hampers :],
+            lid_angle=jnp.zeros(spec.hampers),
         ),
         room=plan.room,
         room_used=plan.room_used,
@@ -319,8 +325,9 @@ def object_spot(
 
 def _place_receptacles(
     key: jax.Array, k_size: jax.Array, spec: WorldSpec, plan: floor_plans.Plan
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Tables and bins: positions [.., 3], half sizes [.., 3], and whether all fit [] bool."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Tables and bins: positions [.., 3], half sizes [.., 3], quaternions [.., 4] of what stands against a wall (x from the wall into
+    the room), and whether all fit [] bool."""
     n = spec.receptacles - spec.drawers
     k_xy, k_z = jax.random.split(k_size)
     sides = jax.random.uniform(k_xy, (n, 2), minval=_TABLE_HALF[0], maxval=_TABLE_HALF[1])
@@ -329,13 +336,35 @@ def _place_receptacles(
     outer = BIN_INNER + 2 * BIN_SIDE
     half = jnp.where(is_bin[:, None], outer, jnp.concatenate([sides, height[:, None] / 2], -1))
     z = jnp.where(is_bin, 0.0, height / 2)
+    spots, apart, by, turns = _spots(key, plan, n), jnp.full((n, 2), 0.03), jnp.full(n, 0.75), jnp.zeros(n, jnp.int32)
+    if spec.shelves + spec.hampers:
+        number = jnp.arange(n)
+        shelf = (number >= spec.tables - spec.plates - spec.shelves) & (number < spec.tables - spec.plates)
+        turns = jax.random.randint(jax.random.fold_in(key, 3), (n,), 0, 4)
+        half, z = _shelved(jax.random.fold_in(k_size, 1), shelf, turns, half, z)
+        walled = shelf | (number >= n - spec.hampers)
+        across = walled[:, None] & (jnp.arange(2) == (turns % 2)[:, None])  # the axis on which the wall is behind it
+        spots = spots._replace(at=jnp.where(across[:, None], (turns >= 2)[:, None, None], spots.at))
+        apart = jnp.where(across, jnp.where(shelf, _TO_WALL, LID_ROOM + _TO_WALL)[:, None], apart)
+        # A wall, and no opening in it, however wide.
+        by = jnp.where(walled[:, None], jnp.maximum(0.75, plan.door_width / 2 + 0.05), 0.75)[..., None]
     pos, fits = jnp.zeros((0, 2)), jnp.asarray(True)
-    spots = _spots(key, plan, n)
     for i in range(n):
         size = half[i, :2].max()
-        at, found = _choose(spots.row(i), plan, half[i, :2] + 0.03, (pos, half[:i, :2], size + _BETWEEN), size + 0.75)
+        at, found = _choose(spots.row(i), plan, half[i, :2] + apart[i], (pos, half[:i, :2], size + _BETWEEN), size + by[i])
         pos, fits = jnp.concatenate([pos, at[None]]), fits & found
-    return jnp.concatenate([pos, z[:, None]], -1), half, fits
+    return jnp.concatenate([pos, z[:, None]], -1), half, jnp.asarray(drawers.QUARTER_TURNS)[turns], fits
+
+
+def _shelved(key: jax.Array, shelf: jax.Array, turns: jax.Array, half: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Half sizes [n, 3] and heights of middles [n] m with those of shelves (`shelf` [n] bool), turned by quarters; key is consumed."""
+    k_side, k_height = jax.random.split(key)
+    low, high = jnp.asarray(_SHELF_HALF).T
+    sides = jax.random.uniform(k_side, (len(shelf), 2), minval=low, maxval=high)
+    sides = jnp.where((turns % 2 == 0)[:, None], sides, sides[:, ::-1])
+    height = jax.random.uniform(k_height, shelf.shape, minval=_SHELF_HEIGHT[0], maxval=_SHELF_HEIGHT[1])
+    board = jnp.concatenate([sides, height[:, None] / 2], -1)
+    return jnp.where(shelf[:, None], board, half), jnp.where(shelf, height / 2, z)
 
 
 def _place_cabinets(

@@ -24,6 +24,10 @@ from palaestra.sim.world import (
     LEAF_HALF,
     LEAF_HEIGHT,
     LEAF_LENGTH,
+    LID_BACK,
+    LID_HALF,
+    LID_HEIGHT,
+    LID_ROOM,
     WorldSpec,
     leaf_axis,
 )
@@ -52,7 +56,7 @@ def overlapping(spec: WorldSpec, scene: Scene) -> list[tuple[int, int]]:
     pairs, deep = _deep(spec, jax.tree.map(lambda x: np.asarray(x)[None], scene))
     r, o = spec.receptacles, spec.objects
     entity = {_ROBOT: 0, 0: -1} | {1 + j: 1 + o + j for j in range(r)} | {1 + r + i: 1 + i for i in range(o)}
-    entity |= {1 + r + o + k: leaf_entity(spec, k) for k in range(spec.mechanisms)}
+    entity |= {1 + r + o + k: leaf_entity(spec, k) for k in range(spec.leaves + spec.buttons)}
     found = {tuple(sorted(entity[int(group)] for group in pair)) for pair in pairs[deep[0]]}
     return sorted((a, b) for a, b in found)
 
@@ -98,7 +102,7 @@ def depth(boxes: Boxes, first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
-    """Robot, objects, walls, tables, bins, drawers, leaves and buttons of each scene."""
+    """Robot, objects, walls, tables, bins with their lids, drawers, leaves and buttons of each scene."""
     r = spec.receptacles
     lay, w, t = scenes.layout, spec.walls, spec.tables
     pos, half = (np.asarray(x, float) for x in (lay.fixture_pos, lay.fixture_half))
@@ -113,6 +117,17 @@ def solids(spec: WorldSpec, scenes: Scene) -> Boxes:
         _add(centres, halves, yaws, pos[:, w + t + i], np.zeros(count), parts)
         used.append(np.repeat(np.asarray(scenes.fixture_used)[:, w + t + i, None], len(parts), 1))
         groups += [1 + t + i] * len(parts)
+    front, shut = np.asarray(leaf_axis(np.asarray(lay.lid_quat, float), 0.0)), np.asarray(lay.lid_angle) <= 0
+    (long, wide, thick), outer = LID_HALF, inner + 2 * side
+    # A lid over its bin where it is shut, and all that it takes when it stands, whether it does or not.
+    lid = [((long - outer - LID_BACK, 0.0, LID_HEIGHT + thick), LID_HALF)]
+    lid += [((-outer - LID_ROOM / 2, 0.0, LID_HEIGHT + long), (LID_ROOM / 2, wide, LID_HEIGHT + long))]
+    for i in range(spec.hampers):
+        which = spec.bins - spec.hampers + i
+        _add(centres, halves, yaws, pos[:, w + t + which], np.arctan2(front[:, i, 1], front[:, i, 0]), lid)
+        there = np.asarray(scenes.fixture_used)[:, w + t + which]
+        used.append(np.stack([there & shut[:, i], there], 1))
+        groups += [1 + t + which] * len(lid)
     front, out = np.asarray(leaf_axis(np.asarray(lay.drawer_quat, float), 0.0)), np.asarray(lay.drawer_out, float)
     for i in range(spec.drawers):
         yaw, first = np.arctan2(front[:, i, 1], front[:, i, 0]), r - spec.drawers

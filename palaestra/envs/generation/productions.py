@@ -34,6 +34,7 @@ from palaestra.envs.types import (
     Task,
     button_entity,
     leaf_entity,
+    opening_entity,
     room_entity,
 )
 from palaestra.sim.errors import PalaestraError
@@ -140,51 +141,73 @@ def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare:
 
     What opens a door is in rooms that can be reached before it, by doors that come before it.
     """
-    lay, number = scene.layout, jnp.arange(spec.objects)
-    weights = jnp.zeros(spec.objects, bool)
     if not spec.locks:
-        return Rules.none(), weights, jnp.asarray(True)
+        return Rules.none(), jnp.zeros(spec.objects, bool), jnp.asarray(True)
+    before = [scene.room_used & ~(doors.behind & ~doors.behind[:, doors.near[leaf], None]).any(0) for leaf in range(spec.locks)]
+    rules, weights, good = ways_to_open(key, spec, scene, doors.shut, jnp.stack(before), spare)
     # A key that has done its work must be put down before the hand is free for more: on a table, because nothing is picked out of
     # bins, on this side of all doors.
-    good = _at_hand(spec, scene, doors).any()
+    return rules, weights, good & _at_hand(spec, scene, doors).any()
+
+
+def ways_to_open(
+    key: jax.Array,
+    spec: WorldSpec,
+    scene: Scene,
+    shut: jax.Array,
+    rooms: jax.Array,
+    spare: jax.Array,
+    *,
+    first: int = 0,
+    by_key: bool = True,
+) -> tuple[Rules, jax.Array, jax.Array]:
+    """A rule for each shut one of n openings, the objects that are to be weights [O] bool, and whether all can be opened [] bool.
+
+    A button, a key (`by_key`) or a weight on a plate opens one, and no other; key is consumed.
+
+    Args:
+        shut: [n] bool; their numbers among `WorldSpec.openings` are those from `first` on.
+        rooms: [n, R] bool, where what opens each of them may be.
+        spare: [O] bool, which objects may be weights.
+    """
+    lay, number = scene.layout, jnp.arange(spec.objects)
     room_of_object = house.room_of(scene, lay.object_pos[:, :2])
     room_of_plate = house.room_of(scene, lay.fixture_pos[spec.walls + spec.tables - spec.plates : spec.walls + spec.tables, :2])
     room_of_button = house.room_of(scene, lay.button_pos)
-    helpers = jnp.zeros(spec.objects, bool)
+    weights, helpers, good = jnp.zeros(spec.objects, bool), jnp.zeros(spec.objects, bool), jnp.asarray(True)
     buttons, plates = jnp.ones(spec.buttons, bool), jnp.ones(spec.plates, bool)
     rows = []
-    for leaf in range(spec.locks):
-        k_kind, k_button, k_key, k_plate, k_weight = jax.random.split(jax.random.fold_in(key, leaf), 5)
-        allowed = scene.room_used & ~(doors.behind & ~doors.behind[:, doors.near[leaf], None]).any(0)  # [R]
-        button, has_button = _pick(k_button, buttons & allowed[room_of_button])
-        here = lay.object_used & allowed[room_of_object] & ~helpers
+    for i in range(len(shut)):
+        k_kind, k_button, k_key, k_plate, k_weight = jax.random.split(jax.random.fold_in(key, i), 5)
+        button, has_button = _pick(k_button, buttons & rooms[i][room_of_button])
+        here = lay.object_used & rooms[i][room_of_object] & ~helpers
         unlocks, has_key = _pick(k_key, here)
-        plate, has_plate = _pick(k_plate, plates & allowed[room_of_plate])
+        plate, has_plate = _pick(k_plate, plates & rooms[i][room_of_plate])
         weight, has_weight = _pick(k_weight, here & spare)
-        kind, can = _pick(k_kind, jnp.stack([has_button, has_key, has_plate & has_weight]))
+        kind, can = _pick(k_kind, jnp.stack([has_button, has_key & by_key, has_plate & has_weight]))
         entity = jnp.stack([button_entity(spec, button), 1 + unlocks, 1 + spec.objects + spec.tables - spec.plates + plate])[kind]
-        by_key, shut = kind == 1, doors.shut[leaf]
+        is_key = kind == 1
         rows.append(
             Rules(
-                predicate=jnp.stack([jnp.where(by_key, HOLDING, PRESSED), jnp.asarray(NEAR)]),
-                subject=jnp.stack([jnp.where(by_key, 0, entity), jnp.asarray(0)]),
-                target=jnp.stack([entity, jnp.asarray(leaf_entity(spec, leaf))]),
-                needed=jnp.stack([shut, by_key]),
-                opens=jnp.asarray(leaf),
+                predicate=jnp.stack([jnp.where(is_key, HOLDING, PRESSED), jnp.asarray(NEAR)]),
+                subject=jnp.stack([jnp.where(is_key, 0, entity), jnp.asarray(0)]),
+                target=jnp.stack([entity, jnp.asarray(opening_entity(spec, first + i))]),
+                needed=jnp.stack([shut[i], is_key]),
+                opens=jnp.asarray(first + i),
                 lasting=kind != 2,
                 consumes=jnp.full(2, -1),
                 product=jnp.asarray(-1),
-                used=shut,
+                used=shut[i],
             )
         )
-        good &= can | ~shut
-        buttons &= ~(shut & (kind == 0) & (jnp.arange(spec.buttons) == button))
-        plates &= ~(shut & (kind == 2) & (jnp.arange(spec.plates) == plate))
-        key_taken, weight_taken = shut & by_key & (number == unlocks), shut & (kind == 2) & (number == weight)
+        good &= can | ~shut[i]
+        buttons &= ~(shut[i] & (kind == 0) & (jnp.arange(spec.buttons) == button))
+        plates &= ~(shut[i] & (kind == 2) & (jnp.arange(spec.plates) == plate))
+        key_taken, weight_taken = shut[i] & is_key & (number == unlocks), shut[i] & (kind == 2) & (number == weight)
         helpers |= key_taken | weight_taken
         weights |= weight_taken
     rules: Rules = jax.tree.map(lambda *parts: jnp.stack(parts), *rows)
-    return _only(doors.shut, rules), weights, good
+    return _only(shut, rules), weights, good
 
 
 def _at_hand(spec: WorldSpec, scene: Scene, doors: Doors) -> jax.Array:
@@ -296,14 +319,12 @@ def _ruining(
 def _goal(key: jax.Array, world: World, scene: Scene, chain: _Chain, places: jax.Array, weights: jax.Array) -> tuple[Literals, jax.Array]:
     """Where the last product is to be; without productions one or two literals; and whether the scene has it; key is consumed."""
     k_plain, k_made = jax.random.split(key)
-    one, objects = jnp.asarray(1), jnp.arange(world.spec.objects)
+    one = jnp.asarray(1)
     plain = sample_literals(k_plain, world, scene, one, one + 1)
     made = _wish(k_made, world.spec, chain.last, places[chain.depth - 1] if len(places) else jnp.asarray(-1))
     literals: Literals = jax.tree.map(lambda new, old: jnp.where(chain.depth > 0, new, old), made, plain)
     # A weight has to stay on its plate while the robot is behind the door.
-    held = literals.predicate == HOLDING
-    moved = jnp.where(held, literals.target, literals.subject)[:, None] == 1 + objects
-    return literals, literals.used[0] & ~(moved & weights & literals.used[:, None]).any()
+    return literals, literals.used[0] & ~moves(literals, weights)
 
 
 def _asking(key: jax.Array, spec: WorldSpec, literals: Literals, swings: Doors) -> tuple[Literals, jax.Array]:
@@ -318,6 +339,12 @@ def _asking(key: jax.Array, spec: WorldSpec, literals: Literals, swings: Doors) 
     more = Literals(*(jnp.stack([x]) for x in (jnp.asarray(OPEN), door, door, asked)))
     literals = literals._replace(used=literals.used & ~bare)
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), literals, more), asked
+
+
+def moves(literals: Literals, objects: jax.Array) -> jax.Array:
+    """Whether literals ask for one of these objects [O] bool to be somewhere, or in the hand [] bool."""
+    moved = jnp.where(literals.predicate == HOLDING, literals.target, literals.subject)
+    return ((moved[:, None] == 1 + jnp.arange(len(objects))) & objects & literals.used[:, None]).any()
 
 
 def attempt_wish(key: jax.Array, world: World, scene: Scene) -> tuple[Goal, jax.Array]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from palaestra.envs import drawers, house
+from palaestra.envs import drawers, hampers, house
 from palaestra.envs.names import entities
 from palaestra.envs.predicates import NEAR_DISTANCE
 from palaestra.envs.types import DOORS, Scene
@@ -53,6 +53,7 @@ def _drivable(spec: WorldSpec, scene: Scene) -> tuple[Any, np.ndarray]:
     for pos, half in zip(lay.fixture_pos[scene.fixture_used], lay.fixture_half[scene.fixture_used], strict=True):
         free &= np.linalg.norm(np.maximum(np.abs(at - pos[:2]) - half[:2], 0.0), axis=-1) >= bodies.body(spec.body).base_radius
     posts = [(pos, BUTTON_HALF) for pos in lay.button_pos] + list(zip(*drawers.reaching(lay, lay.drawer_out), strict=True))
+    posts += list(zip(*hampers.lids(spec, lay, lay.lid_angle)[:2], strict=True))
     for pos, half in posts:
         free &= np.linalg.norm(np.maximum(np.abs(at - pos) - half, 0.0), axis=-1) >= bodies.body(spec.body).base_radius
     away = np.where(free, np.linalg.norm(at - lay.robot_q[:2], axis=-1), np.inf)

@@ -7,7 +7,7 @@ from palaestra.envs import goals
 from palaestra.envs.drawers import DRAWN
 from palaestra.envs.generation import generator
 from palaestra.envs.generation.generator import SceneRange
-from palaestra.envs.types import INSIDE, MAX_GOALS, MAX_TERMS, OPEN, Goal, Scene
+from palaestra.envs.types import INSIDE, OPEN, Goal, Scene
 from palaestra.sim.drawers import DRAWER_TRAVEL
 from palaestra.sim.world import World
 
@@ -48,8 +48,7 @@ def attempt_goal(key: jax.Array, world: World, scene: Scene, min_goals: jax.Arra
         jnp.append(literals.subject, drawer),
         jnp.append(literals.target, drawer),
         jnp.append(used, shut | opened),
+        denied=jnp.append(jnp.zeros(len(used), bool), shut),
     )
-    denied = jnp.pad(shut, (MAX_GOALS, MAX_TERMS - MAX_GOALS - spec.drawers))
-    goal = goal.replace(at_least=jnp.where(denied, 0, goal.at_least), at_most=jnp.where(denied, 0, goal.at_most))
     enough = bare | ((literals.used.sum() >= min_goals) & literals.used[0])
     return goal, enough & (gets | shut | opened).any()

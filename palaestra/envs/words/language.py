@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from palaestra.envs import goals
+from palaestra.envs import goals, hampers
 from palaestra.envs.drawers import DRAWN
 from palaestra.envs.goals import Formula
 from palaestra.envs.mechanics import Rule, mechanics
@@ -85,7 +85,7 @@ def describe_goal(spec: WorldSpec, task: Task) -> list[str]:
 
 
 def _relation(receptacle: str) -> str:
-    return "in" if receptacle.endswith(("bin", "drawer")) else "on"
+    return "in" if receptacle.endswith(("bin", "hamper", "drawer")) else "on"
 
 
 def rules(spec: WorldSpec, scene: Scene, seed: int | None = None, held_out: bool = False) -> list[str]:
@@ -127,8 +127,9 @@ def describe(spec: WorldSpec, scene: Scene, *, with_rules: bool = True, with_pos
             state = "open" if abs(angle[things[name].index - leaf_entity(spec, 0)]) >= OPEN_ENOUGH else "shut"
             between = listing([noun_phrase(room) for room in place.between])
             lines.append(f"{noun_phrase(name).capitalize()} between {between} is {state}.")
-    for name, out in zip(things.names("drawer"), np.asarray(scene.layout.drawer_out), strict=True):
-        lines.append(f"{noun_phrase(name).capitalize()} is {'open' if out >= DRAWN else 'shut'}.")
+    for kind, far, enough in (("drawer", scene.layout.drawer_out, DRAWN), ("hamper", scene.layout.lid_angle, hampers.OPEN_ENOUGH)):
+        for name, now in zip(things.names(kind), np.asarray(far), strict=True):
+            lines.append(f"{noun_phrase(name).capitalize()} is {'open' if now >= enough else 'shut'}.")
     if with_positions:
         at = things.rooms | {name: place.at for name, place in places.items()}
         west, south = (min(xy[k] for xy in at.values()) for k in (0, 1))

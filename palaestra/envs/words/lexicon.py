@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from palaestra.envs.types import COLOURS, ROOMS
 from palaestra.envs.words.compass import DIRECTIONS
-from palaestra.envs.words.wordings import NUMBERS
+from palaestra.envs.words.wordings import EVERYTHING, NUMBERS
 
 _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it is said
     "verb": {
@@ -114,6 +114,8 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "table": "table, desk",
         "bin": "bin, container",
         "drawer": "drawer, chest",
+        "shelf": "shelf, ledge, rack",
+        "hamper": "hamper, lidded bin",
         "plate": "plate, pressure plate, pad, pressure pad",
         "door swing": "door",
         "swing": "swing door, swinging door, saloon door",
@@ -121,7 +123,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "room": "room",
         "cube bin": "box",
         "cube ball": "object",
-        "cube ball table bin plate door button drawer swing": "thing, item, one",
+        EVERYTHING: "thing, item, one",
     },
     "plural": {
         "cube": "cubes, blocks",
@@ -129,6 +131,8 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "table": "tables, desks",
         "bin": "bins, containers",
         "drawer": "drawers, chests",
+        "shelf": "shelves, ledges, racks",
+        "hamper": "hampers, lidded bins",
         "plate": "plates, pressure plates, pads, pressure pads",
         "door swing": "doors",
         "swing": "swing doors, swinging doors, saloon doors",
@@ -136,7 +140,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "room": "rooms",
         "cube bin": "boxes",
         "cube ball": "objects",
-        "cube ball table bin plate door button drawer swing": "things, items, ones",
+        EVERYTHING: "things, items, ones",
     },
 }
 _SHORT = {  # a word for two
@@ -152,7 +156,7 @@ _LONGEST_FIRST = "|".join(
 )
 _WORD = re.compile(rf"(?:{_LONGEST_FIRST})(?![\w'])|[,.;:!?]|[^\s,.;:!?]+", re.IGNORECASE)
 _GERUNDS = {phrase.split()[0] for phrase in _PHRASES if phrase.split()[0].endswith("ing")} - {"bring"}
-_TURNED = {"door", "button", "plate", "drawer", "swing"}  # what can be open or pressed
+_TURNED = {"door", "swing", "button", "plate", "drawer", "hamper"}  # what can be open or pressed
 _LINKS = ("", ",", "stop", "and", "or", "earlier", "then")  # of several joints in a row, the last of these counts
 
 

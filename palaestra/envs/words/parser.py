@@ -68,9 +68,9 @@ def read(text: str, things: Things) -> Formula:
 
 # --- clauses to parts ---------------------------------------------------------------------------------------------
 
-_GOES = {"table": "on", "plate": "on", "bin": "in", "drawer": "in"}
-_PLACED = {"on": ("table", "plate"), "inside": ("bin", "drawer")}
-_TURNED = {"open": (*DOORS, "drawer"), "pressed": ("button", "plate")}
+_PLACED = {"on": ("table", "shelf", "plate"), "inside": ("bin", "hamper", "drawer")}
+_GOES = {kind: {"on": "on", "inside": "in"}[predicate] for predicate, kinds in _PLACED.items() for kind in kinds}
+_TURNED = {"open": (*DOORS, "drawer", "hamper"), "pressed": ("button", "plate")}
 _ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go", "open", "shut", "press")
 _STEPWISE = re.compile("|".join(rf"\b{row.removesuffix(': ')}\b\s*[:,]?" for row in STEPWISE.all), re.IGNORECASE)
 

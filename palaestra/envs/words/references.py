@@ -14,11 +14,11 @@ from palaestra.envs.names import ROBOT, Entity, entities
 from palaestra.envs.types import DOORS, Scene, receptacle_boxes
 from palaestra.envs.words import compass
 from palaestra.envs.words.compass import Point
-from palaestra.envs.words.wordings import MORE_KINDS, NOUNS, RELATIONS, SIZES, Taste
+from palaestra.envs.words.wordings import MORE_KINDS, NOUNS, PLURALS, RELATIONS, SIZES, Taste
 from palaestra.sim import bodies
 from palaestra.sim.world import WorldSpec
 
-OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "plate", "bin", "drawer")
+OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "shelf", "plate", "bin", "hamper", "drawer")
 FIXED = (*RECEPTACLES, "button")  # kinds of things that stay where they are, in one room
 
 
@@ -27,7 +27,7 @@ class Place:
     """Where a thing is at the start."""
 
     room: str = ""  # doors are in none,
-    receptacle: str = ""  # the table, plate, bin or drawer that it lies on or in
+    receptacle: str = ""  # the receptacle that it lies on or in
     held: bool = False  # in the robot's hand
     between: tuple[str, ...] = ()  # but between two
     at: Point = (0.0, 0.0)  # m, world
@@ -182,7 +182,7 @@ class Description:
         """Without an article: "small red cubes from the kitchen", "table in the study"; `where` instead of the place's name."""
         size = taste.row(SIZES[self.size]) if self.size else ""
         noun = taste.row(NOUNS[self.noun])
-        noun += "" if not plural else "es" if noun.endswith("ch") else "s"
+        noun = PLURALS.get(noun, f"{noun}s") if plural else noun
         words = [word for word in (size, self.colour, noun) if word]
         if self.relation:
             words.append(f"{taste.row(RELATIONS[self.relation])} {noun_phrase(self.anchor)}")

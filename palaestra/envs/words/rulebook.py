@@ -22,13 +22,15 @@ from palaestra.sim.errors import PalaestraError
 # A slot stands for a thing of these kinds; `_1` and the like tell slots of one kind apart.
 _SLOTS: dict[str, tuple[str, ...]] = {
     "object": OBJECTS,
-    "table": ("table", "plate"),
-    "bin": ("bin",),
+    "table": ("table", "shelf", "plate"),
+    "bin": ("bin", "hamper"),
     "plate": ("plate",),
     "button": ("button",),
     "door": ("door",),
+    "opened": ("door", "hamper"),
+    "hamper": ("hamper",),
     "room": ("room",),
-    "thing": (*OBJECTS, "table", "plate", "bin", "button", *DOORS),
+    "thing": (*OBJECTS, "table", "shelf", "plate", "bin", "hamper", "button", *DOORS),
 }
 
 
@@ -40,16 +42,16 @@ _Table = tuple[tuple[Any, Rows], ...]  # a rule or fact with slots for names, an
 # Rules of the usual shapes.
 _SHAPES: _Table = (
     (
-        Rule((("pressed", "button", "button"),), opens="door"),
+        Rule((("pressed", "button", "button"),), opens="opened"),
         Rows(
             (
-                "when {button} has been pressed, {door} opens",
-                "press {button} and {door} opens for good",
-                "{button} opens {door}",
-                "{door} opens when {button} is pressed",
-                "pressing {button} opens {door}",
+                "when {button} has been pressed, {opened} opens",
+                "press {button} and {opened} opens for good",
+                "{button} opens {opened}",
+                "{opened} opens when {button} is pressed",
+                "pressing {button} opens {opened}",
             ),
-            ("a push on {button} opens {door}", "{door} is opened by {button}"),
+            ("a push on {button} opens {opened}", "{opened} is opened by {button}"),
         ),
     ),
     (
@@ -65,15 +67,27 @@ _SHAPES: _Table = (
         ),
     ),
     (
-        Rule((("pressed", "plate", "plate"),), opens="door", lasting=False),
+        Rule((("holding", ROBOT, "object"), ("near", ROBOT, "hamper")), opens="hamper"),
         Rows(
             (
-                "as long as something lies on {plate}, {door} is open",
-                "{door} is open only while something lies on {plate}",
-                "a weight on {plate} keeps {door} open",
-                "put something on {plate} and {door} stays open for as long as it lies there",
+                "{hamper} opens for good when you bring {object} to it",
+                "bring {object} to {hamper} and it opens for good",
+                "{object} is the key to {hamper}: carry it there, and the lid opens",
+                "carry {object} to {hamper}, and the lid opens",
             ),
-            ("{door} stands open as long as there is a weight on {plate}",),
+            ("{hamper} opens for whoever brings {object}",),
+        ),
+    ),
+    (
+        Rule((("pressed", "plate", "plate"),), opens="opened", lasting=False),
+        Rows(
+            (
+                "as long as something lies on {plate}, {opened} is open",
+                "{opened} is open only while something lies on {plate}",
+                "a weight on {plate} keeps {opened} open",
+                "put something on {plate} and {opened} stays open for as long as it lies there",
+            ),
+            ("{opened} stands open as long as there is a weight on {plate}",),
         ),
     ),
     (
@@ -121,13 +135,13 @@ _FACTS: _Table = (
     (("holding", ROBOT, "object"), Rows(("you hold {object}", "the robot holds {object}"))),
     (("in_room", ROBOT, "room"), Rows(("you are in {room}", "the robot is in {room}"))),
     (("in_room", "thing", "room"), Rows(("{thing} is in {room}",))),
-    (("open", "door", "door"), Rows(("{door} is open",))),
+    (("open", "opened", "opened"), Rows(("{opened} is open",))),
     (("pressed", "button", "button"), Rows(("{button} is pressed",))),
     (("pressed", "plate", "plate"), Rows(("something lies on {plate}", "there is a weight on {plate}"))),
 )
 # what comes of it,
 _EFFECTS: _Table = (
-    (Rule((), opens="door"), Rows(("{door} opens", "{door} opens for good"))),
+    (Rule((), opens="opened"), Rows(("{opened} opens", "{opened} opens for good"))),
     (Rule((), consumes=("object",), product="object_2"), Rows(("{object} turns into {object_2}", "{object} becomes {object_2}"))),
     (
         Rule((), consumes=("object", "object_1"), product="object_2"),
@@ -136,7 +150,7 @@ _EFFECTS: _Table = (
     (Rule((), consumes=("object",)), Rows(("{object} vanishes", "{object} is gone"))),
     (Rule((), consumes=("object", "object_1")), Rows(("{object} and {object_1} vanish", "{object} and {object_1} are gone"))),
 )
-_WHILE_EFFECTS: _Table = ((Rule((), opens="door", lasting=False), Rows(("{door} is open", "{door} stays open"))),)
+_WHILE_EFFECTS: _Table = ((Rule((), opens="opened", lasting=False), Rows(("{opened} is open", "{opened} stays open"))),)
 # and how the two are joined.
 _WHEN = Rows(("when {if}, {then}", "{then} when {if}", "as soon as {if}, {then}"), ("whenever {if}, {then}",))
 _WHILE = Rows(("as long as {if}, {then}", "{then} only while {if}"), ("{then} for as long as {if}",))

@@ -357,11 +357,14 @@ ADDRESSES = ("", "please ", "robot, ")
 
 # --- things -------------------------------------------------------------------------------------------------------
 
+EVERYTHING = "cube ball table bin plate door button drawer shelf hamper swing"  # but rooms
 NOUNS: dict[str, Rows] = {
     "cube": Rows(("cube",), ("block",)),
     "ball": Rows(("ball",), ("sphere",)),
     "table": Rows(("table",), ("desk",)),
+    "shelf": Rows(("shelf",), ("ledge",)),
     "bin": Rows(("bin",), ("container",)),
+    "hamper": Rows(("hamper",), ("lidded bin",)),
     "drawer": Rows(("drawer",), ("chest",)),
     "plate": Rows(("plate", "pressure plate"), ("pad",)),
     "door": Rows(("door",)),
@@ -369,9 +372,10 @@ NOUNS: dict[str, Rows] = {
     "button": Rows(("button",), ("switch",)),
     "room": Rows(("room",)),
     "cube ball": Rows(("object",)),
-    "cube ball table bin plate door button drawer swing": Rows(("thing",), ("item",)),
+    EVERYTHING: Rows(("thing",), ("item",)),
 }
 MORE_KINDS = {"door": ("swing",)}  # that a word for a kind means as well
+PLURALS = {"switch": "switches", "shelf": "shelves"}  # that do not end in a mere s
 # Seen from above, north up.
 RELATIONS = {
     "north": Rows(("north of",), ("to the north of",)),

@@ -119,7 +119,7 @@ PLACE = Skill(
     name="place",
     version=1,
     doc="Put the object that the hand holds on a table or into a bin, and let go of it. Needs the robot near the receptacle.",
-    params=(Param("object", ("object",)), Param("receptacle", ("table", "bin", "plate", "drawer"))),
+    params=(Param("object", ("object",)), Param("receptacle", ("table", "bin", "plate", "drawer", "shelf", "hamper"))),
     precondition=(Literal(("holding",), ROBOT, "object"), Literal(("near",), ROBOT, "receptacle")),
     effect=(Literal(("on", "inside"), "object", "receptacle"), Literal(("holding",), ROBOT, "object", negated=True)),
     horizon=200,

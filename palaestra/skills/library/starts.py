@@ -33,7 +33,7 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
     def to_objects(xy: jax.Array) -> jax.Array:
         return jnp.where(solid, jnp.linalg.norm(xy - obj[:, :2], axis=-1) - 1.42 * half, jnp.inf)
 
-    solid_boxes = barriers(spec, scene, lay.leaf_angle, lay.drawer_out)
+    solid_boxes = barriers(spec, scene, lay.leaf_angle, lay.lid_angle, lay.drawer_out)
     tray = reaching - (spec.fixtures - spec.drawers)  # which goes with its cabinet
     solid_arm = solid_boxes.used & ((jnp.arange(len(solid_boxes.used)) != spec.mechanisms + tray) | (tray < 0))
 

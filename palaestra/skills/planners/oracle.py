@@ -162,10 +162,11 @@ def _search(space: Space, max_nodes: int) -> Plan:
                 after = state & ~delete | add
                 after = house.settled(state, after) if house else after
                 before = stage
-                if between_matters and len(actions) > 1:  # a drive, and what is done there
+                fleeting = pre & house.fleeting if house else 0
+                if (between_matters or fleeting) and len(actions) > 1:  # a drive, and what is done there
                     between = state & ~actions[0].delete | actions[0].add
                     between = house.settled(state, between) if house else between
-                    if not space.allowed(between):
+                    if not space.allowed(between) or fleeting & ~between:
                         continue
                     before = space.onward(stage, between)
                 reached, cost = (after, space.onward(before, after)), len(actions) * _STEP + bool(state & crowd) - back

@@ -117,7 +117,7 @@ class RemainingInHouse(Remaining):
         self._births = {bits([("holding", ROBOT, x)]): self._birthplaces(x) for x in made}
         self._fixed = self._near & ~sum(self._mates.values())
         self._tidy = self._is_tidy()
-        self._going = (those("in_room") | bits(("near", ROBOT, door) for door in house.open)) & ~self._born
+        self._going = (those("in_room") | sum(house.beside_doors)) & ~self._born
         self._brings = [self._effects(rule) for rule in rules]  # literals
         self._starts = self._triggers()  # actions
         self._pressed = sum(p for _, p in house.plates if not any(brings & p for brings in self._brings))
@@ -309,7 +309,7 @@ class RemainingInHouse(Remaining):
         """The actions that make a literal, plates included, what they all need, and whether there are any."""
         n = self.space.n
         if any(low == door << n for door in self.house.open.values()):
-            return -1, 0, True  # a door shuts when something ends, whatever ends it
+            return -1, 0, True  # a door or a lid shuts when something ends, whatever ends it
         parts = low
         for loads, pressed in self.house.plates:
             parts = loads if low == pressed else loads << n if low == pressed << n else parts

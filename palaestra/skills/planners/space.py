@@ -17,7 +17,7 @@ from palaestra.skills.operators import Call, Operator, Skills, fact_text, ground
 from palaestra.skills.plan import Failure, Fault, PlanError
 from palaestra.skills.planners.base import Problem
 from palaestra.skills.record import ROBOT
-from palaestra.skills.rules import Rulebook, has_mechanics
+from palaestra.skills.rules import OPENED, Rulebook, has_mechanics
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,18 +354,21 @@ class House:
     def __init__(self, space: Space, book: Rulebook):
         self.space, self.book = space, book
         rules = book.mechanics.rules
-        self.open = {t.name: space.bits([("open", t.name, t.name)]) for t in space.problem.things if t.type in DOORS}
+        self.open = {t.name: space.bits([("open", t.name, t.name)]) for t in space.problem.things if t.type in {*DOORS, *OPENED}}
         self.plates = [(space.those("on", "", p), space.bits([("pressed", p, p)])) for p in book.plates]
         self.conditions = [space.bits(rule.condition) for rule in rules]
         self.moved = sum(pressed for _, pressed in self.plates) | sum(self.open.values())  # by no action itself
         self.watched = space.bits(book.watched)
         both = list(zip(self.conditions, rules, strict=True))
-        # Conditions, with the door that is open once they held; with nothing where objects end.
+        # Conditions, with what is open once they held; with nothing where objects end.
         self._firing = [(c, 0 if r.consumes else self.open[r.opens]) for c, r in both if r.consumes or r.opens not in book.fickle]
         self._fickle = [(self.open[door], [c for c, r in both if r.opens == door]) for door in book.fickle]
+        # Hampers that may shut as soon as the robot leaves something: what is put into one must find it open after the drive as well.
+        fleeting = {lid for lid, some in book.fickle.items() if any(f[0] == "near" for rule in some for f in rule.condition)}
+        self.fleeting = sum(self.open[t.name] for t in space.problem.things if t.type == "hamper" and t.name in fleeting)
         self.robot_rooms = space.those("in_room", ROBOT)
         self._room = {space.bits([("in_room", ROBOT, room)]): room for room in book.rooms}
-        self._door = {space.bits([("near", ROBOT, door)]): door for door in self.open}
+        self.beside_doors = {space.bits([("near", ROBOT, t.name)]): t.name for t in space.problem.things if t.type in DOORS}
         self._ways: dict[tuple[int, int, int], int | None] = {}
         self._bit = {fact: 1 << i for i, fact in enumerate(space.facts)}
 
@@ -389,10 +392,10 @@ class House:
 
     def way(self, state: int, goes: int, near: int = 0) -> int | None:
         """The doors that must be open on the robot's way to a room, up to a door there if `near` is one: facts; None without a way."""
-        to_door = near if near in self._door else 0
+        to_door = near if near in self.beside_doors else 0
         here = state & self.robot_rooms
         key = here, goes, to_door
         if key not in self._ways:
-            doors = self.book.doors(self._room[here], self._room[goes], self._door.get(to_door, "")) if here else None
+            doors = self.book.doors(self._room[here], self._room[goes], self.beside_doors.get(to_door, "")) if here else None
             self._ways[key] = None if doors is None else sum(self.open[door] for door in doors)
         return self._ways[key]
