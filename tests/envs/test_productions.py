@@ -142,9 +142,10 @@ def _table(task):
 _compiled: list = []
 
 
-def test_sets_with_rules_cannot_be_edited_at_random():
-    with pytest.raises(PalaestraError, match=r"whose doors and rules hang together.*--sampler plr"):
-        env("doors").edit(jax.random.key(0), one(tasks("doors", count=COUNT), 0))
+@pytest.mark.parametrize("ruled", ["doors", "hampers"])
+def test_sets_with_rules_cannot_be_edited_at_random(ruled):
+    with pytest.raises(PalaestraError, match=r"whose rules hang together with the rest.*--sampler plr"):
+        env(ruled).edit(jax.random.key(0), one(tasks(ruled, count=64), 0))
 
 
 def test_worlds_have_room_for_the_rules_that_their_sets_draw():
