@@ -4,10 +4,24 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from palaestra.envs import drawers, house
-from palaestra.envs.types import OPEN, PREDICATES, Scene, button_entity, entity_used, leaf_entity, num_entities, receptacle_boxes
+from palaestra.envs.types import (
+    KINDS,
+    OPEN,
+    PREDICATES,
+    SOLID,
+    Scene,
+    button_entity,
+    crate_entity,
+    entity_kinds,
+    entity_used,
+    leaf_entity,
+    num_entities,
+    receptacle_boxes,
+)
 from palaestra.sim.drawers import DRAWER_FLOOR
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import (
@@ -22,6 +36,7 @@ from palaestra.sim.world import (
     LEAF_OPEN,
     Layout,
     World,
+    WorldSpec,
     leaf_axis,
 )
 
@@ -35,6 +50,7 @@ AT_REST = 0.1  # m/s
 AJAR = 0.3  # rad, from where a leaf is in the way of what is in the room
 OPEN_ENOUGH = 1.3  # rad, from where a door counts as open
 BUTTON_TOP = BUTTON_POST + 2 * BUTTON_TRAVEL  # m, of what stands in the way
+BESIDE = 0.25  # m, the gap between a crate, taken as if it stood square, and what it is near to, in the same room
 RESTS = 0.02  # m, between an object's underside and the table's top
 
 
@@ -47,7 +63,7 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     position: (
         jax.Array
     )  # [E, 3] m: robot on the floor, object centres, receptacle tops (of bins and drawers, the rim), doorways, buttons, rooms
-    half: jax.Array  # [E, 2] m: 0 for the robot and balls' and cubes' half size, the half sides of all else
+    half: jax.Array  # [E, 2] m: 0 for the robot and the objects' half size, the half sides of all else
     support: jax.Array  # [O] m, the height of what is under each object
     grasped: jax.Array  # [O] bool: between the fingers, which both press
     barriers: "Barriers"
@@ -153,9 +169,9 @@ def distances(geo: Geometry) -> jax.Array:
 def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> jax.Array:
     """Which literals hold: [predicates, E subject, E target] bool, in the order of PREDICATES.
 
-    near(robot, x), holding(robot, object), on(object, table), inside(object, bin or drawer, open or shut), in_room(x, room); of one
-    thing: open(door), open(drawer) from most of its way out, pressed(button) and, while something lies on it, pressed(plate). A door
-    is in neither room. `used` [E].
+    near(robot, x), near(crate, table, bin, drawer or button), holding(robot, object), on(object, table), inside(object, bin or drawer,
+    open or shut), in_room(x, room); of one thing: open(door), open(drawer) from most of its way out, pressed(button) and, while
+    something lies on it, pressed(plate). A door is in neither room. `used` [E].
     """
     spec = world.spec
     n, o, t = num_entities(spec), spec.objects, spec.tables
@@ -177,6 +193,9 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
 
     table = jnp.zeros((len(PREDICATES), n, n), bool)
     table = table.at[0, 0].set(near)
+    if spec.crates:
+        first = crate_entity(spec, 0)
+        table = table.at[0, first : first + spec.crates].set(_beside(spec, geo, room))
     table = table.at[1, 0, objects].set(held)
     table = table.at[2, objects, 1 + o : 1 + o + t].set(on[:, :t])
     table = table.at[3, objects, 1 + o + t : leaves.start].set(inside[:, t:])
@@ -191,6 +210,17 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
         table = table.at[6, button, button].set(geo.pressed)
         table = table.at[6, plates, plates].set((on[:, t - spec.plates : t] & used[objects, None]).any(0))
     return table & used[:, None] & used[None, :]
+
+
+def _beside(spec: WorldSpec, geo: Geometry, room: jax.Array) -> jax.Array:
+    """What each crate at rest is near to: tables, bins, drawers and buttons [crates, E] bool; `room` [E], in which things are."""
+    kinds = entity_kinds(spec)
+    still = np.isin(kinds, [KINDS.index(kind) for kind in SOLID])
+    crates = slice(crate_entity(spec, 0), crate_entity(spec, spec.crates))
+    apart = jnp.abs(geo.position[crates, None, :2] - geo.position[:, :2]) - geo.half[crates, None] - geo.half
+    gap = jnp.linalg.norm(jnp.maximum(apart, 0.0), axis=-1)
+    at_rest = geo.released[spec.portables :, None]
+    return (gap <= BESIDE) & (room[crates, None] == room) & at_rest & np.append(False, still)
 
 
 def table_at_start(world: World, scene: Scene) -> jax.Array:

@@ -162,7 +162,12 @@ def list_sets() -> dict[str, Any]:
 
     def holds(spec: WorldSpec) -> str:
         drawers = f" and {spec.drawers} drawers" if spec.drawers else ""
-        return f"up to {spec.cubes} cubes and {spec.balls} balls, {spec.tables} tables and {spec.bins} bins{drawers}, {spec.rooms} rooms"
+        objects = (
+            f"{spec.cubes} cubes, {spec.balls} balls and {spec.crates} crates"
+            if spec.crates
+            else f"{spec.cubes} cubes and {spec.balls} balls"
+        )
+        return f"up to {objects}, {spec.tables} tables and {spec.bins} bins{drawers}, {spec.rooms} rooms"
 
     sets = {name: f"{tasks.doc} ({holds(tasks.spec)}; {tasks.horizon} steps)" for name, tasks in TASK_SETS.items()}
     return {"name": "tasks", "value": len(sets), "sets": sets, "splits": list(SPLITS), "tasks_a_split": NUMBERS}

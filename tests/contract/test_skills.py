@@ -24,6 +24,7 @@ THINGS = (
     Entity(7, "kitchen", "room"),
     Entity(8, "red_button", "button", "red"),
     Entity(9, "red_drawer", "drawer", "red"),
+    Entity(10, "red_crate", "crate", "red"),
 )
 
 
@@ -151,6 +152,7 @@ def test_success_must_last_and_failure_be_certain():
 
 def test_an_unknown_skill_names_the_valid_ones():
     with pytest.raises(
-        UnknownNameError, match=r"unknown skill 'pik'; expected one of: close, navigate, open, pick, place, press\. Did you mean 'pick'"
+        UnknownNameError,
+        match=r"unknown skill 'pik'; expected one of: close, navigate, open, pick, place, press, push\. Did you mean 'pick'",
     ):
         skill("pik")

@@ -31,6 +31,8 @@ class House:
         found = [Call("navigate", {"target": t.name}) for t in self.things[1:]]
         found += [Call("pick", {"object": x}) for x in self.of("object")]
         found += [Call("place", {"object": x, "receptacle": r}) for x in self.of("object") for r in self.of("table", "bin", "plate")]
+        to = self.of("table", "bin", "button", "plate", "room")
+        found += [Call("push", {"crate": x, "target": t}) for x in self.of("crate") for t in to]
         return found + [Call("press", {"button": b}) for b in self.of("button")]
 
 
@@ -63,7 +65,7 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
     kinds, state = house.kinds, set(facts)
     room = {s: t for p, s, t in facts if p == "in_room"}
     held = next((t for p, _, t in facts if p == "holding"), None)
-    near = {t for p, _, t in facts if p == "near"}
+    near = {t for p, s, t in facts if (p, s) == ("near", ROBOT)}
     args = list(call.args.values())
     if call.skill == "navigate":
         (target,) = args
@@ -99,6 +101,25 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
             return None
         state -= {("holding", ROBOT, x)}
         state.add(("inside" if kinds[receptacle] == "bin" else "on", x, receptacle))
+    elif call.skill == "push":
+        x, target = args
+        ends_in = target if kinds[target] == "room" else room[target]
+        if held or x not in near or ends_in not in reachable(house, facts, room[ROBOT]):
+            return None
+        # A door on the way that is open only because the crate lies on a plate shuts before the crate is there.
+        for door in house.mechanics.doors:
+            rules = [rule for rule in house.mechanics.rules if rule.opens == door.name]
+            its = {("on", x, p) for p in house.of("plate") if ("on", x, p) in facts}
+            its |= {("pressed", p, p) for _, _, p in its}
+            held_open = not all(rule.lasting for rule in rules) and any(its & set(rule.condition) for rule in rules)
+            if held_open and ends_in not in reachable(house, facts - {("open", door.name, door.name)}, room[ROBOT]):
+                return None
+        state = {
+            f for f in state if not (f[1] == x and f[0] in ("near", "on", "in_room")) and f[:2] not in (("near", ROBOT), ("in_room", ROBOT))
+        }
+        state |= {("near", ROBOT, x), ("in_room", ROBOT, ends_in), ("in_room", x, ends_in)}
+        if kinds[target] != "room":
+            state.add(("on" if kinds[target] == "plate" else "near", x, target))
     else:
         (button,) = args
         if held or button not in near:
@@ -177,7 +198,7 @@ def shortest(house: House, goal: Formula, most: int = 30_000) -> int | None:
 # --- random houses ------------------------------------------------------------------------------------------------
 
 
-def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3) -> House:
+def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3, crates: int = 0) -> House:
     """A tree of rooms, some doorways with doors, things anywhere, rules of all kinds, solvable or not."""
     names = ["kitchen", "study", "lounge", "pantry"][:rooms]
     ways = [(names[rng.randrange(i)], names[i]) for i in range(1, rooms)]
@@ -194,6 +215,12 @@ def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: in
         if spot and rng.random() < 0.4:
             where[x] = where[spot]
             more.append(("inside" if spot.endswith("bin") else "on", x, spot))
+    for x in [f"{c}_crate" for c in colours[:crates]]:
+        where[x] = rng.choice(names)
+        spot = rng.choice([None, *(f for f in fixed if not f.endswith("button"))])
+        if spot and rng.random() < 0.6:
+            where[x] = where[spot]
+            more.append(("on" if spot.endswith("plate") else "near", x, spot))
     robot = rng.choice(names)
     free = [x for x in here if not any(f[1] == x for f in more)]
     if free and rng.random() < 0.3:

@@ -66,7 +66,11 @@ def _deep(spec: WorldSpec, scenes: Scene) -> tuple[np.ndarray, np.ndarray]:
     both = boxes.used[:, first] & boxes.used[:, second]
     held = _held(spec, scenes)
     in_hand = (boxes.group[first] == held[:, None]) & (boxes.group[second] == _ROBOT)
-    return boxes.group[np.stack([first, second], 1)], both & ~in_hand & (depth(boxes, first, second) > TOLERANCE)
+    # What is flush with the floor takes in the crates that stand on it.
+    crate = 1 + spec.receptacles + np.flatnonzero(spec.are("crate"))
+    plate = 1 + spec.tables - spec.plates + np.arange(spec.plates)
+    flush = np.isin(boxes.group[first], plate) & np.isin(boxes.group[second], crate)
+    return boxes.group[np.stack([first, second], 1)], both & ~in_hand & ~flush & (depth(boxes, first, second) > TOLERANCE)
 
 
 def _held(spec: WorldSpec, scenes: Scene) -> np.ndarray:

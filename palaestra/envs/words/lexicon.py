@@ -15,7 +15,8 @@ from palaestra.envs.words.wordings import NUMBERS
 _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it is said
     "verb": {
         "put": "put, place, set, lay, bring, carry, drop, deliver, transfer, transport, stow, toss, putting, placing, dropping, bringing",
-        "move": "move, moving, return, pull, pulling, slide, sliding, make sure, make certain, ensure, see to it",  # an object, or oneself
+        "move": "move, moving, return, pull, pulling, slide, sliding, shove, shoving, "  # an object, or oneself
+        "make sure, make certain, ensure, see to it",
         "take": "take, taking, get, fetch",  # to somewhere, off it, or into the hand
         "remove": "remove, removing",
         "clear": "clear, clearing, emptying",
@@ -118,8 +119,9 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "button": "button, switch",
         "room": "room",
         "cube bin": "box",
+        "crate": "crate, heavy box",
         "cube ball": "object",
-        "cube ball table bin plate door button drawer": "thing, item, one",
+        "cube ball table bin plate door button drawer crate": "thing, item, one",
     },
     "plural": {
         "cube": "cubes, blocks",
@@ -132,8 +134,9 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "button": "buttons, switches",
         "room": "rooms",
         "cube bin": "boxes",
+        "crate": "crates, heavy boxes",
         "cube ball": "objects",
-        "cube ball table bin plate door button drawer": "things, items, ones",
+        "cube ball table bin plate door button drawer crate": "things, items, ones",
     },
 }
 _SHORT = {  # a word for two

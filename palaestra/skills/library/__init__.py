@@ -6,9 +6,10 @@ from palaestra.skills.library.navigate import NAVIGATE
 from palaestra.skills.library.pick import PICK
 from palaestra.skills.library.place import PLACE
 from palaestra.skills.library.press import PRESS
+from palaestra.skills.library.push import PUSH
 from palaestra.skills.record import Skill
 
-SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE)}
+SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE, PUSH)}
 
 
 def skill(name: str) -> Skill:
