@@ -45,7 +45,8 @@ def features(context: Context) -> jax.Array:
 def physics_at_start(engine: Engine, task: Task) -> PhysicsState:
     """The start of a task, with its context's masses and friction."""
     world, layout, context = engine.world, task.scene.layout, task.context
-    layout = layout.replace(object_density=layout.object_density * context.mass)
+    mass = jnp.where(world.spec.are("crate"), 1.0, context.mass)  # a base can push crates as they are, and not much more
+    layout = layout.replace(object_density=layout.object_density * mass)
     return engine.at(world.initial_qpos(layout), jnp.zeros(world.model.nv), layout.parameters(context.friction))
 
 

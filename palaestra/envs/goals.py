@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs.names import Fact, entities
+from palaestra.envs.names import ROBOT, Fact, entities
 from palaestra.envs.types import ALWAYS, MANY, MAX_TERMS, PREDICATES, UNARY, Goal, Progress, Scene, Task, num_entities
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
@@ -116,6 +116,11 @@ class Term:
 def literal(fact: Fact, true: bool = True) -> Term:
     """The term that one fact is true, or that it is false."""
     return Term(fact[0], (fact[1],), (fact[2],), *((1, MANY) if true else (0, 0)))
+
+
+def places(term: Term) -> bool:
+    """Whether a term says where a thing is put or pushed, and not what the robot does or how a thing is."""
+    return ROBOT not in term.subjects and term.predicate not in UNARY
 
 
 Option = tuple[Term, ...]
@@ -309,13 +314,13 @@ def carried(before: Stage, option: Option, free: Iterable[str] = ()) -> Option:
     def touched(term: Term) -> bool:
         objects = set(term.subjects)
         return bool(objects & set(free)) or any(
-            (bool(objects & {*other.subjects, *other.targets}) and other.predicate in (*PLACING, "holding"))
+            (bool(objects & {*other.subjects, *other.targets}) and (places(other) or other.predicate == "holding"))
             if other.at_least > 0
             else bool(set(term.pairs) & set(other.pairs))
             for other in option
         )
 
-    return tuple(term for term in common if term.predicate in PLACING and term.at_least > 0 and not touched(term))
+    return tuple(term for term in common if places(term) and term.at_least > 0 and not touched(term))
 
 
 def unsaid(before: Stage, option: Option) -> tuple[Option, tuple[str, ...]]:

@@ -8,7 +8,10 @@ from palaestra.sim.world import array_module
 
 CLEAR = 0.45  # m, the way point's distance before and behind a doorway
 _FAR = 1e6
+_ASIDE = 0.2  # m, from a doorway's axis to where a robot may be to head through it
+_ALMOST = 0.3  # m, before a doorway
 _TIP = 0.25  # m, from a leaf's tip the way that a robot needs
+_PAST = 0.08  # m, by which a way past a corner keeps clear of what must not touch it
 
 
 def room_of(scene: Scene, xy: jax.Array) -> jax.Array:
@@ -39,6 +42,30 @@ def around(start: jax.Array, point: jax.Array, leaf: jax.Array, there: jax.Array
     return jnp.where(blocked.any(), end[first] + 0.1 * beyond[first], point)
 
 
+def past(scene: Scene, start: jax.Array, point: jax.Array, centre: jax.Array, half: jax.Array, there: jax.Array, wide: float) -> jax.Array:
+    """Where to head for instead of a point [2] m, if a box stands between: past the corner on the shorter way [2] m.
+
+    `centre`, `half` [n, 2] m: the boxes; `there` [n] bool: which may be in the way; `wide`: half of what goes past, m.
+    """
+    way = point - start
+    inverse = 1.0 / jnp.where(jnp.abs(way) < 1e-6, 1e-6, way)
+    middle, extent = (centre - start) * inverse, (half + wide) * jnp.abs(inverse)  # in parts of the way
+    enter, leave = (middle - extent).max(-1), (middle + extent).min(-1)
+    blocked = there & (enter < leave) & (leave > 0.0) & (enter < 1.0)
+    first = jnp.argmin(jnp.where(blocked, enter, _FAR))
+    corners = centre[first] + (half[first] + wide + _PAST) * jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    room = scene.room[room_of(scene, start)]
+    inside = ((corners > room[:2] + wide) & (corners < room[2:] - wide)).all(-1)
+    to, onward = corners - start, point - corners
+    # A corner behind the box cannot be seen from here: on the way there the box would be entered.
+    inv = 1.0 / jnp.where(jnp.abs(to) < 1e-6, 1e-6, to)
+    mid, ext = (centre[first] - start) * inv, (half[first] + wide) * jnp.abs(inv)
+    hidden = ((mid - ext).max(-1) < (mid + ext).min(-1)) & ((mid + ext).min(-1) > 0.0) & ((mid - ext).max(-1) < 1.0)
+    length = jnp.linalg.norm(to, axis=-1) + jnp.linalg.norm(onward, axis=-1)
+    best = jnp.argmin(length + jnp.where(inside, 0.0, 100.0) + jnp.where(hidden, 10.0, 0.0))
+    return jnp.where(blocked.any(), corners[best], point)
+
+
 def reachable(scene: Scene, xy: jax.Array, passable: jax.Array) -> jax.Array:
     """The rooms that can be driven to from xy [2] m through these doorways [D] bool: [R] bool."""
     rooms = len(scene.room)
@@ -52,7 +79,7 @@ def reachable(scene: Scene, xy: jax.Array, passable: jax.Array) -> jax.Array:
 
 
 def next_way_point(
-    scene: Scene, start: jax.Array, target: jax.Array, target_room: jax.Array, passable: jax.Array
+    scene: Scene, start: jax.Array, target: jax.Array, target_room: jax.Array, passable: jax.Array, aside: float = _ASIDE
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Where to head for, on the shortest way through doorways.
 
@@ -61,6 +88,7 @@ def next_way_point(
         start: [2] m, world.
         target: [2] m, world, in room `target_room`.
         passable: [D] bool, doorways through which one can go.
+        aside: m, from a doorway's axis to where one may be to head through it, until one is almost there.
 
     Returns:
         The next way point [2] m (a point before or behind the next doorway, or the target itself), the length of the
@@ -85,7 +113,9 @@ def next_way_point(
     middle = 0.5 * (scene.room[room, :2] + scene.room[room, 2:])
     normal = across * jnp.sign(jnp.dot(centre - middle, across))  # out of the room
     offset = start - centre
-    aside = jnp.linalg.norm(offset - jnp.dot(offset, across) * across)
-    point = centre + normal * jnp.where(aside > 0.2, -CLEAR, CLEAR)
+    before = jnp.dot(offset, across)
+    off_axis = jnp.linalg.norm(offset - before * across)
+    limit = _ASIDE if aside == _ASIDE else jnp.where(jnp.abs(before) < _ALMOST, _ASIDE, aside)
+    point = centre + normal * jnp.where(off_axis > limit, -CLEAR, CLEAR)
     length = jnp.where(here, jnp.linalg.norm(target - start), through[door])
     return jnp.where(here, target, point), length, here

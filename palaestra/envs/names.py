@@ -34,7 +34,7 @@ class Entity:
 
     index: int  # its number among the entities
     name: str  # unique in the scene
-    kind: str  # robot, cube, ball, table, shelf, plate, bin, hamper, drawer, door, swing, button or room
+    kind: str  # robot, cube, ball, crate, table, shelf, plate, bin, hamper, drawer, door, swing, button or room
     colour: str = ""
     size: str = ""  # small or large, for cubes and balls
 
@@ -53,12 +53,12 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
     used, large = np.array(lay.object_used), (np.asarray(lay.object_half) > LARGE).tolist()
     for changed in (np.asarray(scene.rules.product), np.asarray(scene.rules.consumes)):
         used[changed[changed >= 0]] = True
-    objects, kinds = _where(used), ["cube"] * spec.cubes + ["ball"] * spec.balls
+    objects, kinds = _where(used), spec.object_kinds
     shades = _shades(scene.object_colour)
     looks = [(kinds[i], shades[i]) for i in objects]
     found = [Entity(0, ROBOT, "robot")]
     for i, (kind, shade) in zip(objects, looks, strict=True):
-        size = "large" if large[i] else "small"
+        size = "" if kind == "crate" else "large" if large[i] else "small"
         name = f"{size}_{shade}_{kind}" if looks.count((kind, shade)) > 1 else f"{shade}_{kind}"
         found.append(Entity(1 + i, name, kind, shade, size))
     stands = slice(spec.objects, spec.objects + spec.receptacles)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs.predicates import Geometry
-from palaestra.envs.types import Scene, fixture_tops
+from palaestra.envs.types import Scene, fixture_tops, obstructs
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import World
 
@@ -55,9 +55,22 @@ def rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
 
     Cast from the base's axis in the plane, analytically (slabs of axis-aligned boxes): the same on every engine.
     """
-    low_object = scene.layout.object_used & (geo.position[1 : 1 + world.spec.objects, 2] < 0.12)
-    seen = jnp.concatenate([scene.fixture_used, low_object, geo.barriers.used])
+    low = (geo.position[1 : 1 + world.spec.objects, 2] < 0.12) | world.spec.are("crate")
+    upright = scene.fixture_used & obstructs(world.spec, scene.layout)
+    seen = jnp.concatenate([upright, scene.layout.object_used & low, geo.barriers.used])
     return _cast(world, scene, geo, geo.robot, NUM_RAYS, RAY_LENGTH, seen)
+
+
+def rays_around(world: World, scene: Scene, geo: Geometry, entity: jax.Array, count: int, length: float) -> jax.Array:
+    """As `rays`, from the middle of an object (its entity) over all that stands in its way, itself left out [count], in `length` m."""
+    seen = jnp.concatenate(
+        [
+            scene.fixture_used & obstructs(world.spec, scene.layout),
+            scene.layout.object_used & world.spec.are("crate") & (jnp.arange(world.spec.objects) != entity - 1),
+            geo.barriers.used,
+        ]
+    )
+    return _cast(world, scene, geo, geo.position[entity, :2], count, length, seen)
 
 
 def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:

@@ -4,15 +4,20 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from palaestra.envs import drawers, hampers, house
 from palaestra.envs.types import (
+    KINDS,
     OPEN,
     PREDICATES,
     PRESSED,
+    SOLID,
     Scene,
     button_entity,
+    crate_entity,
+    entity_kinds,
     entity_used,
     hamper_entity,
     leaf_entity,
@@ -49,6 +54,7 @@ AJAR = 0.3  # rad, to either side, from where a leaf is in the way of what is in
 OPEN_ENOUGH = 1.3  # rad, to either side, from where a door counts as open
 BUTTON_TOP = BUTTON_POST + 2 * BUTTON_TRAVEL  # m, of what stands in the way
 _PIECES = 6  # of a swing door's leaf, which may stand at any angle
+BESIDE = 0.25  # m, the gap between a crate, taken as if it stood square, and what it is near to, in the same room
 RESTS = 0.02  # m, between an object's underside and the table's top
 
 
@@ -61,7 +67,7 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     position: (
         jax.Array
     )  # [E, 3] m: robot on the floor, object centres, receptacle tops (of bins and drawers, the rim), doorways, buttons, rooms
-    half: jax.Array  # [E, 2] m: 0 for the robot and balls' and cubes' half size, the half sides of all else
+    half: jax.Array  # [E, 2] m: 0 for the robot and the objects' half size, the half sides of all else
     support: jax.Array  # [O] m, the height of what is under each object
     grasped: jax.Array  # [O] bool: between the fingers, which both press
     barriers: "Barriers"
@@ -188,9 +194,9 @@ def distances(geo: Geometry) -> jax.Array:
 def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> jax.Array:
     """Which literals hold: [predicates, E subject, E target] bool, in the order of PREDICATES.
 
-    near(robot, x), holding(robot, object), on(object, table), inside(object, bin, hamper or drawer, open or shut), in_room(x, room); of
-    one thing: open(door), open(drawer) and open(hamper) from most of its way on, pressed(button) and, while something lies on it,
-    pressed(plate). A door is in neither room. `used` [E].
+    near(robot, x), near(crate, table, shelf, bin, hamper, drawer or button), holding(robot, object), on(object, table), inside(object,
+    bin, hamper or drawer, open or shut), in_room(x, room); of one thing: open(door), open(drawer) and open(hamper) from most of its way
+    on, pressed(button) and, while something lies on it, pressed(plate). A door is in neither room. `used` [E].
     """
     spec = world.spec
     n, o, t = num_entities(spec), spec.objects, spec.tables
@@ -212,6 +218,9 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
 
     table = jnp.zeros((len(PREDICATES), n, n), bool)
     table = table.at[0, 0].set(near)
+    if spec.crates:
+        first = crate_entity(spec, 0)
+        table = table.at[0, first : first + spec.crates].set(_beside(spec, geo, room))
     table = table.at[1, 0, objects].set(held)
     table = table.at[2, objects, 1 + o : 1 + o + t].set(on[:, :t])
     table = table.at[3, objects, 1 + o + t : leaves.start].set(inside[:, t:])
@@ -229,6 +238,17 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
         table = table.at[PRESSED, button, button].set(geo.pressed)
         table = table.at[PRESSED, plates, plates].set((on[:, t - spec.plates : t] & used[objects, None]).any(0))
     return table & used[:, None] & used[None, :]
+
+
+def _beside(spec: WorldSpec, geo: Geometry, room: jax.Array) -> jax.Array:
+    """What each crate at rest is near to: tables, bins, drawers and buttons [crates, E] bool; `room` [E], in which things are."""
+    kinds = entity_kinds(spec)
+    still = np.isin(kinds, [KINDS.index(kind) for kind in SOLID])
+    crates = slice(crate_entity(spec, 0), crate_entity(spec, spec.crates))
+    apart = jnp.abs(geo.position[crates, None, :2] - geo.position[:, :2]) - geo.half[crates, None] - geo.half
+    gap = jnp.linalg.norm(jnp.maximum(apart, 0.0), axis=-1)
+    at_rest = geo.released[spec.portables :, None]
+    return (gap <= BESIDE) & (room[crates, None] == room) & at_rest & np.append(False, still)
 
 
 def table_at_start(world: World, scene: Scene) -> jax.Array:

@@ -1,7 +1,7 @@
 """Named task sets with train, validation and test splits. A set, a split and a seed name a task; there are no files.
 
 Splits never share a key: each folds its own number in. The test split differs by construction as well: a third of the
-(colour, shape) pairs (purple and yellow cubes, red and blue balls) occur in it alone.
+(colour, shape) pairs (purple and yellow cubes, red and blue balls, green and orange crates) occur in it alone.
 
 The sets `perturbed-<axis>` are `rearrange` changed along one axis: task n of a split is task n of `rearrange` in that split but for
 that axis. Of `perturbed-physics` the split says the regime as well: train, validation and test are train, interpolation and
@@ -25,7 +25,7 @@ from flax import struct
 
 from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
-from palaestra.envs.generation import chains, hampers, primitives, shelves, storage
+from palaestra.envs.generation import chains, crates, hampers, primitives, shelves, storage
 from palaestra.envs.generation.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generation.generator import SceneRange
 from palaestra.envs.generation.productions import RuleRange, attempt_rules, attempt_wish
@@ -38,7 +38,8 @@ from palaestra.sim.world import WorldSpec, world
 
 SPLITS = ("train", "validation", "test", "larger")
 _CHANGE = 1  # folded into a task's key: the stream of what it is changed by
-_HELD_OUT = {0: ("purple", "yellow"), 1: ("red", "blue")}  # kind (cube, ball): colours kept for the test split
+# kind (cube, ball, crate): colours kept for the test split
+_HELD_OUT = {0: ("purple", "yellow"), 1: ("red", "blue"), 2: ("green", "orange")}
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,15 @@ TASK_SETS = {
         goals="shelves",
         held_out_words=True,
     ),
+    "crates": TaskSet(
+        "crates that are too heavy to lift pushed next to things, onto pressure plates and into rooms, in houses of one to three rooms",
+        WorldSpec(cubes=2, balls=1, tables=3, plates=1, bins=1, rooms=3, leaves=1, rules=1, crates=2),
+        max_rooms=3,
+        max_goals=2,
+        horizon=2400,
+        goals="crates",
+        held_out_words=True,
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -281,7 +291,7 @@ class TaskSetEnv(Rearrange):
             styles=tasks.styles[number] if tasks.styles else None,
             clutter=tasks.clutter[number] if tasks.clutter else None,
         )
-        held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in (0, 1)])
+        held_out = jnp.asarray([[colour in _HELD_OUT[kind] for colour in COLOURS] for kind in range(len(ranges.colours))])
         if split != "test":
             ranges = ranges.replace(colours=~held_out)
         super().__init__(
@@ -384,6 +394,10 @@ KINDS = {
     ),
     "shelves": Kind(  # literals, of which some is about a shelf
         lambda env, key, scene: shelves.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+    ),
+    "crates": Kind(  # heavy things pushed somewhere
+        lambda env, key, scene: crates.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        lambda env, key: crates.attempt_scene(key, env.world, env.ranges),
     ),
     "rules": Kind(  # by doors and productions
         lambda env, key, scene: attempt_wish(key, env.world, scene),

@@ -1,6 +1,6 @@
 """A task is data: fixed-shape arrays, made by a generator `key -> Task`, given to `reset` from outside.
 
-Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls),
+Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls, crates),
 tables (plain ones, shelves, pressure plates), bins (open ones, hampers), drawers, doors (locked ones, swing doors), buttons, rooms.
 Axes as in `palaestra.sim.world`: F, O, E, R, D, W, H, L, U, K, G.
 """
@@ -22,10 +22,12 @@ ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroo
 PREDICATES = ("near", "holding", "on", "inside", "in_room", "open", "pressed")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM, OPEN, PRESSED = range(len(PREDICATES))
 # of entities but the robot
-KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer", "shelf", "hamper", "swing")
+KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer", "crate", "shelf", "hamper", "swing")
 DOORS = ("door", "swing")  # kinds of hinged doors: locked ones, which rules open, and those that are pushed open
+SOLID = ("table", "shelf", "bin", "hamper", "drawer", "button")  # kinds of things that crates can be pushed next to
 UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
+FLUSH = 0.01  # m, the height of a base's underside: it passes over what is lower
 MAX_GOALS = 4  # literals of a conjunction
 MAX_TERMS = 10
 ALWAYS = -1  # the stage of terms that must hold at every step
@@ -209,6 +211,10 @@ def num_entities(spec: WorldSpec) -> int:
     return room_entity(spec, spec.rooms)
 
 
+def crate_entity(spec: WorldSpec, index: Any) -> Any:
+    return 1 + spec.portables + index
+
+
 def leaf_entity(spec: WorldSpec, index: Any) -> Any:
     return 1 + spec.objects + spec.receptacles + index
 
@@ -237,7 +243,8 @@ def room_entity(spec: WorldSpec, index: Any) -> Any:
 def entity_kinds(spec: WorldSpec) -> np.ndarray:
     """Of all entities but the robot: what they are [E - 1] int32, into KINDS."""
     counts = {
-        "object": spec.objects,
+        "object": spec.portables,
+        "crate": spec.crates,
         "table": spec.tables - spec.shelves - spec.plates,
         "shelf": spec.shelves,
         "plate": spec.plates,
@@ -274,6 +281,11 @@ def fixture_tops(spec: WorldSpec, layout: Layout) -> jax.Array:
     number, first = np.arange(spec.fixtures), spec.walls + spec.tables
     is_bin = (number >= first) & (number < first + spec.bins)
     return array_module(layout.fixture_pos).where(is_bin, BIN_RIM, layout.fixture_pos[:, 2] + layout.fixture_half[:, 2])
+
+
+def obstructs(spec: WorldSpec, layout: Layout) -> jax.Array:
+    """Which fixtures a robot cannot drive across [F] bool."""
+    return fixture_tops(spec, layout) > FLUSH
 
 
 def receptacle_boxes(spec: WorldSpec, scene: Scene, out: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -17,6 +17,9 @@ from palaestra.sim.errors import UnknownNameError
 # Collision classes. Fixed things never meet each other; whatever moves meets everything.
 FIXED = {"contype": 2, "conaffinity": 1}
 MOVING = {"contype": 1, "conaffinity": 3}
+# Crates meet everything but what is flush with the floor: a pressure plate, over whose edge nothing heavy could be pushed.
+HEAVY = {"contype": 4, "conaffinity": 7}
+FLUSH = {"contype": 0, "conaffinity": 1}
 
 
 class Body(Protocol):

@@ -25,6 +25,15 @@ _NEAR_HOME = 30.0  # m: what is farther out is parked
 _FRAME = 0.025  # m, of a pressure plate, around its pad
 _DARK = 0.45  # a frame's brightness, the pad's being 1; and a cabinet's, its drawer's being 1
 _LID = 0.75  # a lid's brightness, its bin's being 1
+# Of a crate, the battens along its edges and across its sides: centre and half sizes, the crate's own half size being 1.
+_BATTENS = [
+    *(((x, y, 0.0), (0.09, 0.09, 1.01)) for x in (-0.93, 0.93) for y in (-0.93, 0.93)),
+    *(((x, 0.0, z), (0.09, 0.85, 0.09)) for x in (-0.93, 0.93) for z in (-0.93, 0.93)),
+    *(((0.0, y, z), (0.85, 0.09, 0.09)) for y in (-0.93, 0.93) for z in (-0.93, 0.93)),
+    *(((0.0, y, 0.0), (0.85, 0.02, 0.09)) for y in (-0.99, 0.99)),
+    *(((x, 0.0, 0.0), (0.02, 0.85, 0.09)) for x in (-0.99, 0.99)),
+    ((0.0, 0.0, 0.99), (0.85, 0.09, 0.02)),
+]
 _STEEL = [0.25, 0.27, 0.31, 1]
 _PLATE = [0.93, 0.93, 0.91, 1]  # by which a swing door is pushed
 
@@ -112,6 +121,11 @@ class Camera:
             m.geom_size[pad, :2] = table[:2] - _FRAME
             m.geom_pos[pad, 2] = table[2]
             m.geom_rbound[pad] = np.linalg.norm(table)
+        for i, crate in enumerate(size[spec.portables :]):
+            for k, (at, extent) in enumerate(_BATTENS):
+                batten = m.geom(f"crate{i}_{k}").id
+                m.geom_pos[batten], m.geom_size[batten] = crate * np.array(at), crate * np.array(extent)
+                m.geom_rbound[batten] = crate * np.linalg.norm(extent)
         if self._mechanism:
             m.body_pos[self._mechanism, :2] = np.concatenate([layout.leaf_pos, layout.button_pos])
             m.body_quat[self._mechanism[: spec.leaves]] = layout.leaf_quat
@@ -135,6 +149,9 @@ class Camera:
         if objects is not None:
             m.geom_rgba[self._object] = objects
         m.geom_rgba[self._object, 3] = np.asarray(layout.object_used)
+        for i, crate in enumerate(self._object[spec.portables :]):
+            for k in range(len(_BATTENS)):
+                m.geom_rgba[m.geom(f"crate{i}_{k}").id] = m.geom_rgba[crate] * [_DARK, _DARK, _DARK, 1]
         if receptacles is not None:
             rgba, first = np.array(receptacles, float), spec.tables - spec.plates
             m.geom_rgba[self._box[spec.walls :]] = rgba[: spec.tables]
@@ -260,12 +277,17 @@ def _dress(s: mujoco.MjSpec) -> None:
 
 
 def _dress_mechanisms(s: mujoco.MjSpec, spec: WorldSpec) -> None:
-    """What tells a pressure plate from a table, and a leaf's free edge from its hinge: a pad in a frame, handles, and plates on
-    swing doors."""
+    """What tells a pressure plate from a table, a crate from a cube, and a leaf's free edge from its hinge: a pad in a frame, battens,
+    handles, and plates on swing doors."""
     box, sphere = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
     for i in range(spec.plates):
         table = s.body(f"table{spec.tables - spec.plates + i}")
         table.add_geom(name=f"pad{i}", type=box, pos=[0, 0, 0.1], size=[0.1, 0.1, 0.004])  # not in the middle, which could not be moved
+    for i in range(spec.crates):
+        for k in range(len(_BATTENS)):
+            s.body(f"crate{i}").add_geom(
+                name=f"crate{i}_{k}", type=box, pos=[0, 0, 0.01 * (k + 1)], size=[0.01] * 3, contype=0, conaffinity=0
+            )
     for i in range(spec.leaves):
         leaf, at = s.body(f"leaf{i}"), [LEAF_LENGTH - 0.09, 0, 0]
         if i < spec.locks:

@@ -1,6 +1,6 @@
 """The world: one compiled MuJoCo model with a fixed number of slots. What differs from task to task is data.
 
-Axis alphabet of the package: F fixtures (walls, tables, bins, cabinets, in that order), O objects (cubes, then balls), E entities,
+Axis alphabet of the package: F fixtures (walls, tables, bins, cabinets, in that order), O objects (cubes, balls, crates), E entities,
 R rooms, D doorways, W drawers, H hampers, L leaves of hinged doors, U buttons, K rules, P predicates, G goal terms, B a batch, T time.
 """
 
@@ -45,6 +45,11 @@ BUTTON_POST = 0.16  # m, height of the post; the cap stands on it
 BUTTON_CAP = (0.035, 0.012)  # m, half side and half height of a cap
 BUTTON_TRAVEL = 0.016  # m
 BUTTON_PRESSED = 0.008  # m, down from where it is a button counts as pressed, and stays down
+CRATE_HALF = (0.100, 0.118)  # m, half sizes of crates: wider than a gripper opens, and low enough for a raised arm to pass over them
+CRATE_DENSITY = 650.0  # kg/m³: 5 to 8.5 kg, more than a lift's motor can raise
+CRATE_FRICTION = 0.3  # sliding: a base's motors push it with twice the force that it takes, and below its top it does not tip over
+PLATE_HEIGHT = 0.008  # m, of pressure plates in worlds with crates: robots drive across them, below a base's underside
+OBJECT_KINDS = ("cube", "ball", "crate")
 _PARKED = 60.0  # m, where unused slots wait, out of everything's way
 
 
@@ -62,6 +67,7 @@ class WorldSpec:
     buttons: int = 0
     rules: int = 0  # that turn a condition into an effect
     drawers: int = 0  # that slide out of a cabinet, by hand
+    crates: int = 0  # objects that are too heavy to lift and too wide to grasp: they are pushed
     shelves: int = 0  # of the tables, those before the plates are shelves: narrow and high, against a wall
     hampers: int = 0  # of the bins, the last so many have a lid, and stand against a wall
     swings: int = 0  # of the leaves, the last so many are swing doors: no servo, opened by pushing
@@ -72,10 +78,11 @@ class WorldSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.rooms <= 9:
             raise ValueError(f"rooms: got {self.rooms}, expected 1 to 9")
-        for kind in ("cubes", "balls", "tables", "bins", "plates", "leaves", "buttons", "rules", "drawers", "shelves", "hampers", "swings"):
+        kinds = ("cubes", "balls", "crates", "tables", "shelves", "plates", "bins", "hampers", "drawers", "leaves", "swings", "buttons")
+        for kind in (*kinds, "rules"):
             if getattr(self, kind) < 0:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected 0 or more")
-        if self.objects == 0:
+        if self.portables == 0:
             raise ValueError("cubes + balls: got 0, expected at least one object slot")
         if self.receptacles == 0:
             raise ValueError("tables + bins + drawers: got 0, expected at least one receptacle slot")
@@ -90,8 +97,22 @@ class WorldSpec:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected at most {most}, as {what}")
 
     @property
-    def objects(self) -> int:
+    def portables(self) -> int:
+        """Objects that a hand can carry: the first ones."""
         return self.cubes + self.balls
+
+    @property
+    def objects(self) -> int:
+        return self.portables + self.crates
+
+    @property
+    def object_kinds(self) -> tuple[str, ...]:
+        """Of each object, what it is."""
+        return tuple(kind for kind, n in zip(OBJECT_KINDS, (self.cubes, self.balls, self.crates), strict=True) for _ in range(n))
+
+    def are(self, kind: str) -> np.ndarray:
+        """Which objects are of this kind [O] bool."""
+        return np.array([own == kind for own in self.object_kinds], bool)
 
     @property
     def receptacles(self) -> int:
@@ -164,9 +185,9 @@ class Layout(struct.PyTreeNode, kw_only=True):
 
     fixture_pos: jax.Array  # [F, 3] m, world; bins: the centre of the floor's underside
     fixture_half: jax.Array  # [F, 3] m; ignored for bins and cabinets, which have one size
-    object_half: jax.Array  # [O] m, half edge of a cube, radius of a ball
+    object_half: jax.Array  # [O] m, half edge of a cube or crate, radius of a ball
     object_density: jax.Array  # [O] kg/m³
-    object_friction: jax.Array  # [O] sliding friction; a contact takes the larger of its two
+    object_friction: jax.Array  # [O] sliding friction; a contact takes the larger of its two, that of a crate the crate's
     object_pos: jax.Array  # [O, 3] m, world, at the start
     object_yaw: jax.Array  # [O] rad, at the start
     object_used: jax.Array  # [O] bool; unused objects float far away and touch nothing
@@ -247,7 +268,7 @@ class World:
         m = self.model
         names = [f"wall{i}" for i in range(spec.walls)]
         names += [f"table{i}" for i in range(spec.tables)] + [f"bin{i}" for i in range(spec.bins)]
-        self.object_names = [f"cube{i}" for i in range(spec.cubes)] + [f"ball{i}" for i in range(spec.balls)]
+        self.object_names = object_names(spec)
         self.fixture_mocap = np.array([m.body(n).mocapid[0] for n in names])
         self.box_geom = np.array([m.geom(n).id for n in names[: spec.walls + spec.tables]])
         self.object_geom = np.array([m.geom(n).id for n in self.object_names])
@@ -266,7 +287,7 @@ class World:
         """What the parameters [..., num_parameters] set, by MuJoCo's names: [..., *the field's shape] in the parameters' type.
 
         Fields of mjModel and, as the only one of mjData, mocap_pos. The constants that the compiler derives (bounding boxes,
-        inertias, invweight0, subtreemass) are among them, in closed form: the bodies are free spheres and cubes. The same
+        inertias, invweight0, subtreemass) are among them, in closed form: the bodies are free spheres and cubes (crates too). The same
         lines serve numpy and jax.numpy, so that no engine has a second opinion.
         """
         spec, m = self.spec, self.model
@@ -276,7 +297,7 @@ class World:
         pos, half, size, density, friction, used, hinge, turn, posts, front, lids, every = xp.split(parameters, np.cumsum(at), axis=-1)
         stands = pos.reshape(*lead, f, 3)
         boxes = half.reshape(*lead, f, 3)[..., : len(self.box_geom), :]
-        cube = np.arange(o) < spec.cubes
+        cube = ~spec.are("ball")
         cubes = xp.repeat(size[..., None], 3, axis=-1)
         geoms, bodies_, dofs = np.append(self.box_geom, self.object_geom), self.object_body, self.object_v[:, None] + np.arange(6)
         mass = density * np.where(cube, 8.0, 4.0 / 3.0 * np.pi).astype(size.dtype) * size**3
@@ -298,8 +319,8 @@ class World:
             "bvh_aabb": _put(m.bvh_aabb, m.body_bvhadr[m.geom_bodyid[geoms]], aabb),
             "geom_rbound": _put(m.geom_rbound, geoms, radius),
             "geom_friction": _put(m.geom_friction, self.object_geom, slide) * slip,
-            "geom_contype": _put(m.geom_contype, self.object_geom, xp.where(used > 0, 1, 0)),
-            "geom_conaffinity": _put(m.geom_conaffinity, self.object_geom, xp.where(used > 0, 3, 0)),
+            "geom_contype": _put(m.geom_contype, self.object_geom, xp.where(used > 0, m.geom_contype[self.object_geom], 0)),
+            "geom_conaffinity": _put(m.geom_conaffinity, self.object_geom, xp.where(used > 0, m.geom_conaffinity[self.object_geom], 0)),
             "body_mass": _put(m.body_mass, bodies_, mass),
             "body_inertia": _put(m.body_inertia, bodies_, xp.repeat(inertia[..., None], 3, axis=-1)),
             "body_gravcomp": _put(m.body_gravcomp, bodies_, xp.where(used > 0, 0.0, 1.0).astype(size.dtype)),
@@ -438,6 +459,12 @@ def lid_hinges(bins: Any, quat: Any) -> Any:
     return bins - (BIN_INNER + 2 * BIN_SIDE + LID_BACK) * leaf_axis(quat, 0.0)
 
 
+def object_names(spec: WorldSpec) -> list[str]:
+    """The names of the objects in the model: `cube0`, `cube1`, `ball0`."""
+    kinds = spec.object_kinds
+    return [f"{kind}{i - kinds.index(kind)}" for i, kind in enumerate(kinds)]
+
+
 @functools.cache
 def world(spec: WorldSpec) -> World:
     """The world of a spec, compiled once a process."""
@@ -460,11 +487,16 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
     s.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05], rgba=[0.86, 0.83, 0.78, 1], **bodies.FIXED)
     bodies.body(spec.body).attach(s)
     # Objects before fixtures: their joints then follow the robot's in qpos, whatever fixtures there are.
-    for i in range(spec.objects):
-        cube = i < spec.cubes
-        name = f"cube{i}" if cube else f"ball{i - spec.cubes}"
+    for i, (name, kind) in enumerate(zip(object_names(spec), spec.object_kinds, strict=True)):
         obj = s.worldbody.add_body(name=name, pos=parked_object(i))
         obj.add_freejoint(name=name)
+        if kind == "crate":  # priority: whatever touches it, it slides by its own friction
+            friction = [CRATE_FRICTION, 0.005, 0.0001]
+            obj.add_geom(
+                name=name, type=box, size=[0.11] * 3, density=CRATE_DENSITY, friction=friction, condim=3, priority=1, **bodies.HEAVY
+            )
+            continue
+        cube = kind == "cube"
         # Balls have rolling friction, so that they come to rest.
         friction, condim = ([1, 0.01, 0.001], 3) if cube else ([1, 0.02, 0.004], 6)
         obj.add_geom(
@@ -488,7 +520,9 @@ def build_spec(spec: WorldSpec) -> mujoco.MjSpec:
     for kind, count, rgba in (("wall", spec.walls, [0.95, 0.94, 0.90, 1]), ("table", spec.tables, [0.6, 0.5, 0.4, 1])):
         for i in range(count):
             fixture = s.worldbody.add_body(name=f"{kind}{i}", mocap=True, pos=parked_fixture(index))
-            fixture.add_geom(name=f"{kind}{i}", type=box, size=[0.1, 0.1, 0.1], rgba=rgba, **bodies.FIXED)
+            flush = spec.crates and kind == "table" and i >= spec.tables - spec.plates
+            collides = bodies.FLUSH if flush else bodies.FIXED
+            fixture.add_geom(name=f"{kind}{i}", type=box, size=[0.1, 0.1, 0.1], rgba=rgba, **collides)
             index += 1
     outer, mid = BIN_INNER + 2 * BIN_SIDE, BIN_INNER + BIN_SIDE
     for i in range(spec.bins):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from palaestra.envs.tasksets import task_set
-from palaestra.envs.types import INSIDE
+from palaestra.envs.types import INSIDE, KINDS, entity_kinds
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash
 from palaestra.sim.engines import make_engine
@@ -165,6 +165,21 @@ def _by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) 
             "holds_something": by_group(np.asarray(seen.geo.grasped).any(1).astype(float), success, yes_no),
             "ajar_rad": by_group(np.abs(np.asarray(lay.leaf_angle)).max(1, initial=0.0), success, [0, 0.01, 0.6, 1.3]),
         }
+    if name == "push":
+        target = np.asarray(start.args[:, 1])
+        away = np.linalg.norm(
+            np.diff(np.asarray(seen.geo.position)[np.arange(n)[:, None], np.stack([entity, target], 1), :2], axis=1), axis=-1
+        )
+        kind = np.append(-1, entity_kinds(spec))[target]
+        others = (KINDS.index("plate"), KINDS.index("room"))
+        return {
+            "target_thing_plate_room": by_group(
+                np.where(kind == others[0], 1.0, np.where(kind == others[1], 2.0, 0.0)), success, [0, 1, 2, 3]
+            ),
+            "distance_of_target_m": by_group(away[:, 0], success, [0, 1, 2, 3, 4, 8]),
+            "rooms": by_group(np.asarray(start.scene.room_used).sum(1), success, [1, 2, 3, 4]),
+            "lift_at_start_m": by_group(np.asarray(lay.robot_q)[:, 3], success, [-0.3, -0.15, 0.0, 0.15, 0.3]),
+        }
     goal = np.asarray(start.args[:, 1]) if name == "place" else entity
     away = np.linalg.norm(np.asarray(seen.geo.position)[np.arange(n), goal, :2] - np.asarray(seen.geo.robot), axis=-1)
     context = {
@@ -177,7 +192,7 @@ def _by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) 
         return context
     half = np.asarray(lay.object_half)[np.arange(n), entity - 1]
     context["object_half_size_m"] = by_group(half, success, [0.02, 0.03, 0.04])
-    context["object_is_ball"] = by_group((entity - 1 >= spec.cubes).astype(float), success, yes_no)
+    context["object_is_ball"] = by_group(spec.are("ball")[entity - 1].astype(float), success, yes_no)
     if name == "pick":
         support = np.asarray(seen.geo.support)[np.arange(n), entity - 1]
         context["on_a_table"] = by_group((support > 0.05).astype(float), success, yes_no)

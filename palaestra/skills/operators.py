@@ -3,6 +3,7 @@ language model is given.
 
 An operator is a call together with a case. Where the robot goes, what it holds goes along, and it ends up in the room of its
 target; so a call that moves the robot has one operator for each room that its target may be in and each thing that it may hold.
+Where it pushes something, that goes along, and is where it was no more.
 In a house with doors these divide by what is on the way: rooms from which the same doors are passed form one case, which says by
 negative preconditions that the robot is in none of the others. Where a rule may fire, an operator divides by what decides it.
 
@@ -18,7 +19,7 @@ from typing import Any
 
 from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Entity, Fact
-from palaestra.envs.types import DOORS, UNARY
+from palaestra.envs.types import DOORS, SOLID, UNARY
 from palaestra.skills.record import MECHANISMS, ROBOT, Literal, Skill
 from palaestra.skills.rules import PLAIN, Rulebook
 
@@ -41,15 +42,21 @@ class Predicate:
     rule: str = ""  # what of this a planner has to know, in words
     about: tuple[str, ...] = ()  # the kinds that the rule is of, where it is not of all subjects
     through: tuple[str, ...] = ()  # kinds of targets that have to be open for a fact about them to begin
+    own: tuple[tuple[str, tuple[str, ...]], ...] = ()  # kinds of subjects that have targets of their own, and these
+
+    def of(self, subject: str) -> tuple[str, ...]:
+        """The kinds of targets of a subject of this kind."""
+        return dict(self.own).get(subject, self.targets)
 
 
 DOMAIN = {
     "near": Predicate(
-        ("robot",),
-        ("object", *_FIXED, *DOORS),
+        ("robot", "crate"),
+        ("object", *_FIXED, *DOORS, "crate"),
         "is near",
         "is not near",
         ends=(("near", "s", "_"),),
+        own=(("crate", SOLID),),
         rule="The robot is in the room of what it is near. Driving ends being near anything but the target and what is held.",
     ),
     "holding": Predicate(
@@ -61,11 +68,12 @@ DOMAIN = {
         rule="The robot holds one object at most. What it holds is on and inside nothing, and goes where the robot goes.",
     ),
     "on": Predicate(
-        ("object",),
+        ("object", "crate"),
         ("table", "plate", "shelf"),
         "is on",
         "is not on",
         ends=(("on", "s", "_"), ("inside", "s", "_"), ("holding", "_", "s")),
+        own=(("crate", ("plate",)),),
         rule="Objects are on tables and inside bins. An object is in one place at a time.",
     ),
     "inside": Predicate(
@@ -77,11 +85,13 @@ DOMAIN = {
         through=("drawer", "hamper"),
     ),
     "in_room": Predicate(
-        (*_MOVABLE, *_FIXED),
+        (*_MOVABLE, *_FIXED, "crate"),
         ("room",),
         "is in",
         "is not in",
         ends=(("in_room", "s", "_"), ("near", "s", "_")),
+        rule="A crate cannot be picked up. Where it is pushed the robot goes along, and it is near and on nothing of before.",
+        about=("crate",),
     ),
     "open": Predicate(
         (*DOORS, "drawer", "hamper"),
@@ -102,6 +112,7 @@ DOMAIN = {
         rule="A button stays pressed. Objects can be put on plates; a plate is pressed as long as an object is on it.",
     ),
 }
+PUSHED = "crate"  # the kind of things that the robot moves by going along with them
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,7 @@ def universe(things: Things) -> list[Fact]:
 def _fits(predicate: str, subject: Entity, target: Entity) -> bool:
     """Whether a predicate can be said of things of these kinds."""
     kinds = DOMAIN[predicate]
-    return subject.type in kinds.subjects and target.type in kinds.targets and (predicate not in UNARY or subject == target)
+    return subject.type in kinds.subjects and target.type in kinds.of(subject.type) and (predicate not in UNARY or subject == target)
 
 
 def ends(fact: Fact, other: Fact) -> bool:
@@ -222,20 +233,29 @@ def _contract(call: Call, skill: Skill, bound: Mapping[str, Entity], things: Thi
 
 def _cases(contract: Operator, things: Things, book: Rulebook | None) -> Iterable[Operator]:
     """One operator per room of the target, way there and thing held, if the robot moves; else the operator itself."""
-    goes_to = next((f for f in contract.add if f[1] == ROBOT and f[0] in ("near", "in_room")), None)
+    kinds = {t.name: t.type for t in things}
+    pushes = next((f for f in contract.add if kinds[f[1]] == PUSHED), None)
+    goes_to = pushes or next((f for f in contract.add if f[1] == ROBOT and f[0] in ("near", "in_room")), None)
     if goes_to is None:
         return [contract]
+    if pushes:
+        contract = _pushing(contract, pushes[1], things)
     target = goes_to[2]
-    to_door = any(t.name == target and t.type in DOORS for t in things)
+    to_door = kinds[target] in DOORS
     rooms = [target] if goes_to[0] == "in_room" else [t.name for t in _fitting(("room",), things)]
     objects = [t.name for t in _fitting(("object",), things)]
-    cases = []
+    cases: list[Operator] = []
     for room in rooms:
         where = frozenset() if room == target or to_door else frozenset({("in_room", target, room)})
         for way, elsewhere in _ways(book, room, target) if book else [(_NONE, _NONE)]:
             shut = {("open", target, target)} if to_door else _NONE
             pre, neg = contract.pre | where | way, contract.neg | elsewhere | shut
             here = contract.add | {("in_room", ROBOT, room)}
+            if pushes:
+                kept_open = book.kept_open(pushes[1], (f[1] for f in way)) if book else _NONE
+                here |= {("in_room", pushes[1], room)}
+                cases.append(Operator(contract.call, pre, neg | kept_open, here, contract.delete - here))
+                continue
             empty = neg | {("holding", ROBOT, name) for name in objects}
             cases.append(Operator(contract.call, pre, empty, here, contract.delete))
             for load in objects:
@@ -243,6 +263,13 @@ def _cases(contract: Operator, things: Things, book: Rulebook | None) -> Iterabl
                     held = pre | {("holding", ROBOT, load)}
                     cases.append(Operator(contract.call, held, neg, here | {("in_room", load, room)}, contract.delete))
     return cases
+
+
+def _pushing(contract: Operator, pushed: str, things: Things) -> Operator:
+    """The contract with the end of all that was so of a thing where it was; what is pushed there begins again."""
+    subject = next(t for t in things if t.name == pushed)
+    left = frozenset((p, pushed, t.name) for p in ("near", "on", "in_room") for t in things if _fits(p, subject, t))
+    return replace(contract, delete=contract.delete | left)
 
 
 def _ways(book: Rulebook, room: str, target: str) -> list[tuple[frozenset[Fact], frozenset[Fact]]]:
@@ -384,10 +411,10 @@ def _either(kinds: Iterable[str]) -> str:
 def _words(literal: Literal, kinds: Mapping[str, tuple[str, ...]]) -> str:
     """A literal in words; where its predicate depends on the target's kind, one clause for each."""
     name = {ROBOT: "the robot", "_": "nothing" if literal.negated else "something"} | {n: f"<{n}>" for n in kinds}
-    clauses = []
+    clauses, subject = [], next(iter(kinds.get(literal.subject, ())), "")
     for p in literal.predicates:
         verb = DOMAIN[p].denial if literal.negated and literal.target != "_" else DOMAIN[p].verb
-        fitting = (f"an {k}" if k[0] in "aeiou" else f"a {k}" for k in kinds.get(literal.target, ()) if k in DOMAIN[p].targets)
+        fitting = (f"an {k}" if k[0] in "aeiou" else f"a {k}" for k in kinds.get(literal.target, ()) if k in DOMAIN[p].of(subject))
         condition = f" if it is {_either(fitting)}" if len(literal.predicates) > 1 else ""
         clauses.append(f"{name[literal.subject]} {verb} {name[literal.target]}{condition}")
     return ", ".join(clauses)

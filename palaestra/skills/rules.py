@@ -57,7 +57,7 @@ class Rulebook:
         self.fickle: dict[str, list[Rule]] = {rule.opens: [] for rule in mechanics.rules if rule.opens and not rule.lasting}
         for rule in mechanics.rules:
             self.fickle.get(rule.opens, []).append(rule)
-        self._on = {plate: [("on", x, plate) for x in self._named("object")] for plate in self.plates}
+        self._on = {plate: [("on", x, plate) for x in self._named("object", "crate")] for plate in self.plates}
         self.loads = frozenset(fact for facts in self._on.values() for fact in facts)  # objects on plates
         self.watched = self.loads.union(*(rule.condition for rule in mechanics.rules))  # facts that something depends on
 
@@ -115,6 +115,12 @@ class Rulebook:
                         queue.append(other)
             found[start] = reached
         return found
+
+    def kept_open(self, crate: str, doors: Iterable[str]) -> frozenset[Fact]:
+        """The facts by which a crate itself keeps some of these doors open: pushed off its plate it cannot be pushed through them."""
+        conditions = {fact for door in doors for rule in self.fickle.get(door, ()) for fact in rule.condition}
+        loads = {("on", crate, plate): ("pressed", plate, plate) for plate in self.plates}
+        return frozenset(load for load, pressed in loads.items() if not conditions.isdisjoint((load, pressed)))
 
     # --- rules ----------------------------------------------------------------------------------------------------
 

@@ -162,9 +162,10 @@ def list_sets() -> dict[str, Any]:
 
     def holds(spec: WorldSpec) -> str:
         drawers = f" and {spec.drawers} drawers" if spec.drawers else ""
+        crates = f" and {spec.crates} crates" if spec.crates else ""
         shelves, hampers = (f" ({n} of them {what})" if n else "" for n, what in ((spec.shelves, "shelves"), (spec.hampers, "hampers")))
         stand = f"{spec.tables} tables{shelves} and {spec.bins} bins{hampers}{drawers}"
-        return f"up to {spec.cubes} cubes and {spec.balls} balls, {stand}, {spec.rooms} rooms"
+        return f"up to {spec.cubes} cubes and {spec.balls} balls{crates}, {stand}, {spec.rooms} rooms"
 
     def about(tasks: TaskSet) -> str:
         return f"{tasks.doc} ({holds(tasks.spec)}; {tasks.horizon} steps)"

@@ -25,6 +25,7 @@ THINGS = (
     Entity(8, "red_button", "button", "red"),
     Entity(9, "red_drawer", "drawer", "red"),
     Entity(10, "red_swing_door", "swing", "red"),
+    Entity(11, "red_crate", "crate", "red"),
 )
 
 
@@ -153,6 +154,6 @@ def test_success_must_last_and_failure_be_certain():
 def test_an_unknown_skill_names_the_valid_ones():
     with pytest.raises(
         UnknownNameError,
-        match=r"unknown skill 'pik'; expected one of: close, navigate, open, pick, place, press, push_open\. Did you mean 'pick'",
+        match=r"unknown skill 'pik'; expected one of: close, navigate, open, pick, place, press, push, push_open\. Did you mean 'pick'",
     ):
         skill("pik")

@@ -204,8 +204,9 @@ ONE_OF_EACH = {
 
 
 def test_every_predicate_has_its_wordings():
-    keys = {*ONE_OF_EACH, *ALONE, "drawn"}  # of drawers: tests/envs/test_storage.py
-    assert keys == {*PREDICATES, "weighed down", "drawn"}
+    pushed = {"pushed near", "pushed on", "pushed in_room"}
+    keys = {*ONE_OF_EACH, *ALONE, "drawn", *pushed}  # of drawers: tests/envs/test_storage.py, of crates: test_crates.py
+    assert keys == {*PREDICATES, "weighed down", "drawn", *pushed}
     tables = (wordings.ACTS, wordings.STATES, wordings.DENIALS, wordings.ALWAYS_SO, wordings.NEVER, wordings.WITHOUT, wordings.DOING)
     assert all(set(table) == set(wordings.ACTS) == keys for table in (*tables, wordings.BEING))
 

@@ -218,9 +218,10 @@ def test_unused_objects_float_and_touch_nothing(small):
 DERIVED = ["body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "dof_length", "body_mass", "body_inertia"]
 
 
-def test_constants_derived_in_closed_form_are_those_that_mujoco_derives():
+@pytest.mark.parametrize("spec", [WorldSpec(), WorldSpec(cubes=2, balls=1, crates=1)])
+def test_constants_derived_in_closed_form_are_those_that_mujoco_derives(spec):
     """`World.fields` against mj_setConst and against the compiler's own geometry."""
-    w = world(WorldSpec())
+    w = world(spec)
     sims = NativeEngine(w).simulations(3)
     layout = bench_layout(w, 3, 5).replace(object_density=jnp.asarray([[100.0, 460.0, 800.0, 300.0]] * 3))
     sims.write(np.asarray(jax.vmap(type(layout).parameters)(layout)))

@@ -36,6 +36,8 @@ class House:
         receptacles = self.of("table", "bin", "plate", "hamper", "shelf")
         found += [Call("place", {"object": x, "receptacle": r}) for x in self.of("object") for r in receptacles]
         found += [Call("push_open", {"door": d}) for d in self.of("swing")]
+        to = self.of("table", "shelf", "bin", "hamper", "button", "plate", "room")
+        found += [Call("push", {"crate": x, "target": t}) for x in self.of("crate") for t in to]
         return found + [Call("press", {"button": b}) for b in self.of("button")]
 
 
@@ -68,7 +70,7 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
     kinds, state = house.kinds, set(facts)
     room = {s: t for p, s, t in facts if p == "in_room"}
     held = next((t for p, _, t in facts if p == "holding"), None)
-    near = {t for p, _, t in facts if p == "near"}
+    near = {t for p, s, t in facts if (p, s) == ("near", ROBOT)}
     args = list(call.args.values())
     if call.skill == "navigate":
         (target,) = args
@@ -109,6 +111,25 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
         if door not in near or ("open", door, door) in facts:
             return None
         state.add(("open", door, door))
+    elif call.skill == "push":
+        x, target = args
+        ends_in = target if kinds[target] == "room" else room[target]
+        if held or x not in near or ends_in not in reachable(house, facts, room[ROBOT]):
+            return None
+        # A door on the way that is open only because the crate lies on a plate shuts before the crate is there.
+        for door in house.mechanics.doors:
+            rules = [rule for rule in house.mechanics.rules if rule.opens == door.name]
+            its = {("on", x, p) for p in house.of("plate") if ("on", x, p) in facts}
+            its |= {("pressed", p, p) for _, _, p in its}
+            held_open = not all(rule.lasting for rule in rules) and any(its & set(rule.condition) for rule in rules)
+            if held_open and ends_in not in reachable(house, facts - {("open", door.name, door.name)}, room[ROBOT]):
+                return None
+        state = {
+            f for f in state if not (f[1] == x and f[0] in ("near", "on", "in_room")) and f[:2] not in (("near", ROBOT), ("in_room", ROBOT))
+        }
+        state |= {("near", ROBOT, x), ("in_room", ROBOT, ends_in), ("in_room", x, ends_in)}
+        if kinds[target] != "room":
+            state.add(("on" if kinds[target] == "plate" else "near", x, target))
     else:
         (button,) = args
         if held or button not in near:
@@ -187,7 +208,9 @@ def shortest(house: House, goal: Formula, most: int = 30_000) -> int | None:
 # --- random houses ------------------------------------------------------------------------------------------------
 
 
-def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3, hampers: int = 0, swings: float = 0.0) -> House:
+def random_house(
+    rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3, hampers: int = 0, swings: float = 0.0, crates: int = 0
+) -> House:
     """A tree of rooms, some doorways with doors, things anywhere, rules of all kinds, solvable or not; with hampers, a shelf as well.
 
     `swings`: the share of doors that are swing doors.
@@ -211,6 +234,12 @@ def random_house(rng: random.Random, rooms: int = 3, objects: int = 3, rules: in
         if spot and rng.random() < 0.4:
             where[x] = where[spot]
             more.append(("inside" if spot.endswith(("bin", "hamper")) else "on", x, spot))
+    for x in [f"{c}_crate" for c in colours[:crates]]:
+        where[x] = rng.choice(names)
+        spot = rng.choice([None, *(f for f in fixed if not f.endswith("button"))])
+        if spot and rng.random() < 0.6:
+            where[x] = where[spot]
+            more.append(("on" if spot.endswith("plate") else "near", x, spot))
     robot = rng.choice(names)
     free = [x for x in here if not any(f[1] == x for f in more)]
     if free and rng.random() < 0.3:

@@ -173,12 +173,12 @@ def test_schema_leaves_out_what_the_scene_has_no_arguments_for() -> None:
 
 
 def test_prompt_has_the_whole_contract() -> None:
-    mechanisms = (("red_button", "button"), ("red_drawer", "drawer"), ("red_swing_door", "swing"))
-    things = [Entity(0, ROBOT, "robot"), *(Entity(1 + i, *both) for i, both in enumerate(mechanisms))]
+    rare = (("red_button", "button"), ("red_drawer", "drawer"), ("red_swing_door", "swing"), ("red_crate", "crate"))
+    things = [Entity(0, ROBOT, "robot"), *(Entity(1 + i, *both) for i, both in enumerate(rare))]
     text, with_all = prompt_text(LIBRARY), prompt_text(LIBRARY, things)
     for skill in LIBRARY:
-        of_mechanisms = skill.name in ("press", "open", "close", "push_open")
-        assert (skill.doc in text) != of_mechanisms, "buttons, drawers, swing doors: only where there are some"
+        of_rare = skill.name in ("press", "open", "close", "push_open", "push")
+        assert (skill.doc in text) != of_rare, "buttons, drawers, swing doors, crates: only where there are some"
         assert skill.doc in with_all
     assert "navigate(target: object or table or bin or room)" in text
     assert "Needs: nothing." in text

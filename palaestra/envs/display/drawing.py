@@ -109,7 +109,7 @@ class Plan:
     leaves: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, hinge, quaternion, colour
     locks: int  # leaves from this slot on are swing doors
     buttons: tuple[tuple[int, np.ndarray, Colour], ...]  # slot, position, colour
-    objects: tuple[tuple[int, float, Colour, bool], ...]  # slot, half size, colour, whether a ball
+    objects: tuple[tuple[int, float, Colour, str], ...]  # slot, half size, colour, cube, ball or crate
     layout: Layout  # as at the start
     things: tuple[Entity, ...]
     rules: tuple[Rule, ...]
@@ -147,7 +147,7 @@ class Plan:
             leaves=tuple((int(i), lay.leaf_pos[i], lay.leaf_quat[i], PALETTE[host.leaf_colour[i]]) for i in np.flatnonzero(host.leaf_used)),
             locks=spec.locks,
             buttons=tuple((int(i), lay.button_pos[i], PALETTE[host.button_colour[i]]) for i in np.flatnonzero(host.button_used)),
-            objects=tuple((int(i), float(lay.object_half[i]), PALETTE[host.object_colour[i]], bool(i >= spec.cubes)) for i in slots),
+            objects=tuple((int(i), float(lay.object_half[i]), PALETTE[host.object_colour[i]], spec.object_kinds[i]) for i in slots),
             things=entities(spec, host),
             rules=mechanics(spec, host).rules,
         )
@@ -351,7 +351,7 @@ def _draw_cabinet(canvas: Canvas, pos: np.ndarray, half: np.ndarray, colour: Col
     canvas.fill(_box(pos, half[:2] - 0.03, 0.008), mix(colour, INK, 0.12))
 
 
-def _lying(plan: Plan, position: np.ndarray, middles: np.ndarray, inner: Any, below: float) -> list[tuple[int, float, Colour, bool]]:
+def _lying(plan: Plan, position: np.ndarray, middles: np.ndarray, inner: Any, below: float) -> list[tuple[int, float, Colour, str]]:
     """The objects lower than `below` m in boxes of these middles and inner half sizes [n, 2] m; `position` [O, 3] m."""
     boxes = [(at, size) for at, size in zip(middles, np.broadcast_to(inner, middles.shape), strict=True)]
     return [
@@ -373,8 +373,8 @@ def _draw_drawers(canvas: Canvas, plan: Plan, position: np.ndarray, quat: np.nda
     for which, _, _, colour in plan.drawers:
         _draw_tray(canvas, plan, which, out, colour)
     lying = _lying(plan, position, *drawers.trays(plan.layout, out), DRAWER_HEIGHT)
-    for slot, size, colour, ball in lying:
-        _draw_object(canvas, position[slot], quat[slot], size * grow, colour, ball)
+    for slot, size, colour, kind in lying:
+        _draw_object(canvas, position[slot], quat[slot], size * grow, colour, kind)
     for _, pos, half, colour in plan.drawers:
         _draw_cabinet(canvas, pos, half, colour)
         for slot, size, tone, _ in lying:
@@ -391,8 +391,8 @@ def _draw_lids(
         return set()
     middle, half, top = hampers.lids(world.spec, plan.layout, angle)
     lying = _lying(plan, position, np.stack([pos[:2] for _, pos, _ in plan.lids]), BIN_INNER, LID_HEIGHT)
-    for slot, size, colour, ball in lying:
-        _draw_object(canvas, position[slot], quat[slot], size * grow, colour, ball)
+    for slot, size, colour, kind in lying:
+        _draw_object(canvas, position[slot], quat[slot], size * grow, colour, kind)
     for which, _, colour in plan.lids:
         _draw_lid(canvas, middle[which], half[which], hampers.fronts(plan.layout)[which], colour, float(top[which]) - LID_HEIGHT)
         for slot, size, tone, _ in lying:
@@ -410,9 +410,13 @@ def _laden(plan: Plan, position: np.ndarray, pos: np.ndarray, half: np.ndarray) 
     )
 
 
-def _draw_object(canvas: Canvas, pos: np.ndarray, quat: np.ndarray, half: float, colour: Colour, ball: bool) -> None:
+def _draw_object(canvas: Canvas, pos: np.ndarray, quat: np.ndarray, half: float, colour: Colour, kind: str) -> None:
     w, x, y, z = (float(v) for v in quat)
     yaw = float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+    ball = kind == "ball"
+    if kind == "crate":
+        _draw_crate(canvas, pos, yaw, half, colour)
+        return
     shape = _disc(pos[:2], half) if ball else _turned(_box((0, 0), (half, half), half * 0.22), yaw, pos)
     canvas.shadow([shape], float(pos[2]), 95)
     canvas.fill(shape, mix(colour, INK, 0.04), mix(colour, INK, 0.62), 1.0)
@@ -421,6 +425,20 @@ def _draw_object(canvas: Canvas, pos: np.ndarray, quat: np.ndarray, half: float,
         canvas.fill(_disc(pos[:2] + np.array([-0.28, 0.28]) * half, half * 0.36), mix(colour, WHITE, 0.55))
     else:
         canvas.fill(_turned(_box((0, 0), (half * 0.58, half * 0.58), half * 0.12), yaw, pos), light)
+
+
+def _draw_crate(canvas: Canvas, pos: np.ndarray, yaw: float, half: float, colour: Colour) -> None:
+    """A lid of boards in a frame, with a brace across."""
+    dark, board = mix(colour, INK, 0.62), half - 0.028
+    canvas.shadow([_turned(_box((0, 0), (half, half), 0.01), yaw, pos)], 2 * half, 95)
+    canvas.fill(_turned(_box((0, 0), (half, half), 0.008), yaw, pos), mix(colour, INK, 0.22), dark, 1.2)
+    for y in np.linspace(-board, board, 9)[1::2]:
+        canvas.fill(_turned(_box((0, y), (board, 0.23 * board), 0.004), yaw, pos), mix(colour, WHITE, 0.24))
+    wide = 0.010 * np.sqrt(2.0)
+    brace = np.array(
+        [(-board, -board + wide), (-board, -board), (wide - board, -board), (board, board - wide), (board, board), (board - wide, board)]
+    )
+    canvas.fill(_turned(brace, yaw, pos), mix(colour, INK, 0.22))
 
 
 def _draw_robot(canvas: Canvas, world: World, q: np.ndarray) -> None:
@@ -470,9 +488,9 @@ def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow
     order = sorted((thing for thing in plan.objects if thing[0] not in lying), key=lambda thing: position[thing[0], 2])
     fingers = world.body.grip_height + q[3] - 0.04
     for above in (False, True):
-        for slot, size, colour, ball in order:
-            if (position[slot, 2] >= fingers) == above:
-                _draw_object(canvas, position[slot], quat[slot], size * grow, colour, ball)
+        for slot, size, colour, kind in order:
+            if (position[slot, 2] >= fingers and kind != "crate") == above:
+                _draw_object(canvas, position[slot], quat[slot], size if kind == "crate" else size * grow, colour, kind)
         if not above:
             _draw_robot(canvas, world, q)
 

@@ -21,7 +21,7 @@ from palaestra.envs.mechanics import Rule, mechanics, rule_rows
 from palaestra.envs.names import Entity, entities
 from palaestra.envs.types import COLOURS, DOORS, Goal, Scene, Task, button_entity, leaf_entity, receptacle_boxes
 from palaestra.envs.words import parser, rulebook
-from palaestra.envs.words.references import Things
+from palaestra.envs.words.references import MOVED, Things
 from palaestra.sim.drawers import DRAWER_FLOOR
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import BIN_FLOOR, WorldSpec, parked_mechanism, parked_object
@@ -103,8 +103,9 @@ def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
     lay = task.scene.layout
     if entity.kind == "robot":
         return _with_layout(task, robot_q=np.r_[xy, lay.robot_q[2:]])
-    if entity.type == "object":
-        z = support(spec, task.scene, xy)[1] + lay.object_half[thing - 1]
+    if entity.kind in MOVED:  # a crate stands on the floor, wherever it is
+        under = 0.0 if entity.kind == "crate" else support(spec, task.scene, xy)[1]
+        z = under + lay.object_half[thing - 1]
         return _with_layout(task, object_pos=_put(lay.object_pos, thing - 1, np.r_[xy, z]))
     if entity.kind == "button":
         return _with_layout(task, button_pos=_put(lay.button_pos, thing - button_entity(spec, 0), xy))
@@ -124,7 +125,7 @@ def turn(spec: WorldSpec, task: Task, thing: int, angle: float) -> Task:
     entity, lay = thing_of(spec, task.scene, thing), task.scene.layout
     if entity.kind == "robot":
         return _with_layout(task, robot_q=_put(lay.robot_q, 2, _wrapped(lay.robot_q[2] + angle)))
-    if entity.type != "object":
+    if entity.kind not in MOVED:
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be turned, expected the robot or an object: the rest stays square")
     return _with_layout(task, object_yaw=_put(lay.object_yaw, thing - 1, _wrapped(lay.object_yaw[thing - 1] + angle)))
 
@@ -141,7 +142,7 @@ def add(spec: WorldSpec, task: Task, kind: str, xy: Any = None) -> tuple[Task, i
     made = np.asarray(scene.rules.product)  # these slots are for what rules make
     first, used = {
         "cube": (0, scene.layout.object_used[: spec.cubes]),
-        "ball": (spec.cubes, scene.layout.object_used[spec.cubes :]),
+        "ball": (spec.cubes, scene.layout.object_used[spec.cubes : spec.portables]),
         "button": (0, scene.button_used),
         "door": (0, scene.leaf_used),
     }[kind]

@@ -334,7 +334,8 @@ class Desk:
         words = [where, f"x {x:.2f} m, y {y:.2f} m" + ("" if angle is None else f", {np.degrees(angle):.0f}°")]
         if 1 <= thing <= spec.objects:
             half = float(scene.layout.object_half[thing - 1])
-            words.append(f"half size {1000 * half:.0f} mm ({'large' if half > LARGE else 'small'})")
+            size = f" ({'large' if half > LARGE else 'small'})" if thing <= spec.portables else ""
+            words.append(f"half size {1000 * half:.0f} mm{size}")
         return tuple(words)
 
     def _able(self) -> frozenset[str]:
@@ -342,9 +343,14 @@ class Desk:
         editor, thing = self.editor, self.editor.selected
         spec, scene = editor.spec, editor.task.scene
         used = scene.layout.object_used
-        is_object = thing is not None and 1 <= thing <= spec.objects
+        is_object = thing is not None and 1 <= thing <= spec.portables
         able = {"Save", "Reload"} | ({"Undo"} if editor.can_undo else set()) | ({"Redo"} if editor.can_redo else set())
-        slots = {"Cube": used[: spec.cubes], "Ball": used[spec.cubes :], "Button": scene.button_used, "Door": scene.leaf_used}
+        slots = {
+            "Cube": used[: spec.cubes],
+            "Ball": used[spec.cubes : spec.portables],
+            "Button": scene.button_used,
+            "Door": scene.leaf_used,
+        }
         able |= {name for name, taken in slots.items() if not np.all(taken)}
         able |= {"Smaller", "Larger"} if is_object else set()
         if self.rule is not None or (thing is not None and changes.thing_of(spec, scene, thing).kind in (*changes.KINDS, *DOORS)):

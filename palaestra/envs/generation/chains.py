@@ -47,7 +47,7 @@ class Subtasks(NamedTuple):
 
 def subtasks(spec: WorldSpec) -> Subtasks:
     """All subtasks of a world, whether its scenes use the things or not."""
-    objects, receptacles = range(1, 1 + spec.objects), range(1 + spec.objects, leaf_entity(spec, 0))
+    objects, receptacles = range(1, 1 + spec.portables), range(1 + spec.objects, leaf_entity(spec, 0))
     rooms = range(room_entity(spec, 0), num_entities(spec))
     tables = receptacles[: spec.tables]
     rows = [(NEAR, 0, x, 0) for x in objects] + [(NEAR, 0, x, 1 if x in tables else 2) for x in receptacles]
@@ -72,7 +72,7 @@ class _Chain:
         spec = self.spec = world.spec
         self.scene, self.all = scene, subtasks(spec)
         self.used = entity_used(spec, scene)
-        pos, half = standing(spec, scene)
+        pos, half = (x[: spec.receptacles + spec.buttons] for x in standing(spec, scene))
         low, high = scene.room[:, :2], scene.room[:, 2:]
         lay = scene.layout
         # Boxes of all entities but the robot [E - 1, 2]; an object that was put somewhere is where its receptacle is.

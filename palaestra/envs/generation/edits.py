@@ -10,7 +10,7 @@ from palaestra.envs.generation import generator
 from palaestra.envs.generation.formulas import begins
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.types import ALWAYS, IN_ROOM, Goal, Scene, Task, room_entity
-from palaestra.sim.world import World
+from palaestra.sim.world import OBJECT_KINDS, World
 
 AttemptGoal = Callable[[jax.Array, Scene], tuple[Goal, jax.Array]]
 Admits = Callable[[Task], jax.Array]
@@ -58,7 +58,8 @@ def _object_elsewhere(key: jax.Array, world: World, scene: Scene) -> tuple[Scene
     """An object at another free place on the floor, and whether one was found."""
     k_which, k_spot = jax.random.split(key)
     lay = scene.layout
-    chosen = jnp.arange(world.spec.objects) == generator.random_order(k_which, world.spec.objects, lay.object_used)[0]
+    portable = ~world.spec.are("crate")  # around a crate has to be room
+    chosen = jnp.arange(world.spec.objects) == generator.random_order(k_which, world.spec.objects, lay.object_used & portable)[0]
     pos, half = generator.standing(world.spec, scene)
     # The object itself is no obstacle to its new place: it is taken to be where unused ones are.
     others = jnp.where(chosen[:, None], 1e3, lay.object_pos[:, :2])
@@ -70,10 +71,10 @@ def _object_elsewhere(key: jax.Array, world: World, scene: Scene) -> tuple[Scene
 def _looks_exchanged(key: jax.Array, world: World, scene: Scene) -> tuple[Scene, jax.Array]:
     """Two objects of one kind with colour and size exchanged, and whether there are two: no two things come to look alike."""
     o, lay = world.spec.objects, scene.layout
-    is_ball = jnp.arange(o) >= world.spec.cubes
+    kind = jnp.asarray([OBJECT_KINDS.index(kind) for kind in world.spec.object_kinds])
     order = generator.random_order(key, o, lay.object_used)
     first = order[0]
-    partners = lay.object_used & (is_ball == is_ball[first]) & (jnp.arange(o) != first)
+    partners = lay.object_used & (kind == kind[first]) & (jnp.arange(o) != first)
     second = order[jnp.argmax(partners[order])]
     index = jnp.arange(o)
     swap = jnp.where(index == first, second, jnp.where(index == second, first, index))

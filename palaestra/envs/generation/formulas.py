@@ -167,7 +167,7 @@ def _group(key: jax.Array, spec: WorldSpec, scene: Scene, kind: jax.Array) -> tu
     """All, exactly so many or at least so many of a group of two or more objects, into a bin."""
     k_group, k_bin, k_number = jax.random.split(key, 3)
     used = scene.layout.object_used
-    is_ball = jnp.arange(spec.objects) >= spec.cubes
+    is_ball, used = spec.are("ball"), used & ~spec.are("crate")
     colours = scene.object_colour == jnp.arange(len(COLOURS))[:, None]
     groups = jnp.concatenate([used[None], (used & ~is_ball)[None], (used & is_ball)[None], used & colours])
     order = random_order(k_group, len(groups), groups.sum(1) >= 2)
@@ -185,7 +185,7 @@ def _clear(key: jax.Array, spec: WorldSpec, scene: Scene, table: jax.Array, plai
     """A plain goal of one literal, and nothing on a table on which something lies."""
     taken = table[ON].any(0)  # [E]
     target = jnp.arange(num_entities(spec)) == one_of(key, taken)
-    nothing_on_it = _one_term(spec, ON, _objects(spec, scene.layout.object_used), target, 0, 0)
+    nothing_on_it = _one_term(spec, ON, _objects(spec, scene.layout.object_used & ~spec.are("crate")), target, 0, 0)
     second = jnp.arange(MAX_TERMS) == 1
 
     def put(one: jax.Array, other: jax.Array) -> jax.Array:
@@ -200,7 +200,7 @@ def _with_rule(key: jax.Array, spec: WorldSpec, scene: Scene, goal: Goal, rule: 
     n = num_entities(spec)
     entity = jnp.arange(n)
     touched = goals.touched(table, goal)
-    free = _objects(spec, scene.layout.object_used) & ~touched
+    free = _objects(spec, scene.layout.object_used & ~spec.are("crate")) & ~touched
 
     def pick(k: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
         return entity == one_of(k, allowed), allowed.any()

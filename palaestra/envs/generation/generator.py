@@ -36,8 +36,12 @@ from palaestra.sim.world import (
     BIN_INNER,
     BIN_SIDE,
     BUTTON_HALF,
+    CRATE_DENSITY,
+    CRATE_FRICTION,
+    CRATE_HALF,
     DENSITY,
     LID_ROOM,
+    PLATE_HEIGHT,
     Layout,
     World,
     WorldSpec,
@@ -61,6 +65,8 @@ _ROBOT_GAP = 0.25  # m, from the robot's axis to things
 _ROBOT_DOORWAY = 0.30  # m, from the robot's axis to a doorway's centre
 _OBJECT_GAP = 0.30  # m, from an object's centre to walls and other things
 _OBJECT_DOORWAY = 0.45  # m, from an object's centre to a doorway's
+_CRATE_GAP = 0.50  # m, free around crates, for the robot to get behind them
+_CRATE_DOORWAY = 0.70  # m, from a crate's side to a doorway's centre
 _NAMES = 6  # of ROOMS, for worlds of up to four rooms: to draw from more would change tasks that policies are measured on
 OFF_CENTRE = 0.04  # m, how far an object may lie from its table's centre
 
@@ -72,7 +78,7 @@ class SceneRange(struct.PyTreeNode, kw_only=True):
     max_rooms: jax.Array  # [] int32
     on_table: jax.Array  # [] the share of objects that start on a table
     use: jax.Array  # [] the probability that an object slot (but the first) is used
-    colours: jax.Array  # [objects kinds 2, colours] bool: which colours cubes and balls may have; holds out combinations
+    colours: jax.Array  # [2, or 3 with crates, colours] bool: which colours cubes, balls and crates may have; holds out combinations
     styles: jax.Array | None = None  # [STYLES] weights of styles of layout; None: houses are mixed
     clutter: jax.Array | None = None  # [objects] weights of 0, 1, ... objects that no goal needs; None: as many as are left over
 
@@ -102,7 +108,7 @@ class SceneRange(struct.PyTreeNode, kw_only=True):
             max_rooms=jnp.asarray(max_rooms or spec.rooms),
             on_table=jnp.asarray(on_table),
             use=jnp.asarray(use),
-            colours=jnp.ones((2, len(COLOURS)), bool),
+            colours=jnp.ones((3 if spec.crates else 2, len(COLOURS)), bool),
             styles=None if styles is None else style_weights(spec, styles, min_rooms),
             clutter=None if clutter is None else jnp.asarray([n in clutter for n in range(spec.objects)], jnp.float32),
         )
@@ -238,7 +244,11 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
     taken = jnp.concatenate([pos[:, :2], swept[0]]), jnp.concatenate([half[:, :2], swept[1]])
     buttons, buttons_fit = _place_buttons(k_fixture, spec, plan, *taken)
     standing = jnp.concatenate([taken[0], buttons]), jnp.concatenate([taken[1], jnp.full((spec.buttons, 2), BUTTON_HALF)])
+    heavy, crates_fit = _place_crates(jax.random.fold_in(k_object, 1), spec, plan, standing, words)
+    sides = jnp.repeat(words["half"][spec.portables :, None], 2, -1)
+    standing = jnp.concatenate([standing[0], heavy[:, :2]]), jnp.concatenate([standing[1], sides])
     obj_pos, objects_fit = _place_objects(k_object, spec, ranges, plan, pos, half, standing, words)
+    obj_pos = jnp.concatenate([obj_pos, heavy])
     k_at, k_yaw = jax.random.split(k_robot)
     robot, robot_fits = robot_spot(k_at, spec, plan, *standing, obj_pos)
     yaw = jax.random.uniform(k_yaw, (), minval=-jnp.pi, maxval=jnp.pi)
@@ -248,8 +258,8 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
             fixture_pos=jnp.concatenate([plan.wall_pos, pos, cabinet[0]]),
             fixture_half=jnp.concatenate([plan.wall_half, half, cabinet[1]]),
             object_half=words["half"],
-            object_density=jnp.full(spec.objects, DENSITY),
-            object_friction=jnp.ones(spec.objects),
+            object_density=jnp.where(spec.are("crate"), CRATE_DENSITY, DENSITY),
+            object_friction=jnp.where(spec.are("crate"), CRATE_FRICTION, 1.0),
             object_pos=obj_pos,
             object_yaw=words["yaw"],
             object_used=words["used"],
@@ -281,15 +291,16 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
         button_colour=words["button_colour"],
         rules=Rules.none(spec.rules),
     )
-    return scene, receptacles_fit & cabinets_fit & buttons_fit & objects_fit & robot_fits
+    return scene, receptacles_fit & cabinets_fit & buttons_fit & crates_fit & objects_fit & robot_fits
 
 
 def standing(spec: WorldSpec, scene: Scene) -> tuple[jax.Array, jax.Array]:
-    """Positions and half sizes [tables + bins + drawers + buttons, 2] m of what stands in a scene; drawers as `drawers.swept`."""
+    """Positions and half sizes [tables + bins + drawers + buttons + crates, 2] m of what stands in a scene; drawers as `drawers.swept`."""
     lay, stands = scene.layout, slice(spec.walls, spec.fixtures - spec.drawers)
     centre, half = drawers.swept(lay)
-    pos = jnp.concatenate([lay.fixture_pos[stands, :2], centre, lay.button_pos])
-    return pos, jnp.concatenate([lay.fixture_half[stands, :2], half, jnp.full((spec.buttons, 2), BUTTON_HALF)])
+    pos = jnp.concatenate([lay.fixture_pos[stands, :2], centre, lay.button_pos, lay.object_pos[spec.portables :, :2]])
+    sides = jnp.repeat(lay.object_half[spec.portables :, None], 2, -1)
+    return pos, jnp.concatenate([lay.fixture_half[stands, :2], half, jnp.full((spec.buttons, 2), BUTTON_HALF), sides])
 
 
 def robot_spot(
@@ -335,6 +346,10 @@ def _place_receptacles(
     is_bin = jnp.arange(n) >= spec.tables
     outer = BIN_INNER + 2 * BIN_SIDE
     half = jnp.where(is_bin[:, None], outer, jnp.concatenate([sides, height[:, None] / 2], -1))
+    if spec.crates and spec.plates:
+        flush = (jnp.arange(n) >= spec.tables - spec.plates) & ~is_bin
+        height = jnp.where(flush, PLATE_HEIGHT, height)
+        half = half.at[:, 2].set(jnp.where(flush, PLATE_HEIGHT / 2, half[:, 2]))
     z = jnp.where(is_bin, 0.0, height / 2)
     spots, apart, by, turns = _spots(key, plan, n), jnp.full((n, 2), 0.03), jnp.full(n, 0.75), jnp.zeros(n, jnp.int32)
     if spec.shelves + spec.hampers:
@@ -413,7 +428,6 @@ def _words(key: jax.Array, spec: WorldSpec, ranges: SceneRange) -> dict[str, jax
     """Sizes, colours and names. No two things of a kind in use share both colour and size word, so all can be told apart."""
     k_size, k_large, k_colour, k_ball, k_use, k_recep, k_rooms, k_yaw = jax.random.split(key, 8)
     o, n = spec.objects, len(COLOURS)
-    is_ball = jnp.arange(o) >= spec.cubes
     # Within a kind, slots get different (colour, size) pairs: a random order of the allowed ones.
     pairs = []
     for k, kind, count in ((k_colour, 0, spec.cubes), (k_ball, 1, spec.balls)):
@@ -422,16 +436,20 @@ def _words(key: jax.Array, spec: WorldSpec, ranges: SceneRange) -> dict[str, jax
     pair = jnp.concatenate(pairs)
     colour, large = pair % n, pair >= n
     u = jax.random.uniform(k_size, (o,))
-    half = jnp.where(large, BIG[0] + u * (BIG[1] - BIG[0]), SMALL[0] + u * (SMALL[1] - SMALL[0]))
-    used = jax.random.bernoulli(k_use, ranges.use, (o,))
-    first = jax.random.randint(k_large, (), 0, o)
+    half = jnp.where(large, BIG[0] + u[: spec.portables] * (BIG[1] - BIG[0]), SMALL[0] + u[: spec.portables] * (SMALL[1] - SMALL[0]))
+    if spec.crates:  # of one size in words: they differ in colour
+        order = random_order(jax.random.fold_in(k_colour, 1), n, ranges.colours[2])
+        colour = jnp.append(colour, order[jnp.arange(spec.crates) % n])
+        half = jnp.append(half, CRATE_HALF[0] + u[spec.portables :] * (CRATE_HALF[1] - CRATE_HALF[0]))
+    used = jax.random.bernoulli(k_use, ranges.use, (o,)) | (jnp.arange(o) == spec.portables)  # a world of crates has one at least
+    first = jax.random.randint(k_large, (), 0, spec.portables)
     names = _NAMES if spec.rooms <= 4 else len(ROOMS)
     table_colours = random_order(k_recep, n)[jnp.arange(spec.receptacles) % n]
     return {
         "half": half,
         "colour": colour.astype(jnp.int32),
         "used": used | (jnp.arange(o) == first),
-        "yaw": jnp.where(is_ball, 0.0, jax.random.uniform(k_yaw, (o,), minval=-jnp.pi, maxval=jnp.pi)),
+        "yaw": jnp.where(spec.are("ball"), 0.0, jax.random.uniform(k_yaw, (o,), minval=-jnp.pi, maxval=jnp.pi)),
         "receptacle_colour": table_colours.astype(jnp.int32),
         "rooms": random_order(k_rooms, names)[: spec.rooms].astype(jnp.int32),
         "leaf_colour": _colours(jax.random.fold_in(k_recep, 1), spec.leaves),
@@ -445,6 +463,25 @@ def _colours(key: jax.Array, count: int) -> jax.Array:
     return order[jnp.arange(count) % len(order)].astype(jnp.int32)
 
 
+def _place_crates(
+    key: jax.Array, spec: WorldSpec, plan: floor_plans.Plan, standing: tuple[jax.Array, jax.Array], words: dict
+) -> tuple[jax.Array, jax.Array]:
+    """Crates among all that stands there, with room for the robot all around: positions [crates, 3], and whether all fit [] bool."""
+    half, used = words["half"][spec.portables :], words["used"][spec.portables :]
+    at, fits = jnp.zeros((0, 2)), jnp.asarray(True)
+    spots = _spots(key, plan, spec.crates) if spec.crates else None
+    for i in range(spec.crates):
+        assert spots is not None
+        sides = jnp.concatenate([standing[1], jnp.repeat(half[:i, None], 2, -1)])
+        obstacles = (jnp.concatenate([standing[0], at]), sides, half[i] + _CRATE_GAP)
+        clearance, doorway = jnp.full(2, half[i] + _CRATE_GAP), half[i] + _CRATE_DOORWAY
+        xy, found = _choose(spots.row(i), plan, clearance, obstacles, doorway)
+        at = jnp.concatenate([at, jnp.where(used[i], xy, jnp.asarray(parked_object(spec.portables + i)[:2]))[None]])
+        fits &= found | ~used[i]
+    parked = jnp.stack([jnp.asarray(parked_object(spec.portables + i)) for i in range(spec.crates)]) if spec.crates else jnp.zeros((0, 3))
+    return jnp.where(used[:, None], jnp.concatenate([at, half[:, None]], -1), parked), fits
+
+
 def _place_objects(
     key: jax.Array,
     spec: WorldSpec,
@@ -455,8 +492,10 @@ def _place_objects(
     standing: tuple[jax.Array, jax.Array],
     words: dict,
 ) -> tuple[jax.Array, jax.Array]:
-    """Objects on the floor among all that stands there, or one on a table: positions [O, 3], and whether all fit [] bool."""
-    o = spec.objects
+    """Objects that can be carried, on the floor among all that stands there, or one on a table: positions [portables, 3], and whether
+    all fit [] bool."""
+    o = spec.portables
+    there = words["used"][:o]
     k_table, k_off, k_spots = jax.random.split(key, 3)
     spots = _spots(k_spots, plan, o)
     parked = jnp.stack([jnp.asarray(parked_object(i)) for i in range(o)])
@@ -464,20 +503,20 @@ def _place_objects(
     for i in range(o):
         obstacles = (jnp.concatenate([standing[0], at]), jnp.concatenate([standing[1], jnp.zeros((i, 2))]), jnp.asarray(_OBJECT_GAP))
         xy, found = _choose(spots.row(i), plan, jnp.full(2, _OBJECT_GAP), obstacles, jnp.asarray(_OBJECT_DOORWAY))
-        used = words["used"][i]
+        used = there[i]
         at = jnp.concatenate([at, jnp.where(used, xy, parked[i, :2])[None]])
         fits &= found | ~used
-    z = words["half"]
+    z = words["half"][:o]
     if spec.tables:
         # Table j's guest is slot j of a random order, so often that on average the share `on_table` of the objects sits.
         order = random_order(k_table, o)
         offset = jax.random.uniform(k_off, (spec.tables, 3), minval=-1.0, maxval=1.0)
         for j in range(min(spec.tables - spec.plates, o)):  # plates begin empty
             often = 0.5 + 0.5 * offset[j, 2] < ranges.on_table * o / spec.tables
-            sits = (jnp.arange(o) == order[j]) & words["used"] & often
+            sits = (jnp.arange(o) == order[j]) & there & often
             at = jnp.where(sits[:, None], pos[j, :2] + OFF_CENTRE * offset[j, :2], at)
             z = jnp.where(sits, z + 2 * pos[j, 2], z)
-    return jnp.where(words["used"][:, None], jnp.concatenate([at, z[:, None]], -1), parked), fits
+    return jnp.where(there[:, None], jnp.concatenate([at, z[:, None]], -1), parked), fits
 
 
 # --- goals --------------------------------------------------------------------------------------------------------
@@ -501,8 +540,8 @@ def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.A
     """
     spec = world.spec
     k_count, k_obj, k_recep, k_robot, k_kind = jax.random.split(key, 5)
-    o, t, n = spec.objects, spec.tables, spec.receptacles
-    used = scene.layout.object_used
+    o, t, n = spec.portables, spec.tables, spec.receptacles
+    used, first = scene.layout.object_used[:o], 1 + spec.objects
     count = jax.random.randint(k_count, (), min_goals, max_goals + 1)
     order = random_order(k_obj, o, used)
     taken = _occupied(spec, scene)
@@ -511,7 +550,7 @@ def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.A
     for i in range(min(o, MAX_GOALS)):
         choice = jnp.argmax(jnp.where(free, score[i], -1.0))
         subjects.append(1 + order[i])
-        targets.append(jnp.where(free.any(), 1 + o + choice, 0))
+        targets.append(jnp.where(free.any(), first + choice, 0))
         free = free & (
             (jnp.arange(n) != choice) | (jnp.arange(n) >= t) & (jnp.arange(n) < t + spec.bins)
         )  # a bin takes many, a table or drawer one
@@ -520,12 +559,12 @@ def sample_literals(key: jax.Array, world: World, scene: Scene, min_goals: jax.A
     target = jnp.pad(jnp.stack(targets), (0, pad))
     movable = jnp.minimum(used.sum(), len(subjects))
     placing = (jnp.arange(MAX_GOALS) < jnp.minimum(count, movable)) & (target > 0)
-    predicate = jnp.where(target >= 1 + o + t, INSIDE, ON)
+    predicate = jnp.where(target >= first + t, INSIDE, ON)
 
     # A literal about the robot, as the last one, where there is room for it.
     kind = jax.random.categorical(k_kind, jnp.log(jnp.array([0.55, 0.15, 0.15, 0.15])))
     k_near, k_room = jax.random.split(k_robot)
-    near_to = 1 + o + jax.random.randint(k_near, (), 0, n)
+    near_to = first + jax.random.randint(k_near, (), 0, n)
     start_room = house.room_of(scene, scene.layout.robot_q[:2])
     other = jnp.where(scene.room_used & (jnp.arange(spec.rooms) != start_room), 0.0, -jnp.inf)
     in_room = room_entity(spec, 0) + jax.random.categorical(k_room, jnp.where(jnp.isfinite(other).any(), other, 0.0))

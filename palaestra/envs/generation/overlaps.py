@@ -74,7 +74,11 @@ def _deep(spec: WorldSpec, scenes: Scene) -> tuple[np.ndarray, np.ndarray]:
     leaf = 1 + spec.receptacles + spec.objects
     in_frame = (boxes.group[first] == 0) & (boxes.group[second] >= leaf) & (boxes.group[second] < leaf + spec.leaves)
     allowed = np.where(in_frame, LEAF_HALF, TOLERANCE)
-    return boxes.group[np.stack([first, second], 1)], both & ~in_hand & (depth(boxes, first, second) > allowed)
+    # What is flush with the floor takes in the crates that stand on it.
+    crate = 1 + spec.receptacles + np.flatnonzero(spec.are("crate"))
+    plate = 1 + spec.tables - spec.plates + np.arange(spec.plates)
+    flush = np.isin(boxes.group[first], plate) & np.isin(boxes.group[second], crate)
+    return boxes.group[np.stack([first, second], 1)], both & ~in_hand & ~flush & (depth(boxes, first, second) > allowed)
 
 
 def _held(spec: WorldSpec, scenes: Scene) -> np.ndarray:

@@ -27,7 +27,7 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange) -> tuple[Sce
     lay = scene.layout
     stance = jax.random.randint(k_stance, (), 0, 3)
     works, carries = stance > 0, stance == 2
-    thing = one_of(k_object, lay.object_used)
+    thing = one_of(k_object, lay.object_used & ~spec.are("crate"))
     held = jnp.where(carries, thing, -1)
     lies = table_at_start(world, scene)[ON] & (jnp.arange(num_entities(spec)) != 1 + thing)[:, None]
     free = ~lies.any(0)[1 + spec.objects : leaf_entity(spec, 0)]
@@ -74,6 +74,7 @@ def _targets(world: World, scene: Scene, table: jax.Array) -> jax.Array:
     free = ~table[ON].any(0)  # bins take many objects, tables one
     go = used & (entity > 0) & ~room & ~near
     enter = used & room & ~table[IN_ROOM, 0]
-    pick = near & ~receptacle & ~held.any() & ~table[INSIDE].any(1)
+    carried = entity <= spec.portables
+    pick = near & carried & ~receptacle & ~held.any() & ~table[INSIDE].any(1)
     place = near & receptacle & held.any() & free
     return jnp.stack([go, enter, pick, place])

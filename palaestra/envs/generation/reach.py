@@ -10,7 +10,7 @@ import numpy as np
 from palaestra.envs import drawers, hampers, house
 from palaestra.envs.names import entities
 from palaestra.envs.predicates import NEAR_DISTANCE
-from palaestra.envs.types import DOORS, Scene
+from palaestra.envs.types import DOORS, Scene, obstructs
 from palaestra.sim import bodies
 from palaestra.sim.world import BUTTON_HALF, WorldSpec
 
@@ -31,7 +31,7 @@ def out_of_reach(spec: WorldSpec, scene: Scene) -> list[int]:
     theirs = house.room_of(scene, where)
     first_room, found = 1 + len(where), []
     for e in entities(spec, scene)[1:]:
-        if e.kind in DOORS or (e.type == "object" and not lay.object_used[e.index - 1]):
+        if e.kind in DOORS or (e.index <= spec.objects and not lay.object_used[e.index - 1]):
             continue
         if e.index >= first_room:
             near = room == e.index - first_room
@@ -50,7 +50,8 @@ def _drivable(spec: WorldSpec, scene: Scene) -> tuple[Any, np.ndarray]:
     low, high = rooms[:, :2].min(0), rooms[:, 2:].max(0)
     at = np.stack(np.meshgrid(*(np.arange(a, b, _STEP) for a, b in zip(low, high, strict=True)), indexing="ij"), -1)
     free = ((at[:, :, None] >= rooms[:, :2]) & (at[:, :, None] <= rooms[:, 2:])).all(-1).any(-1)
-    for pos, half in zip(lay.fixture_pos[scene.fixture_used], lay.fixture_half[scene.fixture_used], strict=True):
+    solid = np.asarray(scene.fixture_used & obstructs(spec, lay))
+    for pos, half in zip(lay.fixture_pos[solid], lay.fixture_half[solid], strict=True):
         free &= np.linalg.norm(np.maximum(np.abs(at - pos[:2]) - half[:2], 0.0), axis=-1) >= bodies.body(spec.body).base_radius
     posts = [(pos, BUTTON_HALF) for pos in lay.button_pos] + list(zip(*drawers.reaching(lay, lay.drawer_out), strict=True))
     posts += list(zip(*hampers.lids(spec, lay, lay.lid_angle)[:2], strict=True))

@@ -30,7 +30,8 @@ def _clash(a: Fact, b: Fact, things: Things) -> str:
     """Why two facts cannot hold at once, or nothing."""
     placed = [fact for fact in (a, b) if fact[0] in PLACING]
     held = [fact[2] for fact in (a, b) if fact[0] == "holding"]
-    rooms = {_robot_room(fact, things) for fact in (a, b)} - {""}
+    rooms = {_room(fact, things) for fact in (a, b)} - {""}
+    mover = a[1] if a[1] == b[1] else ""
     why = ""
     if len(placed) == 2 and a[1] == b[1]:
         why = "an object is in one place"
@@ -38,12 +39,12 @@ def _clash(a: Fact, b: Fact, things: Things) -> str:
         why = "the robot has one gripper"
     elif held and placed and held[0] == placed[0][1]:
         why = "a held object has no other place"
-    elif len(rooms) == 2:
-        why = f"the robot is in one room, not in {' and '.join(sorted(rooms))}"
+    elif len(rooms) == 2 and mover:
+        why = f"the {mover.replace('_', ' ')} is in one room, not in {' and '.join(sorted(rooms))}"
     return f"{fact_phrase(a)} and {fact_phrase(b)} cannot both hold: {why}" if why else ""
 
 
-def _robot_room(fact: Fact, things: Things) -> str:
-    """The room in which the robot has to be; objects may be anywhere by then."""
-    fixed = fact[0] == "near" and things[fact[2]].kind in FIXED
+def _room(fact: Fact, things: Things) -> str:
+    """The room in which the robot, or a crate, has to be; objects may be anywhere by then."""
+    fixed = (fact[0] == "near" or things[fact[1]].kind == "crate") and things[fact[2]].kind in FIXED
     return fact[2] if fact[0] == "in_room" else things.places[fact[2]].room if fixed else ""

@@ -70,10 +70,11 @@ def _sentences(text: str) -> str:
     return ". ".join(part[:1].upper() + part[1:] for part in text.split(". ")) + "."
 
 
-def clauses(fact: Fact) -> list[str]:
-    """All wordings of a literal, the plain one first: "put the red cube on the blue table"."""
+def clauses(fact: Fact, pushed: bool = False) -> list[str]:
+    """All wordings of a literal, the plain one first: "put the red cube on the blue table". `pushed`: what it is about is a crate."""
     predicate, subject, target = fact
-    return [row.format(x=noun_phrase(subject), y=noun_phrase(target), it="it", **{"is": "is"}) for row in w.ACTS[predicate].all]
+    rows = w.ACTS[f"pushed {predicate}" if pushed else predicate].all
+    return [row.format(x=noun_phrase(subject), y=noun_phrase(target), it="it", **{"is": "is"}) for row in rows]
 
 
 # --- scenes -------------------------------------------------------------------------------------------------------

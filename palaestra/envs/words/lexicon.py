@@ -15,7 +15,7 @@ from palaestra.envs.words.wordings import EVERYTHING, NUMBERS
 _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it is said
     "verb": {
         "put": "put, place, set, lay, bring, carry, drop, deliver, transfer, transport, stow, toss, putting, placing, dropping, bringing",
-        "move": "move, moving, return, pull, pulling, slide, sliding, swing, swinging, "  # an object, or oneself
+        "move": "move, moving, return, pull, pulling, slide, sliding, swing, swinging, shove, shoving, "  # an object, or oneself
         "make sure, make certain, ensure, see to it",
         "take": "take, taking, get, fetch",  # to somewhere, off it, or into the hand
         "remove": "remove, removing",
@@ -122,6 +122,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "button": "button, switch",
         "room": "room",
         "cube bin": "box",
+        "crate": "crate, heavy box",
         "cube ball": "object",
         EVERYTHING: "thing, item, one",
     },
@@ -139,6 +140,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "button": "buttons, switches",
         "room": "rooms",
         "cube bin": "boxes",
+        "crate": "crates, heavy boxes",
         "cube ball": "objects",
         EVERYTHING: "things, items, ones",
     },

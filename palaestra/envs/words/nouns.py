@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from palaestra.envs.names import Entity
 from palaestra.envs.types import MANY
 from palaestra.envs.words.lexicon import Chunk, Word
-from palaestra.envs.words.references import FIXED, OBJECTS, RECEPTACLES, Things
+from palaestra.envs.words.references import FIXED, MOVED, OBJECTS, RECEPTACLES, Things
 from palaestra.envs.words.wordings import RELATIONS
 
 PLACES = (*RECEPTACLES, "room")
@@ -100,7 +100,7 @@ class Nouns:
 
     def _noted(self, groups: list[Group], kinds: tuple[str, ...]) -> list[Group]:
         self.named += groups
-        self.objects += groups if kinds is OBJECTS else []
+        self.objects += groups if kinds in (OBJECTS, MOVED) else []
         return groups
 
     def join(self, groups: list[Group]) -> Group:

@@ -24,13 +24,13 @@ from typing import NoReturn
 from palaestra.envs import goals
 from palaestra.envs.goals import Formula, Option, Term, literal
 from palaestra.envs.names import ROBOT, Entity, Fact
-from palaestra.envs.types import DOORS, MANY, UNARY, Goal, Scene
+from palaestra.envs.types import DOORS, MANY, SOLID, UNARY, Goal, Scene
 from palaestra.envs.words.consistency import contradiction
 from palaestra.envs.words.language import clauses, plain
 from palaestra.envs.words.lexicon import Chunk, Item, Word, split_clauses
 from palaestra.envs.words.nouns import PLACES, Group, NounError, Nouns, names_room
 from palaestra.envs.words.parts import Part, assemble, passed
-from palaestra.envs.words.references import OBJECTS, RECEPTACLES, Things, noun_phrase
+from palaestra.envs.words.references import MOVED, OBJECTS, RECEPTACLES, Things, noun_phrase
 from palaestra.envs.words.wordings import RELATIONS, STEPWISE
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
@@ -70,6 +70,8 @@ def read(text: str, things: Things) -> Formula:
 
 _PLACED = {"on": ("table", "shelf", "plate"), "inside": ("bin", "hamper", "drawer")}
 _GOES = {kind: {"on": "on", "inside": "in"}[predicate] for predicate, kinds in _PLACED.items() for kind in kinds}
+_PUSHED_TO = dict.fromkeys(SOLID, "near") | {"plate": "on", "room": "in"}
+_PUSHED = {"near": SOLID, "on": ("plate",), "in_room": ("room",)}
 _TURNED = {"open": (*DOORS, "drawer", "hamper"), "pressed": ("button", "plate")}
 _ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go", "open", "shut", "press")
 _STEPWISE = re.compile("|".join(rf"\b{row.removesuffix(': ')}\b\s*[:,]?" for row in STEPWISE.all), re.IGNORECASE)
@@ -83,7 +85,11 @@ def _destination(chunks: list[Chunk], verb: str) -> int | None:
     """
     away = [k for k, (preposition, _) in enumerate(chunks) if preposition == "off" or (preposition == "from" and verb == "remove")]
     # "The cube left of the bin in the kitchen": the room belongs to the bin.
-    told = [k + 1 for k, (preposition, _) in enumerate(chunks[:-1]) if preposition in RELATIONS and names_room(chunks[k + 1][1])]
+    told = [
+        k + 1
+        for k, (preposition, _) in enumerate(chunks[:-1])
+        if preposition in RELATIONS and chunks[k + 1][0] not in ("to", "into") and names_room(chunks[k + 1][1])
+    ]
     static = ("from", "between", *RELATIONS, *(("on", "in") if verb == "take" else ()))
     able = away or [k for k, (preposition, _) in enumerate(chunks) if preposition not in static and k not in told]
     fixtures = [k for k in able if not names_room(chunks[k][1])]
@@ -176,7 +182,7 @@ class _Reader:
             self._empty(head, chunks, item, text)
         elif item.mode:
             self._turn(item.mode, head, chunks, item, text)
-        elif verb in ("open", "shut", "press", "pressed"):
+        elif verb in ("open", "shut", "press", "pressed") and not (verb == "press" and self._pushes(head, chunks)):
             predicate, words = ("open" if verb in ("open", "shut") else "pressed"), head or [w for _, part in chunks[:1] for w in part]
             groups = self.nouns.find(words, chunks if head else chunks[1:], _TURNED[predicate])
             self._robot(predicate, groups, item, text, away=verb == "shut")
@@ -193,7 +199,7 @@ class _Reader:
 
     def _go(self, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         preposition, words = ("to", head) if head else chunks.pop(0)
-        groups = self.nouns.find(words, chunks, (*PLACES, *OBJECTS, *DOORS, "button"))
+        groups = self.nouns.find(words, chunks, (*PLACES, *MOVED, *DOORS, "button"))
         for group in groups:
             room = self.things[group.members[0]].kind == "room"
             predicate, fits = ("in_room", ("to", "in", "into")) if room else ("near", ("to", "near"))
@@ -255,14 +261,17 @@ class _Reader:
     def _place(self, verb: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         """Objects wait until a destination is named: "put the red cube and the green ball in the blue bin"."""
         at = _destination(chunks, verb)
+        if at is None and item.being and chunks and self.nouns.may_be(head, ("crate",)):  # "the crate left of the bin is in the kitchen"
+            at = len(chunks) - 1
         if head and self.last and not self.waiting and self._is_place(head, chunks):
-            return self._retarget("to", self.nouns.find(head, chunks, RECEPTACLES), item, text)
+            return self._retarget("to", self.nouns.find(head, chunks, self._places(self.last.groups)), item, text)
         if head:
             self._wait(self._moved(verb, head, chunks, at), item)
         if at is None:
             return None
         preposition, words = chunks[at]
-        target = self.nouns.find(words, chunks[at + 1 :], RECEPTACLES)
+        moved = self.waiting or self.nouns.objects or (self.last.groups if self.last else [])
+        target = self.nouns.find(words, chunks[at + 1 :], self._places(moved))
         if self.last and not head and not self.waiting and item.link == "or":
             return self._retarget(preposition, target, item, text)
         moved = self.waiting or self.nouns.objects
@@ -284,12 +293,12 @@ class _Reader:
     def _moved(self, verb: str, head: list[Word], chunks: list[Chunk], at: int | None) -> list[Group]:
         """The objects; of those it could be, "take the cube off the table" and "keep it there" mean the one that is there."""
         try:
-            return self.nouns.find(head, chunks[:at], OBJECTS)
+            return self.nouns.find(head, chunks[:at], MOVED)
         except NounError:
             if at is None or not (verb == "keep" or chunks[at][0] in ("off", "from")):
                 raise
             try:
-                return self.nouns.find(head, [*chunks[:at], ("from", chunks[at][1])], OBJECTS)
+                return self.nouns.find(head, [*chunks[:at], ("from", chunks[at][1])], MOVED)
             except NounError:
                 pass
             raise
@@ -297,7 +306,22 @@ class _Reader:
     def _is_place(self, head: list[Word], chunks: list[Chunk]) -> bool:
         """Whether this is one more place for what was placed last, not one more object."""
         may_be = self.nouns.may_be
-        return not may_be(head, OBJECTS) or (may_be(head, RECEPTACLES, chunks) and not may_be(head, OBJECTS, chunks))
+        return not may_be(head, MOVED) or (may_be(head, RECEPTACLES, chunks) and not may_be(head, MOVED, chunks))
+
+    def _pushes(self, head: list[Word], chunks: list[Chunk]) -> bool:
+        """Whether to push this means to move it and not to press it, or says where what is being moved goes."""
+        going_on = bool(self.waiting) or (self.last is not None and not self.last.predicate)
+        somewhere = any(preposition in ("near", "onto", "into", "on") for preposition, _ in chunks)
+        pressed = self.nouns.may_be(head, _TURNED["pressed"])
+        return going_on or (self.nouns.may_be(head, ("crate",)) and (somewhere or not pressed))
+
+    def _heavy(self, moved: list[Group]) -> bool:
+        """Whether these are crates."""
+        return bool(moved) and all(self.things[name].kind == "crate" for group in moved for name in group.members)
+
+    def _places(self, moved: list[Group]) -> tuple[str, ...]:
+        """The kinds of things to which these may go."""
+        return tuple(_PUSHED_TO) if self._heavy(moved) else RECEPTACLES
 
     def _placed(self, moved: list[Group], preposition: str, target: list[Group], denied: bool, away: bool, text: str) -> list[Option]:
         """The ways to have all of these at one of those: a way for tables, and one for bins."""
@@ -307,17 +331,22 @@ class _Reader:
         if whole and any(group.least == len(group.members) for group in moved) and not denied and not away:
             self._fail(f"an object goes to one place, not to {' and '.join(target[0].members)}", text)
         ways: list[Option] = []
-        apart = whole or denied or away
-        for predicate, kinds in _PLACED.items():
+        apart, heavy = whole or denied or away, self._heavy(moved)
+        goes = _PUSHED_TO if heavy else _GOES
+        if not heavy and (crate := next((n for g in moved for n in g.members if self.things[n].kind == "crate"), "")):
+            self._fail(f"{crate} cannot be carried, it is pushed: ask for that alone", text)
+        for predicate, kinds in (_PUSHED if heavy else _PLACED).items():
             names = tuple(name for group in target for name in group.members if self.things[name].kind in kinds)
             if not names:
                 continue
             kind = self.things[names[0]].kind
-            if not preposition.startswith(("to", "off", "from", _GOES[kind])):
+            if not preposition.startswith(("to", "off", "from", goes[kind])):
                 if len(names) < len(target[0].members):
                     continue  # "on anything" means tables
                 facts = [(predicate, name, names[0]) for group in moved for name in group.members]
-                self._fail(f"{names[0]} is a {kind}: things go {_GOES[kind]} it, not {preposition} it", text, facts)
+                self._fail(
+                    f"{names[0]} is a {kind}: {'crates' if heavy else 'things'} go {goes[kind]} it, not {preposition} it", text, facts
+                )
             places = [(name,) for name in names] if apart else [names]
             ways.append(tuple(self._term(predicate, group, at, denied, text, away) for group in moved for at in places))
         return [tuple(itertools.chain(*ways))] if apart else ways
@@ -411,11 +440,14 @@ class _Reader:
             objects = [self.things[name] for group in self.nouns.named for name in group.members if self.things[name].kind in OBJECTS]
             wanted = re.sub(r"\b(it|them)\b", noun_phrase(objects[-1].name) if objects else "it", text.lower().replace("_", " "))
             able = [fact for fact in likely if self._extended(said, fact)] or [f for f in self._possible() if self._extended(said, f)]
-            best = sorted(able, key=lambda fact: max(_likeness(wanted, wording) for wording in clauses(fact)))[-1:]
+            best = sorted(able, key=lambda fact: max(_likeness(wanted, wording) for wording in self._wordings(fact)))[-1:]
             said = next((more for fact in best if (more := self._extended(said, fact))), said)
         if not said.stages:  # what must always hold leaves nothing to do: without it there is something
             said = Formula.of(self._possible()[:1])
         raise InstructionError(reason, understood=understood, not_understood=text, suggestion=plain(said, self.things))
+
+    def _wordings(self, fact: Fact) -> list[str]:
+        return clauses(fact, self.things[fact[1]].kind == "crate")
 
     def _extended(self, said: Formula, fact: Fact) -> Formula | None:
         """The formula with one more fact in its last stage, unless that is there or cannot be."""
@@ -429,7 +461,13 @@ class _Reader:
             names = {e.name for e in error.about}
             return [fact for fact in self._possible() if names & set(fact[1:])]
         inside = self._receptacles_in(error.wrong)
-        return [(self._holds(e.name), name, e.name) for g in self.waiting for name in g.members for e in inside]
+        heavy = self._heavy(self.waiting)
+        facts = [(name, e) for g in self.waiting for name in g.members for e in inside]
+        return (
+            [("near", name, e.name) for name, e in facts if e.kind in SOLID]
+            if heavy
+            else [(self._holds(e.name), n, e.name) for n, e in facts]
+        )
 
     def _receptacles_in(self, room: Entity) -> list[Entity]:
         return [e for e in self.things.entities if e.kind in RECEPTACLES and self.things.places[e.name].room == room.name]
@@ -438,7 +476,9 @@ class _Reader:
         """All facts that a goal of this scene may have."""
         objects, receptacles = self.things.names(*OBJECTS), self.things.names(*RECEPTACLES)
         facts = [(self._holds(r), name, r) for name in objects for r in receptacles]
-        facts += [("near", ROBOT, name) for name in (*receptacles, *objects, *self.things.names(*DOORS, "button"))]
+        facts += [("near", ROBOT, name) for name in (*receptacles, *objects, *self.things.names(*DOORS, "button", "crate"))]
         facts += [(predicate, name, name) for predicate, kinds in _TURNED.items() for name in self.things.names(*kinds)]
         facts += [("in_room", ROBOT, name) for name in self.things.names("room")]
+        crates = self.things.names("crate")
+        facts += [(predicate, name, at) for predicate, kinds in _PUSHED.items() for name in crates for at in self.things.names(*kinds)]
         return facts + [("holding", ROBOT, name) for name in objects]

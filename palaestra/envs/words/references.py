@@ -20,6 +20,7 @@ from palaestra.sim.world import WorldSpec
 
 OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "shelf", "plate", "bin", "hamper", "drawer")
 FIXED = (*RECEPTACLES, "button")  # kinds of things that stay where they are, in one room
+MOVED = (*OBJECTS, "crate")  # and of those that are carried or pushed elsewhere
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def _start_places(spec: WorldSpec, scene: Scene, things: tuple[Entity, ...]) -> 
             first, second = scene.door_rooms[doorways[e.index - first_leaf]].tolist()
             places[e.name] = Place(between=(rooms[first], rooms[second]), at=(x, y))
             continue
-        below = over[e.index - 1] if e.type == "object" else ()
+        below = over[e.index - 1] if e.kind in MOVED else ()
         receptacle = names[1 + spec.objects + int(np.argmax(below))] if np.any(below) else ""
         places[e.name] = Place(rooms[room[e.index]], receptacle, e.index == holding, at=(x, y))
     return places
@@ -115,7 +116,7 @@ class Things:
         """All descriptions that fit these things and nothing else, the shortest first, without relations."""
         meant = [self[name] for name in names]
         rooms = {self.places[e.name].room if e.name in self.places else "" for e in meant}
-        receptacles = {self.places[e.name].receptacle if e.type == "object" and e.name in self.places else "" for e in meant}
+        receptacles = {self.places[e.name].receptacle if e.kind in MOVED and e.name in self.places else "" for e in meant}
         choices = [
             [noun for noun in NOUNS if all(e.kind in kinds_of(noun) for e in meant)],
             sorted({"", *({e.colour for e in meant} if len({e.colour for e in meant}) == 1 else ())}),

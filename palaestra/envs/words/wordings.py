@@ -51,7 +51,8 @@ class Taste:
 # --- clauses ------------------------------------------------------------------------------------------------------
 
 # {x} is what is moved, opened or pressed, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x}
-# in number. A plate is pressed by what lies on it: "weighed down". A drawer is opened by the hand: "drawn", a swing door "pushed".
+# in number. A plate is pressed by what lies on it: "weighed down". A drawer is opened by the hand: "drawn", a swing door "pushed". A crate
+# is pushed somewhere.
 ACTS: dict[str, Rows] = {
     "on": Rows(
         (
@@ -141,6 +142,24 @@ ACTS: dict[str, Rows] = {
     "weighed down": Rows(
         ("weigh down {x}", "make sure that {x} {is} weighed down", "{x} should be weighed down at the end"),
         ("see to it that {x} {is} held down",),
+    ),
+    "pushed near": Rows(
+        (
+            "push {x} next to {y}",
+            "push {x} over to {y}",
+            "move {x} next to {y}",
+            "slide {x} next to {y}",
+            "make sure that {x} {is} next to {y}",
+        ),
+        ("shove {x} next to {y}", "shove {x} up to {y}"),
+    ),
+    "pushed on": Rows(
+        ("push {x} onto {y}", "push {x} on {y}", "move {x} onto {y}", "slide {x} onto {y}", "make sure that {x} {is} on {y}"),
+        ("shove {x} onto {y}",),
+    ),
+    "pushed in_room": Rows(
+        ("push {x} into {y}", "push {x} to {y}", "move {x} into {y}", "slide {x} into {y}", "make sure that {x} {is} in {y}"),
+        ("shove {x} into {y}",),
     ),
 }
 # How many things are somewhere: these fit counts with an upper end, and "no cube".
@@ -304,6 +323,43 @@ BEING: dict[str, Rows] = {
     "pressed": Rows(("{x} {is} pressed",)),
     "weighed down": Rows(("{x} {is} weighed down",)),
 }
+_PUSHED = {  # how it is said that a crate is there, is pushed there, and away from there
+    "pushed near": ("next to", "beside", "away from"),
+    "pushed on": ("on", "on top of", "off"),
+    "pushed in_room": ("in", "within", "out of"),
+}
+_ONTO = {"next to": "next to", "on": "onto", "in": "into"}
+for _key, (_at, _there, _off) in _PUSHED.items():
+    _to = _ONTO[_at]
+    STATES[_key] = Rows(
+        (f"make sure that {{x}} {{is}} {_at} {{y}}", f"{{x}} should be {_at} {{y}} at the end"),
+        (f"see to it that {{x}} {{is}} {_there} {{y}}",),
+    )
+    DENIALS[_key] = Rows(
+        (
+            f"make sure that {{x}} {{is}} not {_at} {{y}}",
+            f"push {{x}} {_off} {{y}}",
+            f"{{x}} should not be {_at} {{y}} at the end",
+            f"make sure that {{none}} is {_at} {{y}}",
+        ),
+        (f"do not leave {{x}} {_at} {{y}}", f"see to it that {{none}} is {_there} {{y}}"),
+    )
+    ALWAYS_SO[_key] = Rows(
+        (
+            f"keep {{x}} {_at} {{y}} all the time",
+            f"keep {{x}} {_at} {{y}}",
+            f"{{x}} must stay {_at} {{y}}",
+            f"{{x}} must always be {_at} {{y}}",
+        ),
+        (f"at all times, make sure that {{x}} {{is}} {_at} {{y}}",),
+    )
+    NEVER[_key] = Rows(
+        (f"never push {{x}} {_to} {{y}}", f"do not push {{x}} {_to} {{y}}", f"{{x}} must never be {_at} {{y}}"),
+        (f"avoid pushing {{x}} {_to} {{y}}",),
+    )
+    WITHOUT[_key] = Rows((f"without pushing {{x}} {_to} {{y}}", f"without ever pushing {{x}} {_to} {{y}}"))
+    DOING[_key] = Rows((f"pushing {{x}} {_to} {{y}}", f"moving {{x}} {_to} {{y}}"))
+    BEING[_key] = Rows((f"{{x}} {{is}} {_at} {{y}}",))
 for _table in (STATES, ALWAYS_SO, NEVER, WITHOUT, BEING):  # of drawers and swing doors the same is said as of doors
     _table["drawn"] = _table["pushed"] = _table["open"]
 DENIALS["pushed"] = DENIALS["open"]
@@ -357,7 +413,7 @@ ADDRESSES = ("", "please ", "robot, ")
 
 # --- things -------------------------------------------------------------------------------------------------------
 
-EVERYTHING = "cube ball table bin plate door button drawer shelf hamper swing"  # but rooms
+EVERYTHING = "cube ball table bin plate door button drawer shelf hamper swing crate"  # but rooms
 NOUNS: dict[str, Rows] = {
     "cube": Rows(("cube",), ("block",)),
     "ball": Rows(("ball",), ("sphere",)),
@@ -371,6 +427,7 @@ NOUNS: dict[str, Rows] = {
     "swing": Rows(("swing door",), ("saloon door",)),
     "button": Rows(("button",), ("switch",)),
     "room": Rows(("room",)),
+    "crate": Rows(("crate",), ("heavy box",)),
     "cube ball": Rows(("object",)),
     EVERYTHING: Rows(("thing",), ("item",)),
 }

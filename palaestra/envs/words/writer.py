@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from palaestra.envs import goals
-from palaestra.envs.goals import PLACING, Formula, Option, Term
+from palaestra.envs.goals import PLACING, Formula, Option, Term, places
 from palaestra.envs.names import ROBOT
 from palaestra.envs.types import MANY, UNARY
 from palaestra.envs.words import wordings as w
@@ -137,13 +137,15 @@ class Writer:
         """A term of a stage; `loose` ones may begin with what they speak of, as sentences do."""
         if term.at_most == 0:
             return self.denial(term, loose)
-        bounded = term.at_most < MANY or (term.predicate not in PLACING and len(term.pairs) > 1 and term.at_least > 1)
-        table = w.STATES if bounded and (term.at_least == 0 or term.predicate not in PLACING or self.taste.chance(0.5)) else w.ACTS
+        bounded = term.at_most < MANY or (not places(term) and len(term.pairs) > 1 and term.at_least > 1)
+        table = w.STATES if bounded and (term.at_least == 0 or not places(term) or self.taste.chance(0.5)) else w.ACTS
         return self.positive(term, table[self.said(term)], loose)
 
     def said(self, term: Term) -> str:
         """The key of a term's wordings: of plates, to be pressed is to be weighed down; of drawers, to be open is to be drawn,
-        and of swing doors to be pushed."""
+        and of swing doors to be pushed; crates are pushed where they are to be."""
+        if places(term) and all(self.things[name].kind == "crate" for name in term.subjects):
+            return f"pushed {term.predicate}"
         kinds = {self.things[name].kind for name in term.targets}
         if kinds == {"plate"} and term.predicate == "pressed":
             return "weighed down"
@@ -155,7 +157,7 @@ class Writer:
             rows = Rows(*(tuple(r for r in part if not r.startswith("{x}")) for part in rows))
         if self.stepwise:
             rows = rows.keep(without=("at the end", "end up", "keep holding"))
-        if term.predicate not in PLACING:
+        if not places(term):
             if term.predicate == "holding" and self.moved & set(term.targets):
                 rows = rows.keep(without=("pick up", "grab"))
             noun = self.counted(term.targets, term.at_least, term.at_most)
@@ -166,7 +168,7 @@ class Writer:
 
     def denial(self, term: Term, loose: bool) -> str:
         rows, objects = w.DENIALS[self.said(term)], self.things.names(*OBJECTS)
-        if term.predicate not in (*PLACING, *UNARY):
+        if not places(term) and term.predicate not in UNARY:
             return self.fill(self.taste.row(rows), _Noun(ROBOT), self.any_of(term.targets))
         y = self.any_of(term.targets)
         if (
@@ -180,20 +182,20 @@ class Writer:
             row = self.taste.row(rows.keep("{x}", without=() if loose else ("{x} should",)))
         else:
             row = self.taste.row(rows.keep(without=("{x} {is}", "{x} should", "leave")))
-        self.bare = "remove" in row
+        self.bare = "remove" in row or "away" in row
         x = self.group(term.subjects, w.NONE, w.NONE_OF) if "{none}" in row else self.each(term.subjects)
         self.bare = False
         return self.fill(row, x, y)
 
     def never(self, term: Term, table: dict[str, Rows]) -> str:
         rows = table[self.said(term)].keep(without=("shut",) if len(term.subjects) > 1 else ())
-        x = self.any_of(term.subjects) if term.predicate in (*PLACING, *UNARY) else _Noun(ROBOT)
+        x = self.any_of(term.subjects) if places(term) or term.predicate in UNARY else _Noun(ROBOT)
         return self.fill(self.taste.row(rows), x, x if term.predicate in UNARY else self.any_of(term.targets))
 
     def always(self, term: Term) -> str:
         if term.at_most == 0:
             return self.never(term, w.NEVER)
-        number = len(term.targets) if term.predicate not in PLACING else 0
+        number = len(term.targets) if not places(term) else 0
         if term.at_most < MANY or (number > 1 and term.at_least > 1):
             return self.taste.row(w.THROUGHOUT) + self.positive(term, w.STATES[self.said(term)].keep(without=("at the end",)))
         one_room = () if number == 1 else ("never leave",)
@@ -204,9 +206,10 @@ class Writer:
         groups: dict[tuple[object, ...], list[Term]] = {}
         together = self.taste.rng is None or self.taste.chance(_MERGED)
         for i, term in enumerate(option):
-            single, denied, placing = len(term.pairs) == 1, term.at_most == 0, term.predicate in PLACING
+            single, denied, placing = len(term.pairs) == 1, term.at_most == 0, places(term)
             share = single and together and (placing or denied)
-            key = (term.predicate, denied, term.targets if placing else ()) if share else (i,)
+            verb = self.said(term) if placing else term.predicate
+            key = (verb, denied, term.targets if placing else ()) if share else (i,)
             groups.setdefault(key, []).append(term)
         found = []
         for group in groups.values():
@@ -219,8 +222,8 @@ class Writer:
     def ordered(self, option: Option) -> list[Term]:
         """Objects are placed first, in any order; what the robot itself is to do comes last."""
         terms = self.merged(option)
-        placing = [t for t in terms if t.predicate in PLACING]
-        return [placing[i] for i in self.taste.shuffled(len(placing))] + [t for t in terms if t.predicate not in PLACING]
+        placing = [t for t in terms if places(t)]
+        return [placing[i] for i in self.taste.shuffled(len(placing))] + [t for t in terms if not places(t)]
 
     # --- sentences
 
@@ -301,7 +304,7 @@ class Writer:
 
 def _placed(stages: Iterable[goals.Stage]) -> set[str]:
     """The objects that are to be put somewhere."""
-    terms = [term for stage in stages for option in stage for term in option if term.predicate in PLACING and term.at_least > 0]
+    terms = [term for stage in stages for option in stage for term in option if places(term) and term.at_least > 0]
     return {name for term in terms for name in term.subjects}
 
 

@@ -29,7 +29,7 @@ def _rise(view: View) -> jax.Array:
 def observe(world: World, view: View) -> jax.Array:
     index = view.args[0] - 1
     rel = _relative(view)
-    ball = (index >= world.spec.cubes).astype(jnp.float32)
+    ball = jnp.asarray(world.spec.are("ball"))[index].astype(jnp.float32)
     turn = observation.quarter_turn(world, view.physics, view.geo)[index] * (1 - ball)
     velocity = world.object_velocity(view.physics.qvel)[index]
     return jnp.concatenate(
@@ -60,7 +60,7 @@ def reward(world: World, view: View) -> jax.Array:
     height = jnp.where(aside > _OVER, 0.5 * jnp.abs(rel[2] + _HOVER) + 0.06, jnp.abs(rel[2]))
     reach = 0.5 * tolerance(aside, 0.5) + 0.5 * tolerance(aside + height, 0.125)
     turn = observation.quarter_turn(world, view.physics, view.geo)[index, 0]
-    aligned = jnp.where(index >= world.spec.cubes, 1.0, 0.5 + 0.5 * turn)
+    aligned = jnp.where(jnp.asarray(world.spec.are("ball"))[index], 1.0, 0.5 + 0.5 * turn)
     enclosed = (jnp.abs(rel[0]) < 0.03) & (jnp.abs(rel[1]) < 0.03) & (jnp.abs(rel[2]) < 0.03)
     closing = jnp.clip(view.ctrl[4] / 0.05, 0.0, 1.0)
     lifted = jnp.where(view.geo.grasped[index], jnp.clip(_rise(view) / _HIGH, 0.0, 1.0), 0.0)

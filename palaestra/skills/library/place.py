@@ -56,7 +56,7 @@ def observe(world: World, view: View) -> jax.Array:
                     jnp.tanh(15 * height),
                     5 * view.geo.position[recep, 2],
                     _is_bin(world, view).astype(jnp.float32),
-                    (obj - 1 >= world.spec.cubes).astype(jnp.float32),
+                    jnp.asarray(world.spec.are("ball"))[obj - 1].astype(jnp.float32),
                     40 * (view.scene.layout.object_half[obj - 1] - 0.03),
                     view.geo.grasped[obj - 1].astype(jnp.float32),
                     _placed(view).astype(jnp.float32),

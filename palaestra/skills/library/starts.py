@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from palaestra.envs import house
 from palaestra.envs.generation.poses import held_finger
 from palaestra.envs.predicates import CLOSED, NEAR_DISTANCE, barriers, mechanism_set_points
-from palaestra.envs.types import Scene, fixture_tops, receptacle_boxes
+from palaestra.envs.types import Scene, fixture_tops, obstructs, receptacle_boxes
 from palaestra.sim.world import LEAF_LENGTH, LEAF_OPEN, World, leaf_axis
 
 _POSES = 24
@@ -42,7 +42,7 @@ def collides(world: World, scene: Scene, q: jax.Array, held: jax.Array, reaching
         return jnp.where(used, jnp.linalg.norm(gap, axis=-1), jnp.inf)
 
     indoors = ((q[:2] > scene.room[:, :2]) & (q[:2] < scene.room[:, 2:])).all(-1) & scene.room_used
-    hit = ~indoors.any() | (to_fixtures(q[:2]) < body.base_radius + 0.02).any()
+    hit = ~indoors.any() | ((to_fixtures(q[:2]) < body.base_radius + 0.02) & obstructs(spec, lay)).any()
     hit |= (to_barriers(q[:2], solid_boxes.used) < body.base_radius + 0.02).any()
     hit |= ((to_objects(q[:2]) < body.base_radius + 0.02) & (obj[:, 2] < 0.30)).any()
     forward, left = jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), jnp.stack([-jnp.sin(q[2]), jnp.cos(q[2])])
@@ -188,7 +188,7 @@ def lay_down(key: jax.Array, world: World, scene: Scene, index: jax.Array) -> tu
         laid = scene.replace(layout=there)
         return laid, apart & ~collides(world, laid, q, index, under)
 
-    turn = jnp.where(index < spec.cubes, jax.random.uniform(k_turn, (_POSES,), minval=-0.3, maxval=0.3), -yaw)
+    turn = jnp.where(jnp.asarray(~spec.are("ball"))[index], jax.random.uniform(k_turn, (_POSES,), minval=-0.3, maxval=0.3), -yaw)
     scenes, ok = jax.vmap(put)(at, yaw, turn)
     best = jnp.argmax(ok)
     return jax.tree.map(lambda x: x[best], scenes), ok[best]

@@ -110,7 +110,7 @@ class RemainingInHouse(Remaining):
             self._about[x] |= there
         self._lost, self._made, self._twice = sorted(ended - made), sorted(made), (made & ended) - self._once(ended - made)
         self._born = sum(self._about[x] for x in made)
-        self._near, self._hold = those("near"), those("holding")
+        self._near, self._hold = those("near", ROBOT), those("holding")
         self._spots = sum(bits([("near", ROBOT, t.name)]) for t in space.problem.things if t.type in RECEPTACLES)
         objects = [t.name for t in space.problem.things if t.type == "object"]
         self._mates = {bits([("holding", ROBOT, x)]): bits([("near", ROBOT, x)]) for x in objects}
@@ -238,7 +238,7 @@ class RemainingInHouse(Remaining):
             for rule, condition, brings in zip(rules, self.house.conditions, self._brings, strict=True)
             if low & brings and made and fact[0] in ("on", "inside")
         ]
-        stays = low & self._near and space.kinds_of[fact[2]] not in DOORS and name not in self._twice
+        stays = fact[0] == "near" and low <= self._all and space.kinds_of[fact[2]] not in DOORS and name not in self._twice
         self._known[low] = known = Known(
             lost=self._there[name] if name in self._lost else 0,
             made=made,
@@ -327,13 +327,16 @@ class RemainingInHouse(Remaining):
         return found
 
     def loads(self, pressed: int) -> list[tuple[int, int, int]]:
-        """For each object that can be put on a plate: the actions, and the facts that it is held, and that the robot is near."""
-        found = []
+        """For each object that can be put on a plate: the actions, and the facts that it is held, and that the robot is near.
+
+        Nothing where something can be pushed on it instead."""
+        found, pushed = [], False
         for i in ones(next(loads for loads, p in self.house.plates if p == pressed)):
             placing, needs = self.sources(1 << i)
+            pushed |= bool(placing) and not needs & self._hold
             if needs & self._hold in self._mates:
                 found.append((placing, needs & self._hold, self._mates[needs & self._hold]))
-        self._loads[pressed] = found
+        self._loads[pressed] = found = [] if pushed else found
         return found
 
     def _all_need(self, product: str) -> int:

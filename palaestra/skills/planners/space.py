@@ -5,6 +5,7 @@ are and what rules do is added here: doors by the room in which the robot is, ru
 """
 
 import functools
+import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from palaestra.envs.goals import PLACING, Option, alternatives, describe
 from palaestra.envs.names import Entity, Fact
 from palaestra.envs.types import DOORS
-from palaestra.skills.operators import Call, Operator, Skills, fact_text, ground, universe
+from palaestra.skills.operators import PUSHED, Call, Operator, Skills, fact_text, ground, universe
 from palaestra.skills.plan import Failure, Fault, PlanError
 from palaestra.skills.planners.base import Problem
 from palaestra.skills.record import ROBOT
@@ -48,10 +49,10 @@ class Step(NamedTuple):
     numbers: int  # of the actions, as bits
 
     @classmethod
-    def of(cls, action: Action, way: int = 0) -> "Step":
-        """A step of one action; `way`: the doors that must be open for it."""
+    def of(cls, action: Action, way: int = 0, against: int = 0) -> "Step":
+        """A step of one action; `way`: the doors that must be open for it; `against`: facts that must not hold besides."""
         pre = action.pre | way
-        return cls(pre, action.neg, action.add, action.delete, action.crowd, (action,), 1 << action.number)
+        return cls(pre, action.neg | against, action.add, action.delete, action.crowd, (action,), 1 << action.number)
 
     def then(self, other: "Step") -> "Step | None":
         """Both, one after the other; None where the first makes the other impossible."""
@@ -113,7 +114,7 @@ class Ground:
     _makers: dict[int, int] = field(default_factory=dict)
     _users: dict[int, int] = field(default_factory=dict)
     _for_load: dict[int, list[Action]] = field(default_factory=dict)
-    _drives: dict[int, tuple[list[Action], list[tuple[int, int, Action]]]] = field(default_factory=dict)
+    _drives: dict[int, tuple[list[Action], list[tuple[int, int, Action]], list[tuple[int, int, Action]]]] = field(default_factory=dict)
     _those: dict[Fact, int] = field(default_factory=dict)
 
     def those(self, predicate: str, subject: str = "", target: str = "") -> int:
@@ -142,12 +143,15 @@ class Ground:
             self._for_load[load] = [a for a in self.actions if not a.pre & other and not a.neg & load]
         return self._for_load[load]
 
-    def drives_for_load(self, load: int) -> tuple[list[Action], list[tuple[int, int, Action]]]:
-        """The same in two lists: those that stay, and those that drive, with the facts in which room that ends, and near what."""
+    def drives_for_load(self, load: int) -> tuple[list[Action], list[tuple[int, int, Action]], list[tuple[int, int, Action]]]:
+        """The same in three lists: those that stay; those that drive, with the facts in which room that ends, and near what; and
+        those that push what the robot is near, with the facts in which room that ends, and near what it begins."""
         if load not in self._drives:
-            rooms, near = self.those("in_room", ROBOT), self.those("near")
+            rooms, near = self.those("in_room", ROBOT), self.those("near", ROBOT)
             some = [(a.add & rooms, a.add & near, a) for a in self.for_load(load)]
-            self._drives[load] = [a for goes, _, a in some if not goes], [drive for drive in some if drive[0]]
+            drives = [drive for drive in some if drive[0] and not drive[2].pre & near]
+            pushes = [(goes, a.pre & near, a) for goes, _, a in some if goes and a.pre & near]
+            self._drives[load] = [a for goes, _, a in some if not goes], drives, pushes
         return self._drives[load]
 
 
@@ -203,10 +207,11 @@ class Space:
         ]
         self.always = self._condition(goal.always)
         terms = [t for option in options for t in option]
-        self._near = self.those("near")
+        self._near = self.those("near", ROBOT)
         self._asked = self.bits({pair for t in terms for pair in t.pairs}) | (self.house.watched if self.house else 0)
         leaving = book is not None and any(f[0] == "near" for rules in book.fickle.values() for rule in rules for f in rule.condition)
-        self._rooms_matter = leaving or any(t.predicate == "in_room" or t.at_most < len(t.pairs) for t in terms)
+        where = any(t.predicate == "in_room" and any(self.kinds_of[s] != PUSHED for s in t.subjects) for t in terms)
+        self._rooms_matter = leaving or where or any(t.at_most < len(t.pairs) for t in terms)
         self._steps: dict[int, list[Step]] = {}
 
     def _renamed(self, facts: Iterable[Fact], names: Mapping[str, str]) -> list[Fact]:
@@ -314,10 +319,12 @@ class Space:
         search's to see. Only to a goal that speaks of rooms, or of what must not hold, or where a door shuts as soon as the robot
         leaves something, may it matter where else the robot was; and there one can drive into the room itself.
         """
-        stays, drives = self.common.drives_for_load(load)
+        stays, drives, pushes = self.common.drives_for_load(load)
         found = [Step.of(a) for a in stays if self.usable(a)]
         there = [(step.pre & self._near, step) for step in found]
-        acting = functools.reduce(operator.or_, (near for near, _ in there), 0)
+        pushes = [push for push in pushes if self.usable(push[2])]
+        acting = functools.reduce(operator.or_, (near for near, _ in itertools.chain(there, (push[1:] for push in pushes))), 0)
+        found += [step for goes, _, a in pushes if (step := self._push(state, goes, a))]
         anywhere = self._rooms_matter and all(near for _, near, _ in drives)  # no skill drives into rooms themselves
         for goes, near, a in drives:
             asked = near & self._asked or anywhere or (self._rooms_matter and not near)
@@ -327,8 +334,17 @@ class Space:
             if way is not None:
                 drive = Step.of(a, way)
                 both = [drive] if asked else [drive.then(step) for at, step in there if at & near]
+                if not asked:  # where it drives to the way begins on which it pushes
+                    both += [drive.then(step) for to, at, p in pushes if at & near and (step := self._push(goes, to, p))]
                 found += [step for step in both if step]
         return found
+
+    def _push(self, start: int, goes: int, action: Action) -> Step | None:
+        """A step that pushes something from the room where the robot is to another (facts), if there is a way."""
+        if self.house is None:
+            return Step.of(action)
+        way = self.house.way(start, goes)
+        return None if way is None else Step.of(action, way, self.house.kept_open(self.own(action.call), way))
 
 
 @dataclass
@@ -389,6 +405,13 @@ class House:
             if state & condition == condition and not state & done:
                 return True
         return any(bool(state & door) != any(state & c == c for c in conditions) for door, conditions in self._fickle)
+
+    def kept_open(self, call: Call, way: int) -> int:
+        """What must not hold where something is pushed through these doors (facts): that it keeps one of them open itself."""
+        if not way or not self.book.fickle:
+            return 0
+        pushed = next(name for name in call.args.values() if self.space.kinds_of[name] == PUSHED)
+        return self.space.bits(self.book.kept_open(pushed, (self.space.facts[i][1] for i in ones(way))))
 
     def way(self, state: int, goes: int, near: int = 0) -> int | None:
         """The doors that must be open on the robot's way to a room, up to a door there if `near` is one: facts; None without a way."""
