@@ -83,7 +83,7 @@ def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
 
 
 def _cast(world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: int, length: float, seen: jax.Array) -> jax.Array:
-    """Rays from `origin` [2] to the fixtures, objects and barriers that are `seen` [F + O + L + U + H + W]: [count], in lengths."""
+    """Rays from `origin` [2] to the fixtures, objects and barriers that are `seen` [F + O + N]: [count], in lengths."""
     lay = scene.layout
     angle = geo.yaw + jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False)
     direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)  # [rays, 2]

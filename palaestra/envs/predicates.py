@@ -88,10 +88,10 @@ class Barriers(struct.PyTreeNode, kw_only=True):
     The box around the whole leaf of a swing door, which may stand aslant, bars nothing: it is not `used`.
     """
 
-    centre: jax.Array  # [B, 2] m, B = L + U + H + W and the pieces of swing doors
-    half: jax.Array  # [B, 2] m
-    top: jax.Array  # [B] m
-    used: jax.Array  # [B] bool
+    centre: jax.Array  # [N, 2] m, N = L + U + H + W and the pieces of swing doors
+    half: jax.Array  # [N, 2] m
+    top: jax.Array  # [N] m
+    used: jax.Array  # [N] bool
 
 
 def barriers(spec: WorldSpec, scene: Scene, angle: jax.Array, lid: jax.Array, out: jax.Array) -> Barriers:

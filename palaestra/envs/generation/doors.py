@@ -12,7 +12,7 @@ from palaestra.envs.types import Scene
 from palaestra.sim.world import LEAF_HALF, LEAF_LENGTH, LEAF_OPEN, WorldSpec, leaf_axis, parked_mechanism
 
 _SWING = LEAF_LENGTH + 0.06  # m, the side of the square that a leaf swings through, and a margin
-_BESIDE = 0.45  # m, from a leaf that stands open to a doorway beside it: room for the robot to come by
+_BESIDE = 0.80  # m, from a leaf that stands open to a doorway beside it: room for the robot and its arm
 _ARM = 0.50  # m, from a leaf that stands open at the start to the robot's axis
 
 
