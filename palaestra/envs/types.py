@@ -232,8 +232,11 @@ def hamper_entity(spec: WorldSpec, index: Any) -> Any:
 
 
 def opening_entity(spec: WorldSpec, index: Any) -> Any:
-    """Of what rules open, by its number: leaves that are no swing doors, then lids."""
-    return leaf_entity(spec, index) + (index >= spec.locks) * (hamper_entity(spec, index) - leaf_entity(spec, index) - spec.locks)
+    """Of what rules open, by its number: leaves that are no swing doors, then lids. A number, or an array of them."""
+    leaf, hamper = leaf_entity(spec, index), hamper_entity(spec, index - spec.locks)
+    if isinstance(index, int):
+        return leaf if index < spec.locks else hamper
+    return array_module(index).where(index < spec.locks, leaf, hamper)
 
 
 def room_entity(spec: WorldSpec, index: Any) -> Any:

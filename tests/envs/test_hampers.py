@@ -80,7 +80,7 @@ def table_of(scene: Scene) -> jax.Array:
 def test_hampers_and_their_rules_have_names():
     things = {e.name: e.index for e in entities(SPEC, scene_of())}
     assert [things[name] for name in ("yellow_plate", "green_hamper", "red_hamper", "blue_button")] == [PLATE, GREEN, RED, BUTTON]
-    assert [int(opening_entity(SPEC, i)) for i in range(SPEC.openings)] == [GREEN, RED]
+    assert [opening_entity(SPEC, i) for i in range(SPEC.openings)] == [GREEN, RED] == opening_entity(SPEC, np.arange(2)).tolist()
     assert mechanics(SPEC, scene_of()).rules == (BY_BUTTON, BY_WEIGHT)
 
 

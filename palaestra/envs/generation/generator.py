@@ -359,7 +359,7 @@ def _place_receptacles(
         half, z = _shelved(jax.random.fold_in(k_size, 1), shelf, turns, half, z)
         walled = shelf | (number >= n - spec.hampers)
         across = walled[:, None] & (jnp.arange(2) == (turns % 2)[:, None])  # the axis on which the wall is behind it
-        spots = spots._replace(at=jnp.where(across[:, None], (turns >= 2)[:, None, None], spots.at))
+        spots = spots._replace(at=jnp.where(across[:, None], (turns >= 2).astype(jnp.float32)[:, None, None], spots.at))
         apart = jnp.where(across, jnp.where(shelf, _TO_WALL, LID_ROOM + _TO_WALL)[:, None], apart)
         # A wall, and no opening in it, however wide.
         by = jnp.where(walled[:, None], jnp.maximum(0.75, plan.door_width / 2 + 0.05), 0.75)[..., None]
