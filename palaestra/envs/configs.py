@@ -149,7 +149,8 @@ class Space:
             )
         self.spec, self.name = spec, env.name
         self._formulas, self._drive = env.formulas, env.drive
-        cubes, balls = (tuple(c for c, held in zip(COLOURS, row, strict=True) if held) for row in np.asarray(ranges.colours))
+        cubes, balls, *_ = (tuple(c for c, held in zip(COLOURS, row, strict=True) if held) for row in np.asarray(ranges.colours))
+        self._others = np.asarray(ranges.colours)[2:].tolist()  # of crates
         # Of a colour there are two objects of a kind, a small one and a large one.
         knobs: dict[str, Knob] = {
             "min_rooms": Number("the fewest rooms of a house", 1, spec.rooms),
@@ -283,7 +284,7 @@ class Space:
 
     def ranges(self, config: GeneratorConfig) -> TaskRange:
         """The same as arrays: what `TaskSetEnv.within` takes."""
-        colours = [[colour in some for colour in COLOURS] for some in (config.cube_colours, config.ball_colours)]
+        colours = [[colour in some for colour in COLOURS] for some in (config.cube_colours, config.ball_colours)] + self._others
         return TaskRange(
             scene=SceneRange(
                 min_rooms=jnp.asarray(config.min_rooms, jnp.int32),

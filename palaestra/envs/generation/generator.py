@@ -65,6 +65,7 @@ _ROBOT_GAP = 0.25  # m, from the robot's axis to things
 _ROBOT_DOORWAY = 0.30  # m, from the robot's axis to a doorway's centre
 _OBJECT_GAP = 0.30  # m, from an object's centre to walls and other things
 _OBJECT_DOORWAY = 0.45  # m, from an object's centre to a doorway's
+_PLATE_WALL = 0.40  # m, between a plate that crates are pushed onto and the walls
 _CRATE_GAP = 0.50  # m, free around crates, for the robot to get behind them
 _CRATE_DOORWAY = 0.70  # m, from a crate's side to a doorway's centre
 _NAMES = 6  # of ROOMS, for worlds of up to four rooms: to draw from more would change tasks that policies are measured on
@@ -346,12 +347,14 @@ def _place_receptacles(
     is_bin = jnp.arange(n) >= spec.tables
     outer = BIN_INNER + 2 * BIN_SIDE
     half = jnp.where(is_bin[:, None], outer, jnp.concatenate([sides, height[:, None] / 2], -1))
+    apart = jnp.full((n, 2), 0.03)  # m, to the walls
     if spec.crates and spec.plates:
         flush = (jnp.arange(n) >= spec.tables - spec.plates) & ~is_bin
         height = jnp.where(flush, PLATE_HEIGHT, height)
         half = half.at[:, 2].set(jnp.where(flush, PLATE_HEIGHT / 2, half[:, 2]))
+        apart = jnp.where(flush[:, None], _PLATE_WALL, apart)
     z = jnp.where(is_bin, 0.0, height / 2)
-    spots, apart, by, turns = _spots(key, plan, n), jnp.full((n, 2), 0.03), jnp.full(n, 0.75), jnp.zeros(n, jnp.int32)
+    spots, by, turns = _spots(key, plan, n), jnp.full(n, 0.75), jnp.zeros(n, jnp.int32)
     if spec.shelves + spec.hampers:
         number = jnp.arange(n)
         shelf = (number >= spec.tables - spec.plates - spec.shelves) & (number < spec.tables - spec.plates)
