@@ -13,7 +13,7 @@ from palaestra.envs.types import PREDICATES, Scene, entity_used, kinds_of
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import World, WorldSpec
 
-MECHANISMS = ("plate", "door", "button", "drawer", "shelf", "hamper", "swing")  # kinds of things that many houses do not have
+MECHANISMS = ("plate", "door", "button", "drawer", "shelf", "hamper", "swing", "toggle")  # kinds of things that many houses do not have
 ROBOT = "robot"
 
 
