@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from palaestra.envs.types import (
+    BUTTONS,
     COLOURS,
     DOORS,
     IN_ROOM,
@@ -34,7 +35,7 @@ class Entity:
 
     index: int  # its number among the entities
     name: str  # unique in the scene
-    kind: str  # robot, cube, ball, crate, table, shelf, plate, bin, hamper, drawer, door, swing, button or room
+    kind: str  # robot, cube, ball, crate, table, shelf, plate, bin, hamper, drawer, door, swing, button, toggle or room
     colour: str = ""
     size: str = ""  # small or large, for cubes and balls
 
@@ -66,7 +67,7 @@ def entities(spec: WorldSpec, scene: Scene) -> tuple[Entity, ...]:
     fixed = list(zip(numbers, (KINDS[kind] for kind in kind_numbers), _shades(scene.receptacle_colour), strict=True))
     doors, buttons = _shades(scene.leaf_colour), _shades(scene.button_colour)
     fixed += [(leaf_entity(spec, i), DOORS[i >= spec.locks], doors[i]) for i in _where(scene.leaf_used)]
-    fixed += [(button_entity(spec, i), "button", buttons[i]) for i in _where(scene.button_used)]
+    fixed += [(button_entity(spec, i), BUTTONS[i >= spec.buttons - spec.toggles], buttons[i]) for i in _where(scene.button_used)]
     found += [Entity(number, f"{shade}_{_NOUNS.get(kind, kind)}", kind, shade) for number, kind, shade in fixed]
     rooms = np.asarray(scene.room_name).tolist()
     return (*found, *(Entity(room_entity(spec, i), ROOMS[rooms[i]], "room") for i in _where(scene.room_used)))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from palaestra.envs import drawers, hampers, house
+from palaestra.envs import drawers, hampers, house, toggles
 from palaestra.envs.types import (
     KINDS,
     OPEN,
@@ -76,7 +76,7 @@ class Geometry(struct.PyTreeNode, kw_only=True):
     open: jax.Array  # [L] bool, leaves
     drawn: jax.Array  # [W] bool: drawers that are open
     lifted: jax.Array  # [H] bool: hampers that are open
-    pressed: jax.Array  # [U] bool, buttons
+    pressed: jax.Array  # [U] bool, buttons; of toggles, those that are on
     passable: jax.Array  # [D] bool: doorways in which no leaf is in the way
     released: jax.Array  # [O] bool: at rest, and not between fingers that are about as close as it is wide
 
@@ -139,6 +139,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
     buttons = jnp.concatenate([scene.layout.button_pos, jnp.full((spec.buttons, 1), BUTTON_TOP)], -1)
     solid = barriers(spec, scene, angle, lid, out)
     open_ = (jnp.abs(angle) >= OPEN_ENOUGH) & scene.leaf_used
+    down = (up < -BUTTON_PRESSED)[: spec.buttons - spec.toggles]
     shut = ((jnp.arange(spec.doors)[:, None] == hung) & (scene.leaf_used & ~open_)).any(-1)
     position = jnp.concatenate(
         [
@@ -177,7 +178,7 @@ def geometry(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array)
         open=open_,
         lifted=lid >= hampers.OPEN_ENOUGH,
         drawn=(out >= drawers.DRAWN) & scene.fixture_used[spec.fixtures - spec.drawers :],
-        pressed=(up < -BUTTON_PRESSED) & scene.button_used,
+        pressed=jnp.concatenate([down, toggles.are_on(spec, ctrl)]) & scene.button_used,
         passable=scene.door_used & ~shut,
         grasped=between & presses & scene.layout.object_used,
         released=(world.object_speed(physics.qvel) < AT_REST) & ~(between & (opening < 2 * scene.layout.object_half + LOOSE)),
@@ -196,7 +197,8 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
 
     near(robot, x), near(crate, table, shelf, bin, hamper, drawer or button), holding(robot, object), on(object, table), inside(object,
     bin, hamper or drawer, open or shut), in_room(x, room); of one thing: open(door), open(drawer) and open(hamper) from most of its way
-    on, pressed(button) and, while something lies on it, pressed(plate). A door is in neither room. `used` [E].
+    on, pressed(button), pressed(toggle) while it is on and, while something lies on it, pressed(plate). A door is in neither room.
+    `used` [E].
     """
     spec = world.spec
     n, o, t = num_entities(spec), spec.objects, spec.tables
@@ -275,6 +277,7 @@ def set_points_at_start(spec: WorldSpec, scene: Scene) -> jax.Array:
 
 
 def mechanism_set_points(spec: WorldSpec, layout: Layout) -> jax.Array:
-    """The set points [servos] that keep locked doors and lids as the layout says, and buttons up."""
+    """The set points [servos] that keep locked doors, lids and toggles as the layout says, and buttons up."""
     leaves = jnp.where(layout.leaf_angle[: spec.locks] > 0, LEAF_OPEN, 0.0)
-    return jnp.concatenate([leaves, jnp.zeros(spec.buttons), jnp.where(layout.lid_angle > 0, LID_OPEN, 0.0)])
+    caps = [jnp.zeros(spec.buttons - spec.toggles), toggles.set_points(layout.toggle_on)]
+    return jnp.concatenate([leaves, *caps, jnp.where(layout.lid_angle > 0, LID_OPEN, 0.0)])

@@ -1,7 +1,8 @@
 """What rules do: after each control step, conditions that hold turn into effects. Pure, for one environment.
 
-Doors, hampers and buttons keep no state of their own: a leaf's or a lid's set point that has begun to rise goes on, and a button that
-was pressed is drawn down by its servo. Objects come and go by a new state of the physics, and by `object_used` in the state's own scene.
+Doors, hampers and buttons keep no state of their own: a leaf's or a lid's set point that has begun to rise goes on, a button that
+was pressed is drawn down by its servo, and a toggle's set point tells whether it is on (`palaestra.envs.toggles`). Objects come and go by
+a new state of the physics, and by `object_used` in the state's own scene.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from palaestra.envs import toggles
 from palaestra.envs.types import PRESSED, Rules, Scene, button_entity
 from palaestra.sim.engine import Engine, PhysicsState
 from palaestra.sim.world import BUTTON_TRAVEL, LEAF_OPEN, LEAF_RATE, LID_OPEN, Layout, World, parked_object
@@ -25,7 +27,8 @@ def apply(engine: Engine, state: Any, table: jax.Array) -> Any:
     world: World = engine.world
     scene = state.task.scene
     holds = conditions(scene.rules, table)
-    state = state.replace(ctrl=_set_points(world, scene.rules, holds, table, state.ctrl))
+    _, up = world.mechanism_q(state.physics.qpos)
+    state = state.replace(ctrl=_set_points(world, scene.rules, holds, table, up, state.ctrl))
     if not world.spec.rules:
         return state
     layout, physics = _transformed(engine, scene, holds, state.physics)
@@ -34,8 +37,9 @@ def apply(engine: Engine, state: Any, table: jax.Array) -> Any:
     return state.replace(physics=physics, task=state.task.replace(scene=scene.replace(layout=layout)))
 
 
-def _set_points(world: World, rules: Rules, holds: jax.Array, table: jax.Array, ctrl: jax.Array) -> jax.Array:
-    """The set points [nu] with leaves and lids on their way to open or shut, and pressed buttons down."""
+def _set_points(world: World, rules: Rules, holds: jax.Array, table: jax.Array, up: jax.Array, ctrl: jax.Array) -> jax.Array:
+    """The set points [nu] with leaves and lids on their way to open or shut, pressed buttons down, and toggles as they were pushed;
+    `up` [U] m: how far buttons are up."""
     spec = world.spec
     at = len(ctrl) - spec.servos
     body, leaves, buttons, lids = jnp.split(ctrl, [at, at + spec.locks, len(ctrl) - spec.hampers])
@@ -47,8 +51,9 @@ def _set_points(world: World, rules: Rules, holds: jax.Array, table: jax.Array, 
     to = jnp.where(opening | (~only_while & (hinged > 0)), far, 0.0)
     leaves, lids = jnp.split(hinged + jnp.clip(to - hinged, -LEAF_RATE, LEAF_RATE), [spec.locks])
     button = button_entity(spec, jnp.arange(spec.buttons))
-    buttons = jnp.where(table[PRESSED, button, button], -BUTTON_TRAVEL, buttons)
-    return jnp.concatenate([body, leaves, buttons, lids])
+    stays = table[PRESSED, button, button] & (jnp.arange(spec.buttons) < spec.buttons - spec.toggles)
+    buttons = jnp.where(stays, -BUTTON_TRAVEL, buttons)
+    return toggles.toggled(spec, jnp.concatenate([body, leaves, buttons, lids]), up)
 
 
 def _transformed(engine: Engine, scene: Scene, holds: jax.Array, physics: PhysicsState) -> tuple[Layout, PhysicsState]:

@@ -25,7 +25,7 @@ from flax import struct
 
 from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
-from palaestra.envs.generation import chains, crates, hampers, primitives, shelves, storage
+from palaestra.envs.generation import chains, crates, hampers, primitives, shelves, storage, toggles
 from palaestra.envs.generation.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generation.generator import SceneRange
 from palaestra.envs.generation.productions import RuleRange, attempt_rules, attempt_wish
@@ -237,6 +237,16 @@ TASK_SETS = {
         goals="hampers",
         held_out_words=True,
     ),
+    "toggles": TaskSet(
+        "doors, and a hamper, that are open only while a toggle is on, which may have to be left off, in houses of two to four rooms",
+        WorldSpec(cubes=3, balls=1, tables=3, bins=2, hampers=1, leaves=2, buttons=3, toggles=2, rules=3),
+        min_rooms=2,
+        max_goals=2,
+        horizon=2800,
+        goals="toggles",
+        rules=RuleRange(doors=(1, 2)),
+        held_out_words=True,
+    ),
     "shelves": TaskSet(
         "things put on shelves along the walls, and taken from them, in houses of one to four rooms",
         WorldSpec(cubes=3, balls=1, tables=3, shelves=2, bins=1),
@@ -402,6 +412,12 @@ KINDS = {
     "rules": Kind(  # by doors and productions
         lambda env, key, scene: attempt_wish(key, env.world, scene),
         task=lambda env, key: attempt_rules(key, env.world, env.ranges, env.rules),
+    ),
+    "toggles": Kind(  # literals, and how a toggle, or what it opens, is left
+        lambda env, key, scene: toggles.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        task=lambda env, key: toggles.attempt_toggles(
+            key, env.world, env.ranges, env.rules, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)
+        ),
     ),
     "hampers": Kind(  # literals, of which some is about a hamper, and hampers that are shut again
         lambda env, key, scene: hampers.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),

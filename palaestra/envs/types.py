@@ -1,8 +1,8 @@
 """A task is data: fixed-shape arrays, made by a generator `key -> Task`, given to `reset` from outside.
 
 Entities are numbered once, for predicates, goals, plans and drawings alike: the robot (0), then objects (cubes, balls, crates),
-tables (plain ones, shelves, pressure plates), bins (open ones, hampers), drawers, doors (locked ones, swing doors), buttons, rooms.
-Axes as in `palaestra.sim.world`: F, O, E, R, D, W, H, L, U, K, G.
+tables (plain ones, shelves, pressure plates), bins (open ones, hampers), drawers, doors (locked ones, swing doors), buttons (plain ones,
+toggles), rooms. Axes as in `palaestra.sim.world`: F, O, E, R, D, W, H, L, U, S, K, G.
 """
 
 from typing import Any
@@ -22,9 +22,10 @@ ROOMS = ("kitchen", "bedroom", "study", "workshop", "pantry", "lounge", "bathroo
 PREDICATES = ("near", "holding", "on", "inside", "in_room", "open", "pressed")
 NEAR, HOLDING, ON, INSIDE, IN_ROOM, OPEN, PRESSED = range(len(PREDICATES))
 # of entities but the robot
-KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer", "crate", "shelf", "hamper", "swing")
+KINDS = ("object", "table", "bin", "plate", "door", "button", "room", "drawer", "crate", "shelf", "hamper", "swing", "toggle")
 DOORS = ("door", "swing")  # kinds of hinged doors: locked ones, which rules open, and those that are pushed open
-SOLID = ("table", "shelf", "bin", "hamper", "drawer", "button")  # kinds of things that crates can be pushed next to
+BUTTONS = ("button", "toggle")  # kinds of buttons: those that stay pressed, and those that each push turns on or off
+SOLID = ("table", "shelf", "bin", "hamper", "drawer", *BUTTONS)  # kinds of things that crates can be pushed next to
 UNARY = ("open", "pressed")  # said of one thing: subject and target are the same
 LARGE = 0.030  # m: an object whose half size is larger is called large
 FLUSH = 0.01  # m, the height of a base's underside: it passes over what is lower
@@ -223,6 +224,10 @@ def button_entity(spec: WorldSpec, index: Any) -> Any:
     return leaf_entity(spec, spec.leaves) + index
 
 
+def toggle_entity(spec: WorldSpec, index: Any) -> Any:
+    return button_entity(spec, spec.buttons - spec.toggles + index)
+
+
 def shelf_entity(spec: WorldSpec, index: Any) -> Any:
     return 1 + spec.objects + spec.tables - spec.plates - spec.shelves + index
 
@@ -256,7 +261,8 @@ def entity_kinds(spec: WorldSpec) -> np.ndarray:
         "drawer": spec.drawers,
         "door": spec.locks,
         "swing": spec.swings,
-        "button": spec.buttons,
+        "button": spec.buttons - spec.toggles,
+        "toggle": spec.toggles,
         "room": spec.rooms,
     }
     return np.repeat([KINDS.index(kind) for kind in counts], list(counts.values())).astype(np.int32)

@@ -1,7 +1,8 @@
 """The world: one compiled MuJoCo model with a fixed number of slots. What differs from task to task is data.
 
 Axis alphabet of the package: F fixtures (walls, tables, bins, cabinets, in that order), O objects (cubes, balls, crates), E entities,
-R rooms, D doorways, W drawers, H hampers, L leaves of hinged doors, U buttons, K rules, P predicates, G goal terms, B a batch, T time.
+R rooms, D doorways, W drawers, H hampers, L leaves of hinged doors, U buttons, S toggles, K rules, P predicates, G goal terms, B a batch,
+T time.
 """
 
 import functools
@@ -50,6 +51,9 @@ CRATE_DENSITY = 650.0  # kg/m³: 5 to 8.5 kg, more than a lift's motor can raise
 CRATE_FRICTION = 0.3  # sliding: a base's motors push it with twice the force that it takes, and below its top it does not tip over
 PLATE_HEIGHT = 0.008  # m, of pressure plates in worlds with crates: robots drive across them, below a base's underside
 OBJECT_KINDS = ("cube", "ball", "crate")
+# What a toggle remembers is in its set point, by differences that no hand feels:
+TOGGLE_ON = 0.001  # m, by which its cap rests lower while it is on,
+TOGGLE_HELD = 0.0003  # m, and from when it was pressed until it came up again
 _PARKED = 60.0  # m, where unused slots wait, out of everything's way
 
 
@@ -71,6 +75,7 @@ class WorldSpec:
     shelves: int = 0  # of the tables, those before the plates are shelves: narrow and high, against a wall
     hampers: int = 0  # of the bins, the last so many have a lid, and stand against a wall
     swings: int = 0  # of the leaves, the last so many are swing doors: no servo, opened by pushing
+    toggles: int = 0  # of the buttons, the last so many are toggles: they spring back, and each push turns them on or off
     body: str = "mobile_manipulator"
     timestep: float = 0.01  # s
     substeps: int = 5  # physics steps a control step: 20 Hz
@@ -78,8 +83,8 @@ class WorldSpec:
     def __post_init__(self) -> None:
         if not 1 <= self.rooms <= 9:
             raise ValueError(f"rooms: got {self.rooms}, expected 1 to 9")
-        kinds = ("cubes", "balls", "crates", "tables", "shelves", "plates", "bins", "hampers", "drawers", "leaves", "swings", "buttons")
-        for kind in (*kinds, "rules"):
+        things = ("cubes", "balls", "crates", "tables", "shelves", "plates", "bins", "hampers", "drawers")
+        for kind in (*things, "leaves", "swings", "buttons", "toggles", "rules"):
             if getattr(self, kind) < 0:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected 0 or more")
         if self.portables == 0:
@@ -92,6 +97,7 @@ class WorldSpec:
             ("hampers", self.bins, "bins"),
             ("leaves", max(self.rooms - 1, 0), "rooms - 1"),
             ("swings", self.leaves, "leaves"),
+            ("toggles", self.buttons, "buttons"),
         ):
             if getattr(self, kind) > most:
                 raise ValueError(f"{kind}: got {getattr(self, kind)}, expected at most {most}, as {what}")
@@ -200,6 +206,7 @@ class Layout(struct.PyTreeNode, kw_only=True):
     drawer_out: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [W] m, at the start: 0 to DRAWER_TRAVEL
     lid_quat: jax.Array = struct.field(default_factory=lambda: jnp.zeros((0, 4)))  # [H, 4]: x from the hinge over the bin
     lid_angle: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0))  # [H] rad, at the start: 0 or LID_OPEN
+    toggle_on: jax.Array = struct.field(default_factory=lambda: jnp.zeros(0, bool))  # [S] bool, at the start
 
     def parameters(self, friction: jax.Array | float = 1.0) -> jax.Array:
         """All that the physics takes as given, one float32 row [F*6 + O*4 + L*6 + U*2 + W*4 + H*4 + 1].
@@ -352,7 +359,8 @@ class World:
         parked = jnp.asarray(np.stack([parked_object(i) for i in range(self.spec.objects)]))
         pos = jnp.where(layout.object_used[:, None], layout.object_pos, parked)
         free = jnp.concatenate([pos, quat], -1).ravel()
-        mechanisms = [layout.leaf_angle, jnp.zeros(self.spec.buttons), layout.lid_angle]
+        caps = [jnp.zeros(self.spec.buttons - self.spec.toggles), jnp.where(layout.toggle_on, -TOGGLE_ON, 0.0)]
+        mechanisms = [layout.leaf_angle, *caps, layout.lid_angle]
         return jnp.concatenate([layout.robot_q, free, layout.drawer_out, *mechanisms]).astype(jnp.float32)
 
     def with_objects(self, parameters: jax.Array, used: jax.Array) -> jax.Array:
@@ -370,6 +378,7 @@ class World:
             ("buttons", layout.button_pos.shape[-2], spec.buttons),
             ("drawers", layout.drawer_quat.shape[-2], spec.drawers),
             ("hampers", layout.lid_quat.shape[-2], spec.hampers),
+            ("toggles", layout.toggle_on.shape[-1], spec.toggles),
         ):
             if got != slots:
                 fits = [name for name, other in WORLDS.items() if getattr(other, what) >= got]
@@ -564,7 +573,7 @@ def _add_leaf(s: mujoco.MjSpec, index: int, servo: bool) -> None:
 
 
 def _add_button(s: mujoco.MjSpec, index: int, number: int) -> None:
-    """A button's cap on a post, held up by a servo, and down once it was pressed."""
+    """A button's cap on a post, held up by a servo; that of a plain button goes down once it was pressed, a toggle's does not."""
     post = s.worldbody.add_body(name=f"button{index}", pos=[*parked_mechanism(number), 0])
     box, (half, thick) = mujoco.mjtGeom.mjGEOM_BOX, BUTTON_CAP
     post.add_geom(

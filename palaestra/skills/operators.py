@@ -26,7 +26,7 @@ from palaestra.skills.rules import PLAIN, Rulebook
 Things = Sequence[Entity]
 Skills = Sequence[Skill]
 _MOVABLE = ("robot", "object")
-_FIXED = ("table", "bin", "plate", "button", "drawer", "shelf", "hamper")
+_FIXED = ("table", "bin", "plate", "button", "drawer", "shelf", "hamper", "toggle")
 _NONE: frozenset[Fact] = frozenset()
 
 
@@ -104,8 +104,8 @@ DOMAIN = {
         "own side of it.",
     ),
     "pressed": Predicate(
-        ("button", "plate"),
-        ("button", "plate"),
+        ("button", "plate", "toggle"),
+        ("button", "plate", "toggle"),
         "is pressed",
         "is not pressed",
         ends=(),

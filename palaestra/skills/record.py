@@ -13,7 +13,8 @@ from palaestra.envs.types import PREDICATES, Scene, entity_used, kinds_of
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import World, WorldSpec
 
-MECHANISMS = ("plate", "door", "button", "drawer", "crate", "shelf", "hamper", "swing")  # kinds of things that many houses do not have
+# Kinds of things that many houses do not have.
+MECHANISMS = ("plate", "door", "button", "drawer", "crate", "shelf", "hamper", "swing", "toggle")
 ROBOT = "robot"
 
 

@@ -5,7 +5,7 @@
 - A rule fires after a call after which its whole condition holds, of which something began. All rules that then hold fire
   at once; of two that take the same object the first one has it. What they bring about may complete further rules: these fire next.
 - What is consumed must exist, that is, be in a room; what is made must not. All facts about consumed things end.
-- `pressed(plate)` holds exactly while an object lies on the plate; `pressed(button)` never ends.
+- `pressed(plate)` holds exactly while an object lies on the plate; `pressed(button)` never ends, and `pressed(toggle)` when a call ends it.
 - A door or a hamper stays open for good, whoever opened it, unless one of its rules is not lasting: then it is open exactly while the
   condition of any of them holds.
 """

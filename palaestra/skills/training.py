@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from palaestra.envs import toggles
 from palaestra.envs.env import advance
 from palaestra.envs.generation.generator import draw_until
 from palaestra.envs.types import Scene, TimeStep, restart, select, termination, transition, truncation
@@ -104,6 +105,8 @@ class SkillEnv:
 
     def step(self, state: SkillState, action: jax.Array) -> tuple[SkillState, TimeStep]:
         state, diverged = advance(self.engine, state, self.skill.full_action(self.world, action))
+        _, up = self.world.mechanism_q(state.physics.qpos)
+        state = state.replace(ctrl=toggles.toggled(self.world.spec, state.ctrl, up))  # all that happens by itself here
         seen = self.view(state)
         skill = self.skill
         done = skill.holds(skill.effect, seen) & skill.finished(self.world, seen)

@@ -177,7 +177,7 @@ def test_a_task_has_a_number(single: FunctionalEnv, batch: FunctionalVectorEnv) 
 def test_names_that_are_unknown_are_listed() -> None:
     for kwargs, message in (
         ({"task_set": "rearange"}, "unknown task set 'rearange'; .* Did you mean 'rearrange'"),
-        ({"split": "dev"}, "unknown split 'dev'; expected one of: test, train, validation"),
+        ({"split": "dev"}, "unknown split 'dev'; expected one of: larger, test, train, validation"),
     ):
         with pytest.raises(UnknownNameError, match=message):
             gymnasium.make(ID, **kwargs)

@@ -79,6 +79,6 @@ def test_goals_have_as_many_terms_and_rooms_and_receptacles_other_names():
 
 
 def test_the_split_says_the_regime():
-    for split, regime in zip(SPLITS, ("train", "interpolation", "extrapolation"), strict=True):
+    for split, regime in zip(SPLITS[:3], ("train", "interpolation", "extrapolation"), strict=True):
         found = tasks("perturbed-physics", split, 64).context
         assert all(within(float(value), regime, name) for name in NAMES for value in getattr(found, name))

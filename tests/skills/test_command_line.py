@@ -23,7 +23,7 @@ def run(capsys, *arguments):
             "unknown id 'skill/fly'; expected one of: demo, doors, language,",
         ),
         (["eval", "rearange"], "Did you mean 'rearrange'?"),
-        (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: test, train, validation"),
+        (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: larger, test, train, validation"),
         (["eval", "rearrange", "--planner", "gpt"], "unknown planner 'gpt'; expected one of: no-language, nothing, openai, oracle, random"),
         (["eval", "rearrange", "--trials", "3"], "trials: got 3, expected 1 or an even number"),
         (["eval", "rearrange", "--batch", "0"], "batch: got 0, expected 1 or more"),

@@ -354,7 +354,7 @@ def test_fields_that_the_editor_does_not_know_are_carried_along(editor):
     ("arguments", "expected"),
     [
         (["--set", "kitchens"], "unknown task set 'kitchens'; expected one of: "),
-        (["--split", "dev"], "unknown split 'dev'; expected one of: test, train, validation"),
+        (["--split", "dev"], "unknown split 'dev'; expected one of: larger, test, train, validation"),
         (["--seed", "-1"], "seed: got -1, expected 0 to 2147483647"),
         (["--file", "none.npz"], "none.npz: cannot read (No such file or directory)"),
         (["--file", "cut.npz"], "cut.npz: cut short or damaged"),

@@ -163,7 +163,7 @@ def test_our_plans_are_valid_by_our_own_rules_too(source):
     ("arguments", "expected"),
     [
         (["sample", "--set", "kitchens"], "unknown task set 'kitchens'; expected one of: "),
-        (["sample", "--split", "dev"], "unknown split 'dev'; expected one of: test, train, validation"),
+        (["sample", "--split", "dev"], "unknown split 'dev'; expected one of: larger, test, train, validation"),
         (["sample", "--count", "0"], "got 0 from number 0, expected 1 or more"),
         (["sample", "--lengths", "99"], "got 0 of 5 among tasks 0 to"),
         (["draw", "--columns", "0"], "columns: got 0, expected 1 or more"),

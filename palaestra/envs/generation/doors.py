@@ -114,13 +114,20 @@ def opened(key: jax.Array, spec: WorldSpec, scene: Scene, often: float) -> Scene
     angle = lay.leaf_angle
     for leaf in range(spec.locks, n):
         turned = angle.at[leaf].set(side[leaf])
-        reach = LEAF_LENGTH / 2 * leaf_axis(lay.leaf_quat, turned)
-        middle, half = lay.leaf_pos + reach, jnp.abs(reach) + LEAF_HALF
-        apart = ((jnp.abs(middle - middle[leaf]) > half + half[leaf]).any(-1) | (jnp.arange(n) == leaf) | ~scene.leaf_used).all()
-        away = jnp.linalg.norm(jnp.maximum(jnp.abs(lay.robot_q[:2] - middle[leaf]) - half[leaf], 0.0)) >= _ARM
-        may = jax.random.bernoulli(jax.random.fold_in(k_which, leaf), often) & scene.leaf_used[leaf] & apart & away
+        may = jax.random.bernoulli(jax.random.fold_in(k_which, leaf), often) & stands_clear(spec, scene, turned, leaf)
         angle = jnp.where(may, turned, angle)
     return scene.replace(layout=lay.replace(leaf_angle=angle))
+
+
+def stands_clear(spec: WorldSpec, scene: Scene, angle: jax.Array, leaf: int) -> jax.Array:
+    """Whether a leaf hangs, and of leaves that are open by `angle` [L] rad is in the way of no other and not of the robot [] bool."""
+    lay = scene.layout
+    reach = LEAF_LENGTH / 2 * leaf_axis(lay.leaf_quat, angle)
+    middle, half = lay.leaf_pos + reach, jnp.abs(reach) + LEAF_HALF
+    others = (jnp.arange(spec.leaves) != leaf) & scene.leaf_used
+    apart = ((jnp.abs(middle - middle[leaf]) > half + half[leaf]).any(-1) | ~others).all()
+    away = jnp.linalg.norm(jnp.maximum(jnp.abs(lay.robot_q[:2] - middle[leaf]) - half[leaf], 0.0)) >= _ARM
+    return scene.leaf_used[leaf] & apart & away
 
 
 def room_to_swing(spec: WorldSpec, scene: Scene) -> jax.Array:

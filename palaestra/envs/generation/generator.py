@@ -273,6 +273,7 @@ def attempt_scene(key: jax.Array, world: World, ranges: SceneRange, cast: Cast |
             drawer_out=jnp.zeros(spec.drawers),
             lid_quat=turned[spec.tables + spec.bins - spec.hampers :],
             lid_angle=jnp.zeros(spec.hampers),
+            toggle_on=jnp.zeros(spec.toggles, bool),
         ),
         room=plan.room,
         room_used=plan.room_used,

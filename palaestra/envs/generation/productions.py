@@ -143,11 +143,15 @@ def _opening(key: jax.Array, spec: WorldSpec, scene: Scene, doors: Doors, spare:
     """
     if not spec.locks:
         return Rules.none(), jnp.zeros(spec.objects, bool), jnp.asarray(True)
-    before = [scene.room_used & ~(doors.behind & ~doors.behind[:, doors.near[leaf], None]).any(0) for leaf in range(spec.locks)]
-    rules, weights, good = ways_to_open(key, spec, scene, doors.shut, jnp.stack(before), spare)
+    rules, weights, good = ways_to_open(key, spec, scene, doors.shut, before_doors(spec, scene, doors), spare)
     # A key that has done its work must be put down before the hand is free for more: on a table, because nothing is picked out of
     # bins, on this side of all doors.
     return rules, weights, good & _at_hand(spec, scene, doors).any()
+
+
+def before_doors(spec: WorldSpec, scene: Scene, doors: Doors) -> jax.Array:
+    """The rooms that can be reached before each door, by doors that come before it [locks, R] bool."""
+    return jnp.stack([scene.room_used & ~(doors.behind & ~doors.behind[:, doors.near[leaf], None]).any(0) for leaf in range(spec.locks)])
 
 
 def ways_to_open(
@@ -163,7 +167,7 @@ def ways_to_open(
 ) -> tuple[Rules, jax.Array, jax.Array]:
     """A rule for each shut one of n openings, the objects that are to be weights [O] bool, and whether all can be opened [] bool.
 
-    A button, a key (`by_key`) or a weight on a plate opens one, and no other; key is consumed.
+    A button, a key (`by_key`) or a weight on a plate opens one, and no other; a toggle does so while it is on. Key is consumed.
 
     Args:
         shut: [n] bool; their numbers among `WorldSpec.openings` are those from `first` on.
@@ -179,14 +183,14 @@ def ways_to_open(
     rows = []
     for i in range(len(shut)):
         k_kind, k_button, k_key, k_plate, k_weight = jax.random.split(jax.random.fold_in(key, i), 5)
-        button, has_button = _pick(k_button, buttons & rooms[i][room_of_button])
+        button, has_button = pick(k_button, buttons & rooms[i][room_of_button])
         here = lay.object_used & rooms[i][room_of_object] & ~helpers
-        unlocks, has_key = _pick(k_key, here)
-        plate, has_plate = _pick(k_plate, plates & rooms[i][room_of_plate])
-        weight, has_weight = _pick(k_weight, here & spare)
-        kind, can = _pick(k_kind, jnp.stack([has_button, has_key & by_key, has_plate & has_weight]))
+        unlocks, has_key = pick(k_key, here)
+        plate, has_plate = pick(k_plate, plates & rooms[i][room_of_plate])
+        weight, has_weight = pick(k_weight, here & spare)
+        kind, can = pick(k_kind, jnp.stack([has_button, has_key & by_key, has_plate & has_weight]))
         entity = jnp.stack([button_entity(spec, button), 1 + unlocks, 1 + spec.objects + spec.tables - spec.plates + plate])[kind]
-        is_key = kind == 1
+        is_button, is_key = kind == 0, kind == 1
         rows.append(
             Rules(
                 predicate=jnp.stack([jnp.where(is_key, HOLDING, PRESSED), jnp.asarray(NEAR)]),
@@ -194,14 +198,14 @@ def ways_to_open(
                 target=jnp.stack([entity, jnp.asarray(opening_entity(spec, first + i))]),
                 needed=jnp.stack([shut[i], is_key]),
                 opens=jnp.asarray(first + i),
-                lasting=kind != 2,
+                lasting=(kind != 2) & ~(is_button & (button >= spec.buttons - spec.toggles)),
                 consumes=jnp.full(2, -1),
                 product=jnp.asarray(-1),
                 used=shut[i],
             )
         )
         good &= can | ~shut[i]
-        buttons &= ~(shut[i] & (kind == 0) & (jnp.arange(spec.buttons) == button))
+        buttons &= ~(shut[i] & is_button & (jnp.arange(spec.buttons) == button))
         plates &= ~(shut[i] & (kind == 2) & (jnp.arange(spec.plates) == plate))
         key_taken, weight_taken = shut[i] & is_key & (number == unlocks), shut[i] & (kind == 2) & (number == weight)
         helpers |= key_taken | weight_taken
@@ -226,7 +230,7 @@ def _only(used: jax.Array, rules: Rules) -> Rules:
     return jax.tree.map(put, rules, blank)
 
 
-def _pick(key: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
+def pick(key: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The number of one that is allowed [n], and whether any is; key is consumed."""
     if not len(allowed):
         return jnp.zeros((), jnp.int32), jnp.asarray(False)
@@ -332,7 +336,7 @@ def _asking(key: jax.Array, spec: WorldSpec, literals: Literals, swings: Doors) 
     if not spec.swings:
         return literals, jnp.asarray(False)
     k_ask, k_which, k_bare = jax.random.split(key, 3)
-    which, there = _pick(k_which, swings.shut)
+    which, there = pick(k_which, swings.shut)
     asked = there & jax.random.bernoulli(k_ask, _ASKED)
     door = leaf_entity(spec, spec.locks + which)
     bare = asked & jax.random.bernoulli(k_bare, _BARE)
@@ -351,7 +355,7 @@ def attempt_wish(key: jax.Array, world: World, scene: Scene) -> tuple[Goal, jax.
     """Of any object that is there or can be made, where it is to be, and whether it is not there yet; key is consumed."""
     k_which, k_wish = jax.random.split(key)
     made = (scene.rules.product[:, None] == jnp.arange(world.spec.objects)).any(0)
-    which, _ = _pick(k_which, scene.layout.object_used | made)
+    which, _ = pick(k_which, scene.layout.object_used | made)
     goal = goals.conjunction(world.spec, *_wish(k_wish, world.spec, which, jnp.asarray(-1)))
     return goal, begins(table_at_start(world, scene), goal)
 

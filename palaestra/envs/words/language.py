@@ -99,6 +99,10 @@ def say_rules(rules: Iterable[Rule], things: Things, taste: Taste) -> list[str]:
     return [rulebook.say(rule, things, taste) for rule in rules]
 
 
+def _toggles_used(spec: WorldSpec, scene: Scene) -> np.ndarray:
+    return np.asarray(scene.button_used)[spec.buttons - spec.toggles :]
+
+
 def describe(spec: WorldSpec, scene: Scene, *, with_rules: bool = True, with_positions: bool = False) -> str:
     """The scene at the start in plain sentences: rooms, what is where, doors, and the rules unless they are to be found out.
 
@@ -131,6 +135,8 @@ def describe(spec: WorldSpec, scene: Scene, *, with_rules: bool = True, with_pos
     for kind, far, enough in (("drawer", scene.layout.drawer_out, DRAWN), ("hamper", scene.layout.lid_angle, hampers.OPEN_ENOUGH)):
         for name, now in zip(things.names(kind), np.asarray(far), strict=True):
             lines.append(f"{noun_phrase(name).capitalize()} is {'open' if now >= enough else 'shut'}.")
+    for name, on in zip(things.names("toggle"), np.asarray(scene.layout.toggle_on)[_toggles_used(spec, scene)], strict=True):
+        lines.append(f"{noun_phrase(name).capitalize()} is {'on' if on else 'off'}.")
     if with_positions:
         at = things.rooms | {name: place.at for name, place in places.items()}
         west, south = (min(xy[k] for xy in at.values()) for k in (0, 1))

@@ -33,6 +33,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "shut": "closing, shutting",
         "spare": "keep your hands off, leave alone",
         "free": "no matter where, wherever",
+        "turn": "turn, flip, turning, flipping, switching",
     },
     "state": {
         "be": "be, is, are, to be, should be, must be, needs to be, has to be, end up, ends up, goes, belongs",
@@ -44,6 +45,8 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "open": "open",
         "shut": "shut, close, closed",
         "pressed": "pressed, pressed down, pushed, weighed down, held down",
+        "on": "turned on, switched on",
+        "off": "turned off, switched off",
     },
     "not": {
         "never": "never",
@@ -120,6 +123,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "door swing": "door",
         "swing": "swing door, swinging door, saloon door",
         "button": "button, switch",
+        "toggle": "toggle, toggle switch",
         "room": "room",
         "cube bin": "box",
         "crate": "crate, heavy box",
@@ -138,6 +142,7 @@ _LEXICON: dict[str, dict[str, str]] = {  # kind of word -> its meaning -> how it
         "door swing": "doors",
         "swing": "swing doors, swinging doors, saloon doors",
         "button": "buttons, switches",
+        "toggle": "toggles, toggle switches",
         "room": "rooms",
         "cube bin": "boxes",
         "crate": "crates, heavy boxes",
@@ -158,7 +163,8 @@ _LONGEST_FIRST = "|".join(
 )
 _WORD = re.compile(rf"(?:{_LONGEST_FIRST})(?![\w'])|[,.;:!?]|[^\s,.;:!?]+", re.IGNORECASE)
 _GERUNDS = {phrase.split()[0] for phrase in _PHRASES if phrase.split()[0].endswith("ing")} - {"bring"}
-_TURNED = {"door", "swing", "button", "plate", "drawer", "hamper"}  # what can be open or pressed
+_TURNED = {"door", "swing", "button", "toggle", "plate", "drawer", "hamper"}  # what can be open or pressed
+_NAMING = ("article", "of", "quantifier", "bound", "number", "side", "size", "colour", "room", "noun", "plural")  # within noun phrases
 _LINKS = ("", ",", "stop", "and", "or", "earlier", "then")  # of several joints in a row, the last of these counts
 
 
@@ -185,8 +191,27 @@ def _words(text: str) -> list[Word]:
         at = next((j for j in range(k + 1, len(found)) if found[j].value == "and"), None)
         if at is not None:
             found[at] = replace(found[at], kind="preposition", value="between")
+    found = _turning(found)
     kinds = [*(word.kind for word in found[1:]), ""]
     return [word for word, after in zip(found, kinds[: len(found)], strict=True) if not (word.value == "there" and after == "state")]
+
+
+def _turning(words: list[Word]) -> list[Word]:
+    """The words with "on" and "off" as what a toggle is where no place follows, and with "turn on" and "switch off" as verbs."""
+    found: list[Word] = []
+    named = any(word.value == "toggle" or word.value == EVERYTHING for word in words)
+    for k, word in enumerate(words):
+        before, after = words[k - 1] if k else None, words[k + 1].kind if k + 1 < len(words) else ""
+        if word.text.lower() == "switch" and (before is None or before.kind not in _NAMING):
+            word = replace(word, kind="verb", value="turn")
+        if word.kind == "preposition" and word.text.lower() in ("on", "off"):
+            if found and found[-1].value == "turn":
+                found[-1] = replace(found[-1], value=word.value, end=word.end)
+                continue
+            if named and after not in (*_NAMING, "pronoun", "unknown"):
+                word = replace(word, kind="mode")
+        found.append(word)
+    return found
 
 
 Chunk = tuple[str, list[Word]]  # a preposition and the noun phrase after it
@@ -208,7 +233,7 @@ class Item:
     at_end: bool = False
     either: bool = False  # a choice begins
     empty: bool = False
-    mode: str = ""  # says that something is open, shut or pressed
+    mode: str = ""  # says that something is open, shut, pressed, on or off
     waits: bool = False  # and so does the next item, with which it shares that
     free: bool = False  # says that things may be anywhere
     sub: str = ""  # begins a clause with after or before
@@ -321,7 +346,7 @@ def split_clauses(text: str) -> list[list[Item]]:
             item.mode
             and item.link in ("and", "or")
             and not (item.verb or item.opens)
-            and following.verb in ("", "move", "keep", "leave", "take", *(("press",) if not item.states else ()))  # "push a and b shut"
+            and following.verb in ("", "move", "keep", "leave", "take", "turn", *(() if item.states else ("press",)))  # "push a and b shut"
         )
         if shares and not (following.mode or following.states) and any(set(w.value.split()) & _TURNED for w in following.chunks()[0][-1:]):
             following.mode, following.waits = item.mode, True
@@ -333,7 +358,7 @@ def split_clauses(text: str) -> list[list[Item]]:
         own = item.verb or item.opens or item.sub or not groups or (item.link in ("then", "earlier") and _states(items[k:]))
         before_verb = groups[-1][0].verb if groups else ""
         told = before_verb == "free" and any(other.states for other in groups[-1])
-        if own or (item.states and (told or before_verb in ("take", "pick", "hold", "go", "open", "shut", "press"))):
+        if own or (item.states and (told or before_verb in ("take", "pick", "hold", "go", "open", "shut", "press", "on", "off"))):
             groups.append([])
         groups[-1].append(item)
         if before is None or item.negated or item.stop or item.sub:

@@ -24,7 +24,7 @@ from typing import NoReturn
 from palaestra.envs import goals
 from palaestra.envs.goals import Formula, Option, Term, literal
 from palaestra.envs.names import ROBOT, Entity, Fact
-from palaestra.envs.types import DOORS, MANY, SOLID, UNARY, Goal, Scene
+from palaestra.envs.types import BUTTONS, DOORS, MANY, SOLID, UNARY, Goal, Scene
 from palaestra.envs.words.consistency import contradiction
 from palaestra.envs.words.language import clauses, plain
 from palaestra.envs.words.lexicon import Chunk, Item, Word, split_clauses
@@ -72,8 +72,9 @@ _PLACED = {"on": ("table", "shelf", "plate"), "inside": ("bin", "hamper", "drawe
 _GOES = {kind: {"on": "on", "inside": "in"}[predicate] for predicate, kinds in _PLACED.items() for kind in kinds}
 _PUSHED_TO = dict.fromkeys(SOLID, "near") | {"plate": "on", "room": "in"}
 _PUSHED = {"near": SOLID, "on": ("plate",), "in_room": ("room",)}
-_TURNED = {"open": (*DOORS, "drawer", "hamper"), "pressed": ("button", "plate")}
-_ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go", "open", "shut", "press")
+_TURNED = {"open": (*DOORS, "drawer", "hamper"), "pressed": (*BUTTONS, "plate"), "on": ("toggle",)}  # by how it is said
+_SAID = {"open": "open", "shut": "open", "press": "pressed", "pressed": "pressed", "on": "on", "off": "on"}  # verbs and modes
+_ACTING = ("put", "take", "remove", "clear", "keep", "pick", "hold", "go", "open", "shut", "press", "on", "off")
 _STEPWISE = re.compile("|".join(rf"\b{row.removesuffix(': ')}\b\s*[:,]?" for row in STEPWISE.all), re.IGNORECASE)
 
 
@@ -182,10 +183,10 @@ class _Reader:
             self._empty(head, chunks, item, text)
         elif item.mode:
             self._turn(item.mode, head, chunks, item, text)
-        elif verb in ("open", "shut", "press", "pressed") and not (verb == "press" and self._pushes(head, chunks)):
-            predicate, words = ("open" if verb in ("open", "shut") else "pressed"), head or [w for _, part in chunks[:1] for w in part]
-            groups = self.nouns.find(words, chunks if head else chunks[1:], _TURNED[predicate])
-            self._robot(predicate, groups, item, text, away=verb == "shut")
+        elif verb in _SAID and not (verb == "press" and self._pushes(head, chunks)):
+            words = head or [w for _, part in chunks[:1] for w in part]
+            groups = self.nouns.find(words, chunks if head else chunks[1:], _TURNED[_SAID[verb]])
+            self._robot("open" if _SAID[verb] == "open" else "pressed", groups, item, text, away=verb in ("shut", "off"))
         elif verb == "leave" and not chunks and self.nouns.may_be(head, ("room",)):
             self._robot("in_room", self.nouns.find(head, [], ("room",)), item, text, away=True)
         elif verb in ("pick", "hold"):
@@ -199,7 +200,7 @@ class _Reader:
 
     def _go(self, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         preposition, words = ("to", head) if head else chunks.pop(0)
-        groups = self.nouns.find(words, chunks, (*PLACES, *MOVED, *DOORS, "button"))
+        groups = self.nouns.find(words, chunks, (*PLACES, *MOVED, *DOORS, *BUTTONS))
         for group in groups:
             room = self.things[group.members[0]].kind == "room"
             predicate, fits = ("in_room", ("to", "in", "into")) if room else ("near", ("to", "near"))
@@ -236,12 +237,12 @@ class _Reader:
 
     def _turn(self, mode: str, head: list[Word], chunks: list[Chunk], item: Item, text: str) -> None:
         """Doors and drawers that are open or shut, and what is pressed, in words that tell how it is: "the door should be open"."""
-        predicate = "pressed" if mode == "pressed" else "open"
-        self._wait(self.nouns.find(head, chunks, _TURNED[predicate]), item)
+        predicate = "open" if _SAID[mode] == "open" else "pressed"
+        self._wait(self.nouns.find(head, chunks, _TURNED[_SAID[mode]]), item)
         if item.waits:
             return
         denied, always = self._polarity(item)
-        terms = [self._term(predicate, group, (), denied, text, mode == "shut") for group in self.waiting]
+        terms = [self._term(predicate, group, (), denied, text, mode in ("shut", "off")) for group in self.waiting]
         self._add(Part([tuple(terms)], text, always=always or self.first.always), self.first)
         self.waiting, self.last = [], None
 
@@ -476,8 +477,8 @@ class _Reader:
         """All facts that a goal of this scene may have."""
         objects, receptacles = self.things.names(*OBJECTS), self.things.names(*RECEPTACLES)
         facts = [(self._holds(r), name, r) for name in objects for r in receptacles]
-        facts += [("near", ROBOT, name) for name in (*receptacles, *objects, *self.things.names(*DOORS, "button", "crate"))]
-        facts += [(predicate, name, name) for predicate, kinds in _TURNED.items() for name in self.things.names(*kinds)]
+        facts += [("near", ROBOT, name) for name in (*receptacles, *objects, *self.things.names(*DOORS, *BUTTONS, "crate"))]
+        facts += [(predicate, name, name) for predicate in UNARY for name in self.things.names(*_TURNED[predicate])]
         facts += [("in_room", ROBOT, name) for name in self.things.names("room")]
         crates = self.things.names("crate")
         facts += [(predicate, name, at) for predicate, kinds in _PUSHED.items() for name in crates for at in self.things.names(*kinds)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from palaestra.envs import house
 from palaestra.envs.names import ROBOT, Entity, entities
-from palaestra.envs.types import DOORS, Scene, receptacle_boxes
+from palaestra.envs.types import BUTTONS, DOORS, Scene, receptacle_boxes
 from palaestra.envs.words import compass
 from palaestra.envs.words.compass import Point
 from palaestra.envs.words.wordings import MORE_KINDS, NOUNS, PLURALS, RELATIONS, SIZES, Taste
@@ -19,7 +19,7 @@ from palaestra.sim import bodies
 from palaestra.sim.world import WorldSpec
 
 OBJECTS, RECEPTACLES = ("cube", "ball"), ("table", "shelf", "plate", "bin", "hamper", "drawer")
-FIXED = (*RECEPTACLES, "button")  # kinds of things that stay where they are, in one room
+FIXED = (*RECEPTACLES, *BUTTONS)  # kinds of things that stay where they are, in one room
 MOVED = (*OBJECTS, "crate")  # and of those that are carried or pushed elsewhere
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import ROBOT, Fact
-from palaestra.envs.types import DOORS
+from palaestra.envs.types import BUTTONS, DOORS
 from palaestra.envs.words.references import OBJECTS, Things, listing, noun_phrase
 from palaestra.envs.words.wordings import Rows, Taste
 from palaestra.sim.errors import PalaestraError
@@ -26,11 +26,12 @@ _SLOTS: dict[str, tuple[str, ...]] = {
     "bin": ("bin", "hamper"),
     "plate": ("plate",),
     "button": ("button",),
+    "toggle": ("toggle",),
     "door": ("door",),
     "opened": ("door", "hamper"),
     "hamper": ("hamper",),
     "room": ("room",),
-    "thing": (*OBJECTS, "table", "shelf", "plate", "bin", "hamper", "button", *DOORS),
+    "thing": (*OBJECTS, "table", "shelf", "plate", "bin", "hamper", *BUTTONS, *DOORS),
 }
 
 
@@ -91,6 +92,18 @@ _SHAPES: _Table = (
         ),
     ),
     (
+        Rule((("pressed", "toggle", "toggle"),), opens="opened", lasting=False),
+        Rows(
+            (
+                "as long as {toggle} is on, {opened} is open",
+                "{opened} is open only while {toggle} is on",
+                "{toggle} keeps {opened} open while it is on",
+                "turn on {toggle} and {opened} stays open for as long as it is on",
+            ),
+            ("{opened} stands open as long as {toggle} is on",),
+        ),
+    ),
+    (
         Rule((_on(),), consumes=("object",), product="object_2"),
         Rows(
             (
@@ -137,6 +150,7 @@ _FACTS: _Table = (
     (("in_room", "thing", "room"), Rows(("{thing} is in {room}",))),
     (("open", "opened", "opened"), Rows(("{opened} is open",))),
     (("pressed", "button", "button"), Rows(("{button} is pressed",))),
+    (("pressed", "toggle", "toggle"), Rows(("{toggle} is on",))),
     (("pressed", "plate", "plate"), Rows(("something lies on {plate}", "there is a weight on {plate}"))),
 )
 # what comes of it,

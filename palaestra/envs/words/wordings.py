@@ -52,7 +52,7 @@ class Taste:
 
 # {x} is what is moved, opened or pressed, {y} where to, or what the robot is to be near, in or holding; {it} and {is} agree with {x}
 # in number. A plate is pressed by what lies on it: "weighed down". A drawer is opened by the hand: "drawn", a swing door "pushed". A crate
-# is pushed somewhere.
+# is pushed somewhere. A toggle that is pressed is "turned on".
 ACTS: dict[str, Rows] = {
     "on": Rows(
         (
@@ -161,6 +161,10 @@ ACTS: dict[str, Rows] = {
         ("push {x} into {y}", "push {x} to {y}", "move {x} into {y}", "slide {x} into {y}", "make sure that {x} {is} in {y}"),
         ("shove {x} into {y}",),
     ),
+    "turned on": Rows(
+        ("turn on {x}", "switch on {x}", "turn {x} on", "make sure that {x} {is} on", "{x} should be on at the end"),
+        ("flip {x} on", "see to it that {x} {is} switched on"),
+    ),
 }
 # How many things are somewhere: these fit counts with an upper end, and "no cube".
 STATES: dict[str, Rows] = {
@@ -174,6 +178,7 @@ STATES: dict[str, Rows] = {
     "weighed down": Rows(
         ("make sure that {x} {is} weighed down", "{x} should be weighed down at the end"), ("see to it that {x} {is} held down",)
     ),
+    "turned on": Rows(("make sure that {x} {is} on", "{x} should be on at the end"), ("see to it that {x} {is} switched on",)),
 }
 # What must not be so in the end. Rows with {none} say it of several things at once, as "no red cube".
 DENIALS: dict[str, Rows] = {
@@ -238,6 +243,18 @@ DENIALS: dict[str, Rows] = {
         ("make sure that {x} {is} not weighed down", "{x} should not be weighed down at the end", "make sure that {none} is weighed down"),
         ("do not leave {x} weighed down", "see to it that {none} is held down"),
     ),
+    "turned on": Rows(
+        (
+            "turn off {x}",
+            "switch off {x}",
+            "turn {x} off",
+            "make sure that {x} {is} off",
+            "leave {x} off",
+            "{x} should be off at the end",
+            "make sure that {none} is on",
+        ),
+        ("flip {x} off", "do not leave {x} on", "see to it that {none} is switched on"),
+    ),
 }
 # Where the denied things are all objects that there are.
 EMPTY: dict[str, Rows] = {
@@ -269,6 +286,10 @@ ALWAYS_SO: dict[str, Rows] = {
         ("keep {x} weighed down all the time", "keep {x} weighed down", "{x} must stay weighed down", "{x} must always be weighed down"),
         ("at all times, make sure that {x} {is} held down",),
     ),
+    "turned on": Rows(
+        ("keep {x} on all the time", "keep {x} on", "{x} must stay on", "{x} must always be on"),
+        ("at all times, make sure that {x} {is} switched on",),
+    ),
 }
 # and what must never be.
 NEVER: dict[str, Rows] = {
@@ -287,6 +308,9 @@ NEVER: dict[str, Rows] = {
         ("never weigh down {x}", "do not weigh down {x}", "{x} must never be weighed down"),
         ("avoid weighing down {x}",),
     ),
+    "turned on": Rows(
+        ("never turn on {x}", "do not turn on {x}", "do not switch on {x}", "{x} must never be on"), ("avoid turning on {x}",)
+    ),
 }
 THROUGHOUT = Rows(("throughout, ",), ("at all times, ",))  # before one of STATES
 # The same behind or before another clause.
@@ -299,6 +323,7 @@ WITHOUT: dict[str, Rows] = {
     "open": Rows(("without opening {x}", "without ever opening {x}")),
     "pressed": Rows(("without pressing {x}", "without ever pressing {x}", "without pushing {x}"), ("without hitting {x}",)),
     "weighed down": Rows(("without weighing down {x}", "without ever weighing down {x}")),
+    "turned on": Rows(("without turning on {x}", "without ever turning on {x}"), ("without switching on {x}",)),
 }
 # Acts and states as parts of other sentences: "after putting the red cube on the blue table, ...".
 DOING: dict[str, Rows] = {
@@ -312,6 +337,7 @@ DOING: dict[str, Rows] = {
     "pushed": Rows(("opening {x}", "pushing {x} open")),
     "pressed": Rows(("pressing {x}", "pushing {x}")),
     "weighed down": Rows(("weighing down {x}",)),
+    "turned on": Rows(("turning on {x}", "switching on {x}")),
 }
 BEING: dict[str, Rows] = {
     "on": Rows(("{x} {is} on {y}",)),
@@ -322,6 +348,7 @@ BEING: dict[str, Rows] = {
     "open": Rows(("{x} {is} open",)),
     "pressed": Rows(("{x} {is} pressed",)),
     "weighed down": Rows(("{x} {is} weighed down",)),
+    "turned on": Rows(("{x} {is} on", "{x} {is} switched on")),
 }
 _PUSHED = {  # how it is said that a crate is there, is pushed there, and away from there
     "pushed near": ("next to", "beside", "away from"),
@@ -413,7 +440,7 @@ ADDRESSES = ("", "please ", "robot, ")
 
 # --- things -------------------------------------------------------------------------------------------------------
 
-EVERYTHING = "cube ball table bin plate door button drawer shelf hamper swing crate"  # but rooms
+EVERYTHING = "cube ball table bin plate door button drawer shelf hamper swing crate toggle"  # but rooms
 NOUNS: dict[str, Rows] = {
     "cube": Rows(("cube",), ("block",)),
     "ball": Rows(("ball",), ("sphere",)),
@@ -426,13 +453,14 @@ NOUNS: dict[str, Rows] = {
     "door": Rows(("door",)),
     "swing": Rows(("swing door",), ("saloon door",)),
     "button": Rows(("button",), ("switch",)),
+    "toggle": Rows(("toggle",), ("toggle switch",)),
     "room": Rows(("room",)),
     "crate": Rows(("crate",), ("heavy box",)),
     "cube ball": Rows(("object",)),
     EVERYTHING: Rows(("thing",), ("item",)),
 }
 MORE_KINDS = {"door": ("swing",)}  # that a word for a kind means as well
-PLURALS = {"switch": "switches", "shelf": "shelves"}  # that do not end in a mere s
+PLURALS = {"switch": "switches", "toggle switch": "toggle switches", "shelf": "shelves"}  # that do not end in a mere s
 # Seen from above, north up.
 RELATIONS = {
     "north": Rows(("north of",), ("to the north of",)),

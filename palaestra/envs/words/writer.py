@@ -142,14 +142,14 @@ class Writer:
         return self.positive(term, table[self.said(term)], loose)
 
     def said(self, term: Term) -> str:
-        """The key of a term's wordings: of plates, to be pressed is to be weighed down; of drawers, to be open is to be drawn,
-        and of swing doors to be pushed; crates are pushed where they are to be."""
+        """The key of a term's wordings: of plates, to be pressed is to be weighed down, and of toggles to be turned on; of drawers, to
+        be open is to be drawn, and of swing doors to be pushed; crates are pushed where they are to be."""
         if places(term) and all(self.things[name].kind == "crate" for name in term.subjects):
             return f"pushed {term.predicate}"
         kinds = {self.things[name].kind for name in term.targets}
-        if kinds == {"plate"} and term.predicate == "pressed":
-            return "weighed down"
         (kind, *more) = kinds
+        if term.predicate == "pressed" and not more:
+            return {"plate": "weighed down", "toggle": "turned on"}.get(kind, "pressed")
         return {"drawer": "drawn", "swing": "pushed"}.get(kind, "open") if term.predicate == "open" and not more else term.predicate
 
     def positive(self, term: Term, rows: Rows, loose: bool = False) -> str:

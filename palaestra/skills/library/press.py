@@ -1,11 +1,15 @@
-"""press(button): push a button down from above, with an empty hand."""
+"""press(button), turn_off(toggle): push a button down from above, with an empty hand. One form for both: a toggle is turned on and off
+by the same push. Each has weights of its own."""
+
+import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
 from palaestra.envs import observation
 from palaestra.envs.generation.generator import SceneRange, sample_scene
-from palaestra.envs.types import PRESSED, button_entity
+from palaestra.envs.types import BUTTONS, PRESSED, button_entity
 from palaestra.sim.world import BUTTON_HALF, World, WorldSpec
 from palaestra.skills.library import starts
 from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
@@ -21,11 +25,12 @@ def _relative(view: View) -> jax.Array:
     return observation.to_base(view.geo.yaw, view.geo.position[view.args[0]] - under)
 
 
-def _pressed(view: View) -> jax.Array:
-    return view.table[PRESSED, view.args[0], view.args[0]]
+def _done(on: bool, view: View) -> jax.Array:
+    pressed = view.table[PRESSED, view.args[0], view.args[0]]
+    return pressed if on else ~pressed
 
 
-def observe(world: World, view: View) -> jax.Array:
+def observe(on: bool, world: World, view: View) -> jax.Array:
     rel = _relative(view)
     turn = 4 * view.geo.yaw
     _, up = world.mechanism_q(view.physics.qpos)
@@ -35,20 +40,20 @@ def observe(world: World, view: View) -> jax.Array:
             observation.proprioception(world, view.physics, view.ctrl),
             jnp.clip(2 * rel, -3, 3),
             jnp.tanh(12 * rel),
-            jnp.stack([jnp.cos(turn), jnp.sin(turn), 100 * sunk, _pressed(view).astype(jnp.float32)]),
+            jnp.stack([jnp.cos(turn), jnp.sin(turn), 100 * sunk, _done(on, view).astype(jnp.float32)]),
             observation.surroundings(world, view.scene, view.geo),
         ]
     )
 
 
-def reward(world: World, view: View) -> jax.Array:
+def reward(on: bool, world: World, view: View) -> jax.Array:
     del world
     rel = _relative(view)
     aside = jnp.linalg.norm(rel[:2])
     height = jnp.where(aside > _OVER, 0.5 * jnp.abs(rel[2] + _HOVER) + 0.06, jnp.maximum(-rel[2], 0.0))
     come = 0.5 * tolerance(aside, 0.5) + 0.5 * tolerance(aside + height, 0.125)
     closed = jnp.clip(view.ctrl[4] / 0.05, 0.0, 1.0)
-    return jnp.where(_pressed(view), 1.0, come * (0.5 + 0.2 * closed))
+    return jnp.where(_done(on, view), 1.0, come * (0.5 + 0.2 * closed))
 
 
 def finished(world: World, view: View) -> jax.Array:
@@ -61,12 +66,13 @@ def failed(world: World, view: View) -> jax.Array:
     return jnp.linalg.norm(view.geo.position[view.args[0], :2] - view.geo.robot) > 1.6
 
 
-def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
-    """The robot anywhere near a button, hand empty. Easy ones: the closed hand above the cap."""
+def start(on: bool, key: jax.Array, world: World, easy: jax.Array) -> Start:
+    """The robot anywhere near a button, hand empty; toggles that are to be turned off are on. Easy ones: the closed hand above the cap."""
     k_scene, k_which, k_pose, k_easy, k_jitter = jax.random.split(key, 5)
     scene = sample_scene(k_scene, world, SceneRange.make(world.spec))
-    lay, none = scene.layout, jnp.asarray(-1)
-    index = starts.choose(k_which, scene.button_used)
+    lay, none = scene.layout.replace(toggle_on=jnp.full(world.spec.toggles, not on)), jnp.asarray(-1)
+    mine = scene.button_used if on else scene.button_used & (jnp.arange(world.spec.buttons) >= world.spec.buttons - world.spec.toggles)
+    index = starts.choose(k_which, mine)
     centre = lay.button_pos[index]
     q, found = starts.pose_near(k_pose, world, scene, centre, jnp.full(2, BUTTON_HALF), none)
     jitter = jax.random.uniform(k_jitter, (4,), minval=-1.0, maxval=1.0)
@@ -80,21 +86,41 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
     return Start(scene=scene, ctrl=starts.set_points(world, scene, q, none), args=args, valid=found | use_simple)
 
 
-PRESS = Skill(
-    name="press",
-    version=1,
-    doc="Push a button down with the empty hand. It stays down. Needs the robot near the button.",
-    params=(Param("button", ("button",)),),
-    precondition=(Literal(("near",), ROBOT, "button"), Literal(("holding",), ROBOT, "_", negated=True)),
-    effect=(Literal(("pressed",), "button", "button"),),
-    horizon=200,
-    commands=(0, 1, 2, 3, 4),
-    observation_size=observation.PROPRIOCEPTION + 10 + observation.SURROUNDINGS,
-    observe=observe,
-    reward=reward,
-    finished=finished,
-    failed=failed,
-    start=start,
-    flags=(observation.PROPRIOCEPTION + 9,),
-    train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1, buttons=1),
+def _skill(name: str, on: bool, doc: str, param: Param, toggles: int) -> Skill:
+    near, empty = Literal(("near",), ROBOT, param.name), Literal(("holding",), ROBOT, "_", negated=True)
+    is_on = Literal(("pressed",), param.name, param.name)
+    return Skill(
+        name=name,
+        version=1,
+        doc=doc,
+        params=(param,),
+        precondition=(near, empty) if on else (near, empty, is_on),
+        effect=(is_on if on else replace(is_on, negated=True),),
+        horizon=200,
+        commands=(0, 1, 2, 3, 4),
+        observation_size=observation.PROPRIOCEPTION + 10 + observation.SURROUNDINGS,
+        observe=functools.partial(observe, on),
+        reward=functools.partial(reward, on),
+        finished=finished,
+        failed=failed,
+        start=functools.partial(start, on),
+        flags=(observation.PROPRIOCEPTION + 9,),
+        train_spec=WorldSpec(cubes=1, balls=1, tables=1, bins=1, rooms=1, buttons=1, toggles=toggles),
+    )
+
+
+PRESS = _skill(
+    "press",
+    True,
+    "Push a button down with the empty hand. It stays down. Needs the robot near the button.",
+    Param("button", BUTTONS),
+    toggles=0,
+)
+TURN_OFF = _skill(
+    "turn_off",
+    False,
+    "Push a toggle that is on, with the empty hand, so that it is off. To press a toggle turns it on, and it is pressed while it is on. "
+    "Needs the robot near the toggle.",
+    Param("toggle", ("toggle",)),
+    toggles=1,
 )
