@@ -173,11 +173,17 @@ def test_schema_leaves_out_what_the_scene_has_no_arguments_for() -> None:
 
 
 def test_prompt_has_the_whole_contract() -> None:
-    rare = (("red_button", "button"), ("red_drawer", "drawer"), ("red_swing_door", "swing"), ("red_crate", "crate"))
+    rare = (
+        ("red_button", "button"),
+        ("red_drawer", "drawer"),
+        ("red_swing_door", "swing"),
+        ("red_crate", "crate"),
+        ("red_toggle", "toggle"),
+    )
     things = [Entity(0, ROBOT, "robot"), *(Entity(1 + i, *both) for i, both in enumerate(rare))]
     text, with_all = prompt_text(LIBRARY), prompt_text(LIBRARY, things)
     for skill in LIBRARY:
-        of_rare = skill.name in ("press", "open", "close", "push_open", "push")
+        of_rare = skill.name in ("press", "open", "close", "push_open", "push", "turn_off")
         assert (skill.doc in text) != of_rare, "buttons, drawers, swing doors, crates: only where there are some"
         assert skill.doc in with_all
     assert "navigate(target: object or table or bin or room)" in text
