@@ -14,7 +14,19 @@ import mujoco
 import numpy as np
 
 from palaestra.sim.errors import PalaestraError, UnknownNameError
-from palaestra.sim.world import LEAF_HALF, LEAF_HEIGHT, LEAF_LENGTH, Layout, World, WorldSpec, build_spec, lid_hinges
+from palaestra.sim.world import (
+    BUTTON_HALF,
+    BUTTON_POST,
+    LEAF_HALF,
+    LEAF_HEIGHT,
+    LEAF_LENGTH,
+    TOGGLE_ON,
+    Layout,
+    World,
+    WorldSpec,
+    build_spec,
+    lid_hinges,
+)
 
 VIEWS = ("house", "robot")
 _BACKENDS = {"linux": ("egl", "osmesa"), "darwin": ("cgl",)}  # without a screen; elsewhere glfw
@@ -23,6 +35,7 @@ _HOUSE = (80.0, -58.0)  # degrees: azimuth and elevation of the view of the whol
 _SHOULDER = (34.0, -40.0, 1.20)  # degrees from the heading, elevation, and m: the view over the robot's shoulder
 _NEAR_HOME = 30.0  # m: what is farther out is parked
 _FRAME = 0.025  # m, of a pressure plate, around its pad
+_LAMP_SIZE = 0.012  # m, radius
 _DARK = 0.45  # a frame's brightness, the pad's being 1; and a cabinet's, its drawer's being 1
 _LID = 0.75  # a lid's brightness, its bin's being 1
 # Of a crate, the battens along its edges and across its sides: centre and half sizes, the crate's own half size being 1.
@@ -35,6 +48,7 @@ _BATTENS = [
     ((0.0, 0.0, 0.99), (0.85, 0.09, 0.02)),
 ]
 _STEEL = [0.25, 0.27, 0.31, 1]
+_LAMP = {True: [1.0, 0.86, 0.25, 1], False: [0.12, 0.13, 0.15, 1]}  # of a toggle that is on, and off
 _PLATE = [0.93, 0.93, 0.91, 1]  # by which a swing door is pushed
 
 
@@ -137,6 +151,8 @@ class Camera:
         if self._cabinet:
             m.body_pos[self._cabinet, :2] = np.asarray(layout.fixture_pos)[mocap:, :2]
             m.body_quat[self._cabinet] = layout.drawer_quat
+        for i in range(spec.buttons - spec.toggles, spec.buttons):
+            m.geom_rgba[m.geom(f"lamp{i}").id] = _LAMP[bool(w.mechanism_q(qpos)[1][i] < -TOGGLE_ON / 2)]
         d.mocap_pos[w.fixture_mocap] = np.asarray(layout.fixture_pos)[:mocap]
         d.qpos[:] = qpos
         mujoco.mj_kinematics(m, d)
@@ -277,8 +293,8 @@ def _dress(s: mujoco.MjSpec) -> None:
 
 
 def _dress_mechanisms(s: mujoco.MjSpec, spec: WorldSpec) -> None:
-    """What tells a pressure plate from a table, a crate from a cube, and a leaf's free edge from its hinge: a pad in a frame, battens,
-    handles, and plates on swing doors."""
+    """What tells a pressure plate from a table, a crate from a cube, a leaf's free edge from its hinge, and a toggle from a button: a pad
+    in a frame, battens, handles, plates on swing doors, and a lamp."""
     box, sphere = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
     for i in range(spec.plates):
         table = s.body(f"table{spec.tables - spec.plates + i}")
@@ -288,6 +304,9 @@ def _dress_mechanisms(s: mujoco.MjSpec, spec: WorldSpec) -> None:
             s.body(f"crate{i}").add_geom(
                 name=f"crate{i}_{k}", type=box, pos=[0, 0, 0.01 * (k + 1)], size=[0.01] * 3, contype=0, conaffinity=0
             )
+    for i in range(spec.buttons - spec.toggles, spec.buttons):
+        post, corner = s.body(f"button{i}"), BUTTON_HALF - _LAMP_SIZE
+        post.add_geom(name=f"lamp{i}", type=sphere, pos=[corner, corner, BUTTON_POST + _LAMP_SIZE], size=[_LAMP_SIZE, 0, 0])
     for i in range(spec.leaves):
         leaf, at = s.body(f"leaf{i}"), [LEAF_LENGTH - 0.09, 0, 0]
         if i < spec.locks:

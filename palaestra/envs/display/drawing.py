@@ -30,6 +30,7 @@ from palaestra.sim.world import (
     LEAF_OPEN,
     LID_HALF,
     LID_HEIGHT,
+    TOGGLE_ON,
     Layout,
     World,
     WorldSpec,
@@ -48,6 +49,7 @@ WALL: Colour = (92, 101, 116)
 SHELL: Colour = (244, 246, 249)
 STEEL: Colour = (62, 70, 83)
 ACCENT: Colour = (28, 126, 134)
+LAMP: Colour = (255, 209, 60)
 GREEN: Colour = (46, 150, 88)
 RED: Colour = (200, 44, 40)
 WHITE: Colour = (255, 255, 255)
@@ -109,6 +111,7 @@ class Plan:
     leaves: tuple[tuple[int, np.ndarray, np.ndarray, Colour], ...]  # slot, hinge, quaternion, colour
     locks: int  # leaves from this slot on are swing doors
     buttons: tuple[tuple[int, np.ndarray, Colour], ...]  # slot, position, colour
+    plain_buttons: int  # buttons from this slot on are toggles
     objects: tuple[tuple[int, float, Colour, str], ...]  # slot, half size, colour, cube, ball or crate
     layout: Layout  # as at the start
     things: tuple[Entity, ...]
@@ -147,6 +150,7 @@ class Plan:
             leaves=tuple((int(i), lay.leaf_pos[i], lay.leaf_quat[i], PALETTE[host.leaf_colour[i]]) for i in np.flatnonzero(host.leaf_used)),
             locks=spec.locks,
             buttons=tuple((int(i), lay.button_pos[i], PALETTE[host.button_colour[i]]) for i in np.flatnonzero(host.button_used)),
+            plain_buttons=spec.buttons - spec.toggles,
             objects=tuple((int(i), float(lay.object_half[i]), PALETTE[host.object_colour[i]], spec.object_kinds[i]) for i in slots),
             things=entities(spec, host),
             rules=mechanics(spec, host).rules,
@@ -331,6 +335,20 @@ def _draw_button(canvas: Canvas, at: np.ndarray, colour: Colour, pressed: bool, 
     canvas.fill(_disc(at + np.array([-0.3, 0.3]) * cap, 0.36 * cap), mix(colour, WHITE, 0.65))
 
 
+def _draw_toggle(canvas: Canvas, at: np.ndarray, colour: Colour, on: bool, grow: float) -> None:
+    """A square cap on a dark post, and a lamp beside it that shines while it is on."""
+    post, cap = grow * BUTTON_HALF, grow * BUTTON_CAP[0]
+    canvas.shadow([_box(at, (post, post), 0.2 * post)], BUTTON_POST, 90)
+    canvas.fill(_box(at, (post, post), 0.25 * post), STEEL, INK, 0.8)
+    middle = at + np.array([-0.22, -0.22]) * cap
+    canvas.fill(_box(middle, (0.85 * cap, 0.85 * cap), 0.2 * cap), colour, mix(colour, INK, 0.55), 0.6)
+    canvas.fill(_box(middle, (0.85 * cap, 0.1 * cap)), mix(colour, INK, 0.4))
+    lamp = at + np.array([0.92, 0.92]) * cap
+    if on:
+        canvas.fill(_disc(lamp, 0.62 * cap), mix(LAMP, WHITE, 0.5))
+    canvas.fill(_disc(lamp, 0.42 * cap), LAMP if on else mix(STEEL, INK, 0.6), INK, 0.6)
+
+
 def _draw_tray(canvas: Canvas, plan: Plan, which: int, out: np.ndarray, colour: Colour) -> None:
     """A tray with its handle, as far as it is out; `out` [W] m."""
     front = drawers.fronts(plan.layout)[which]
@@ -482,7 +500,10 @@ def draw_things(canvas: Canvas, world: World, plan: Plan, qpos: np.ndarray, grow
     for slot, hinge, hung, colour in plan.leaves:
         _draw_leaf(canvas, hinge, leaf_axis(hung, angle[slot]), colour, swings=slot >= plan.locks)
     for slot, at, colour in plan.buttons:
-        _draw_button(canvas, at, colour, bool(up[slot] < -BUTTON_PRESSED), grow)
+        if slot < plan.plain_buttons:
+            _draw_button(canvas, at, colour, bool(up[slot] < -BUTTON_PRESSED), grow)
+        else:
+            _draw_toggle(canvas, at, colour, bool(up[slot] < -TOGGLE_ON / 2), grow)
     lying = _draw_drawers(canvas, plan, position, quat, out, grow)
     lying |= _draw_lids(canvas, world, plan, position, quat, lid, grow)
     order = sorted((thing for thing in plan.objects if thing[0] not in lying), key=lambda thing: position[thing[0], 2])

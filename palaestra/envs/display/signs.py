@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from palaestra.envs.display.drawing import ACCENT, INK, MUTED, PALETTE, PAPER, RED, SHELL, STEEL, WHITE, Colour, Point, mix
+from palaestra.envs.display.drawing import ACCENT, INK, LAMP, MUTED, PALETTE, PAPER, RED, SHELL, STEEL, WHITE, Colour, Point, mix
 from palaestra.envs.mechanics import Rule
 from palaestra.envs.names import Entity, Fact
 from palaestra.envs.types import COLOURS, UNARY
@@ -17,7 +17,7 @@ RUIN: Colour = mix(RED, PAPER, 0.35)  # of rules by which things are lost
 _GAP = 4.0  # units, behind a sign
 _HALVES = {"small": 3.8, "large": 5.0}  # units, half sizes of cubes and balls
 _WIDTHS = {"table": 17.0, "shelf": 17.0, "plate": 17.0, "bin": 16.0, "hamper": 16.0, "door": 12.0, "swing": 12.0}  # units
-_WIDTHS |= {"button": 11.0, "robot": 11.0}
+_WIDTHS |= {"button": 11.0, "toggle": 15.0, "robot": 11.0}
 _TOPS = {"table": 8.0, "shelf": 8.0, "plate": 5.0, "bin": 2.0, "hamper": 2.0}  # units, on which things lie
 
 
@@ -89,7 +89,7 @@ class Signs:
             self.word(f"in {target.name}")
 
     def thing(self, thing: Entity, active: bool = False) -> None:
-        """One thing; `active`: a door or a hamper that is open, a button or a plate that is pressed."""
+        """One thing; `active`: a door or a hamper that is open, a button or a plate that is pressed, a toggle that is on."""
         width = _WIDTHS[thing.kind] if thing.kind in _WIDTHS else 2 * _HALVES[thing.size]
         self._thing(thing, self.x + width / 2, 0.0, active)
         self.x += width + _GAP
@@ -179,6 +179,11 @@ class Signs:
             if active:
                 self._box(x, y + 13.0, 0.9, 4.0, MUTED)
                 self._shape([(x, y + 9.2), (x + 3.2, y + 13.0), (x - 3.2, y + 13.0)], MUTED)
+        elif thing.kind == "toggle":  # a rocker, pressed at the side of its lamp while it is on
+            self._box(x - 1.0, y, 6.5, 5.0, STEEL)
+            left, right = (10.5, 7.0) if active else (7.0, 10.5)
+            self._shape([(x - 6.0, y + 5.0), (x + 4.0, y + 5.0), (x + 4.0, y + right), (x - 1.0, y + 7.5), (x - 6.0, y + left)], colour)
+            self._disc(x + 5.0, y + 13.5, 2.6, LAMP if active else dark)
         elif thing.kind == "robot":
             self._disc(x, y + 5.5, 5.5, STEEL)
             self._disc(x, y + 5.5, 4.4, colour)

@@ -19,7 +19,7 @@ from palaestra.envs.generation.generator import BIG, SMALL
 from palaestra.envs.goals import Formula, Option
 from palaestra.envs.mechanics import Rule, mechanics, rule_rows
 from palaestra.envs.names import Entity, entities
-from palaestra.envs.types import COLOURS, DOORS, Goal, Scene, Task, button_entity, leaf_entity, receptacle_boxes
+from palaestra.envs.types import BUTTONS, COLOURS, DOORS, Goal, Scene, Task, button_entity, leaf_entity, receptacle_boxes
 from palaestra.envs.words import parser, rulebook
 from palaestra.envs.words.references import MOVED, Things
 from palaestra.sim.drawers import DRAWER_FLOOR
@@ -27,7 +27,7 @@ from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import BIN_FLOOR, WorldSpec, parked_mechanism, parked_object
 
 HALF = (SMALL[0], BIG[1])  # m, half sizes of the objects that skills are trained with
-KINDS = ("cube", "ball", "button", "door")  # of what can be added and removed; swing doors are doors, too
+KINDS = ("cube", "ball", "button", "door")  # of what can be added and removed; swing doors are doors, and toggles buttons, too
 _RESTS = 1e-3  # m, between an object's underside and what it lies on
 _APART = 0.30  # m, from an object that is added to walls and other things
 
@@ -107,7 +107,7 @@ def move(spec: WorldSpec, task: Task, thing: int, xy: Any) -> Task:
         under = 0.0 if entity.kind == "crate" else support(spec, task.scene, xy)[1]
         z = under + lay.object_half[thing - 1]
         return _with_layout(task, object_pos=_put(lay.object_pos, thing - 1, np.r_[xy, z]))
-    if entity.kind == "button":
+    if entity.kind in BUTTONS:
         return _with_layout(task, button_pos=_put(lay.button_pos, thing - button_entity(spec, 0), xy))
     if entity.kind in (*DOORS, "room", "drawer"):
         fix = ". Fix: remove it, and add one in another doorway" if entity.kind in DOORS else ""
@@ -193,14 +193,14 @@ def _hinges(spec: WorldSpec, both: bool) -> Any:
 def remove(spec: WorldSpec, task: Task, thing: int) -> Task:
     """The task without an object, button or door, its goal without what it says of it, and without the rules that name it."""
     entity = thing_of(spec, task.scene, thing)
-    if entity.kind not in (*KINDS, *DOORS):
+    if entity.kind not in (*KINDS, *DOORS, *BUTTONS):
         kinds = "a cube, ball, button or door; a house keeps the rest"
         raise PalaestraError(f"{entity.name}: got a {entity.kind} to be removed, expected {kinds}")
     task = task.replace(goal=_goal_without(spec, task, entity))
     while named := [k for k, rule in enumerate(mechanics(spec, task.scene).rules) if entity.name in _names(rule)]:
         task = without_rule(spec, task, named[0])
     lay, scene = task.scene.layout, task.scene
-    if entity.kind == "button":
+    if entity.kind in BUTTONS:
         slot = thing - button_entity(spec, 0)
         gone = _with_layout(task, button_pos=_put(lay.button_pos, slot, parked_mechanism(spec.leaves + slot)))
         return gone.replace(scene=gone.scene.replace(button_used=_put(scene.button_used, slot, False)))
@@ -321,7 +321,7 @@ def _painted(spec: WorldSpec, scene: Scene, thing: int, colour: int) -> Scene:
 def _told_by_colour(spec: WorldSpec, task: Task, thing: int) -> tuple[Task, int]:
     """The task with a thing in the colour that is rarest among its like, and that tells it from them; and its number."""
     kind, things = thing_of(spec, task.scene, thing).kind, entities(spec, task.scene)
-    alike = DOORS if kind in DOORS else (kind,)
+    alike = next((kinds for kinds in (DOORS, BUTTONS) if kind in kinds), (kind,))
     others = [e.colour for e in things if e.kind in alike and e.index != thing]
     for colour in sorted(range(len(COLOURS)), key=lambda c: others.count(COLOURS[c])):
         looks = task.replace(scene=_painted(spec, task.scene, thing, colour))
