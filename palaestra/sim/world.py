@@ -402,7 +402,7 @@ class World:
         """Speed of each object's centre [O] m/s."""
         return jnp.linalg.norm(self.object_velocity(qvel), axis=-1)
 
-    def mechanism_q(self, qpos: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def mechanism_q(self, qpos: Any) -> tuple[Any, Any]:
         """How far each leaf is open [L] rad, and how far each button is up [U] m (0; pressed it is negative)."""
         q, spec = qpos[len(qpos) - self.spec.mechanisms :], self.spec
         return q[: spec.leaves], q[spec.leaves : spec.leaves + spec.buttons]
