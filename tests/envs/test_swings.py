@@ -123,7 +123,7 @@ def test_swing_doors_hang_in_doorways_of_their_own_and_some_are_open_at_the_star
 
 
 def test_no_swing_door_stands_open_before_another_doorway():
-    """Nothing of a leaf that stands open is nearer than 0.65 m to the middle of another doorway: half of one is 0.48 m."""
+    """Nothing of a leaf that stands open is in the way through another: nearer to its middle than half its width and a hand's breadth."""
     spec, some = env("swing-doors").world.spec, tasks("swing-doors", count=256)
     scene, lay = some.scene, some.scene.layout
     for leaf in range(spec.locks, spec.leaves):
@@ -132,7 +132,7 @@ def test_no_swing_door_stands_open_before_another_doorway():
             along = lay.leaf_pos[:, leaf, None] + np.linspace(0, LEAF_LENGTH, 20)[None, :, None] * axis[:, None]
             away = np.linalg.norm(along[:, :, None] - scene.door[:, None], axis=-1).min(1)  # [tasks, doorways]
             other = scene.door_used & (np.arange(spec.doors) != scene.leaf_doorway[:, leaf, None]) & scene.leaf_used[:, leaf, None]
-            assert away[other].min() > 0.65
+            assert away[other].min() > 0.48 + 0.05
 
 
 def test_goals_are_behind_doors_or_about_them():
