@@ -20,10 +20,12 @@ from palaestra.envs.words import language
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
 from palaestra.skills.plan import PlanError, static_faults
 from palaestra.skills.planners.base import Planner, Problem
+from palaestra.skills.rules import Rulebook
 from palaestra.skills.runner import Motion, Outcome, Runner
 from palaestra.skills.shipped import LearnedSkill
 
 CHUNK = 8  # control steps between two looks of the host: 0.4 s
+WAIT = 80  # control steps, an episode, in which the robot may stand still until rules have done their work
 LANES = 16  # environments of one program. Another width is another program, which XLA may round differently
 
 
@@ -62,6 +64,7 @@ class Episode:
     outcome: str = "running"  # success, or why not
     detail: str = ""
     step: int = 0
+    waited: int = 0  # control steps of these in which the robot stood still until rules had done their work
     over: bool = False
     start: frozenset[Fact] = frozenset()  # what held before anything was done
     recall_at_start: float = 0.0  # the goal's share (see `Progress`) then
@@ -240,8 +243,11 @@ class Executor:
         self._tell("skill", episode, {**asdict(call)})
 
     def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task) -> Call | None:
-        """The next call whose precondition holds, from a new plan if need be; None where the episode has ended."""
+        """The next call whose precondition holds, from a new plan if need be; None where the episode has ended, or the robot waits."""
         while True:
+            if not episode.plan and _under_way(episode, now):
+                episode.waited += CHUNK
+                return None
             if not episode.plan and not self._replan(episode, now, task):
                 return None
             call = episode.plan.pop(0)
@@ -294,6 +300,13 @@ class Executor:
     def _tell(self, event: str, episode: Episode, more: dict[str, Any]) -> None:
         if self._listen is not None:
             self._listen({"event": event, "step": episode.step, **more})
+
+
+def _under_way(episode: Episode, now: frozenset[Fact]) -> bool:
+    """Whether a plan has run out while rules are still at work, and not for long: the last call may have set off a door that shuts."""
+    if episode.waited >= WAIT or not episode.mechanics.rules or not episode.calls or episode.calls[-1].verdict != "succeeded":
+        return False
+    return Rulebook(episode.things, episode.mechanics).settled(now) != now
 
 
 def _last_failure(episode: Episode) -> str:

@@ -188,7 +188,7 @@ def _by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) 
     }
     if name in ("open", "close"):
         context["something_lies_in_it"] = by_group(np.asarray(seen.table)[:, INSIDE].any((1, 2)).astype(float), success, yes_no)
-    if name in ("open", "close", "press", "turn_off"):
+    if name in ("open", "close", "press", "turn_on", "turn_off"):
         return context
     half = np.asarray(lay.object_half)[np.arange(n), entity - 1]
     context["object_half_size_m"] = by_group(half, success, [0.02, 0.03, 0.04])

@@ -64,8 +64,8 @@ def _schemas(skills: tuple[Skill, ...], here: tuple[str, ...]) -> tuple[Schema, 
             things = [robot, *arguments, Entity(0, _PLACE, "room"), Entity(0, _LOAD, "object"), *rest]
             call = Call(skill.name, {p.name: f"?{p.name}" for p in skill.params})
             # Some readers want actions and predicates to differ by name: `open` the skill is `open-drawer`.
-            several = (skill.name in DOMAIN or len({*here}.intersection(p.kinds)) > 1 for p in skill.params)
-            name = "-".join([skill.name, *itertools.compress(kinds, several)])
+            told = [kind for p, kind in zip(skill.params, kinds, strict=True) if len(p.kinds) > 1 or skill.name in DOMAIN]
+            name = "-".join([skill.name, *told])
             for case in ground([skill], things):
                 if case.call == call and not any(map(_other, case.pre)):
                     named = {t.name: t.type for t in things[1:] if t in arguments or any(t.name in f for f in case.pre)}

@@ -37,6 +37,7 @@ RECIPES = {
     "skill/close": Recipe(4_000_000, easy=0.3),
     "skill/push_open": Recipe(6_000_000, easy=0.2),
     "skill/push": Recipe(8_000_000, easy=0.4),
+    "skill/turn_on": Recipe(2_000_000, easy=0.2),
     "skill/turn_off": Recipe(2_000_000, easy=0.2),
 }
 _RULE = PlannerChoice("scripted")

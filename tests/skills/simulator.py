@@ -1,4 +1,4 @@
-"""Doors of both kinds, hampers, buttons, plates and rules once more, from their description alone: for tests to compare with.
+"""Doors of both kinds, hampers, buttons, toggles, plates and rules once more, from their description alone: for tests to compare with.
 
 And random houses that have them.
 """
@@ -36,8 +36,9 @@ class House:
         receptacles = self.of("table", "bin", "plate", "hamper", "shelf")
         found += [Call("place", {"object": x, "receptacle": r}) for x in self.of("object") for r in receptacles]
         found += [Call("push_open", {"door": d}) for d in self.of("swing")]
-        to = self.of("table", "shelf", "bin", "hamper", "button", "plate", "room")
+        to = self.of("table", "shelf", "bin", "hamper", "button", "toggle", "plate", "room")
         found += [Call("push", {"crate": x, "target": t}) for x in self.of("crate") for t in to]
+        found += [Call(skill, {"toggle": b}) for b in self.of("toggle") for skill in ("turn_on", "turn_off")]
         return found + [Call("press", {"button": b}) for b in self.of("button")]
 
 
@@ -134,7 +135,9 @@ def step(house: House, facts: frozenset[Fact], call: Call) -> frozenset[Fact] | 
         (button,) = args
         if held or button not in near:
             return None
-        state.add(("pressed", button, button))
+        if call.skill != "press" and (("pressed", button, button) in facts) == (call.skill == "turn_on"):
+            return None
+        state ^= {("pressed", button, button)} if call.skill == "turn_off" else {("pressed", button, button)} - state
     return settle(house, frozenset(state))
 
 
@@ -209,7 +212,14 @@ def shortest(house: House, goal: Formula, most: int = 30_000) -> int | None:
 
 
 def random_house(
-    rng: random.Random, rooms: int = 3, objects: int = 3, rules: int = 3, hampers: int = 0, swings: float = 0.0, crates: int = 0
+    rng: random.Random,
+    rooms: int = 3,
+    objects: int = 3,
+    rules: int = 3,
+    hampers: int = 0,
+    swings: float = 0.0,
+    crates: int = 0,
+    toggles: int = 0,
 ) -> House:
     """A tree of rooms, some doorways with doors, things anywhere, rules of all kinds, solvable or not; with hampers, a shelf as well.
 
@@ -227,10 +237,11 @@ def random_house(
     fixed = rng.sample(["red_table", "blue_table", "red_plate", "green_plate", "red_bin", "red_button", "blue_button"], rng.randint(3, 5))
     lidded = ["red_hamper", "blue_hamper"][:hampers]
     fixed += [*lidded, "red_shelf"] if hampers else []
+    fixed += ["red_toggle", "blue_toggle"][:toggles]
     where = {name: rng.choice(names) for name in (*here, *fixed)}
-    more: list[Fact] = []
+    more: list[Fact] = [("pressed", t, t) for t in fixed if t.endswith("toggle") and rng.random() < 0.4]
     for x in here:
-        spot = rng.choice([None, *(f for f in fixed if not f.endswith("button"))])
+        spot = rng.choice([None, *(f for f in fixed if not f.endswith(("button", "toggle")))])
         if spot and rng.random() < 0.4:
             where[x] = where[spot]
             more.append(("inside" if spot.endswith(("bin", "hamper")) else "on", x, spot))
@@ -247,6 +258,7 @@ def random_house(
         more += [("near", ROBOT, free[0])] + ([("holding", ROBOT, free[0])] if rng.random() < 0.5 else [])
     tables = [f for f in fixed if f.endswith(("table", "plate", "shelf"))]
     conditions: list[Fact] = [("pressed", b, b) for b in fixed if b.endswith(("button", "plate"))] * 2
+    conditions += [("pressed", t, t) for t in fixed if t.endswith("toggle")] * 4
     conditions += [("holding", ROBOT, x) for x in here] + [("near", ROBOT, x) for x in (*here, *unmade, *(d.name for d in doors))]
     conditions += [("on", x, t) for x in here for t in tables] + [("near", ROBOT, h) for h in lidded]
     more += [("open", h, h) for h in lidded if rng.random() < 0.3]

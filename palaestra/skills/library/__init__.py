@@ -5,12 +5,12 @@ from palaestra.skills.library.drawers import CLOSE, OPEN
 from palaestra.skills.library.navigate import NAVIGATE
 from palaestra.skills.library.pick import PICK
 from palaestra.skills.library.place import PLACE
-from palaestra.skills.library.press import PRESS, TURN_OFF
+from palaestra.skills.library.press import PRESS, TURN_OFF, TURN_ON
 from palaestra.skills.library.push import PUSH
 from palaestra.skills.library.push_open import PUSH_OPEN
 from palaestra.skills.record import Skill
 
-SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE, PUSH_OPEN, PUSH, TURN_OFF)}
+SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE, PUSH_OPEN, PUSH, TURN_ON, TURN_OFF)}
 
 
 def skill(name: str) -> Skill:
