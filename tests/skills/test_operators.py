@@ -183,8 +183,8 @@ def test_prompt_has_the_whole_contract() -> None:
     things = [Entity(0, ROBOT, "robot"), *(Entity(1 + i, *both) for i, both in enumerate(rare))]
     text, with_all = prompt_text(LIBRARY), prompt_text(LIBRARY, things)
     for skill in LIBRARY:
-        of_rare = skill.name in ("press", "open", "close", "push_open", "push", "turn_off")
-        assert (skill.doc in text) != of_rare, "buttons, drawers, swing doors, crates: only where there are some"
+        of_rare = skill.name in ("press", "open", "close", "push_open", "push", "turn_on", "turn_off")
+        assert (skill.doc in text) != of_rare, "buttons, drawers, swing doors, crates, toggles: only where there are some"
         assert skill.doc in with_all
     assert "navigate(target: object or table or bin or room)" in text
     assert "Needs: nothing." in text
