@@ -99,7 +99,7 @@ def barriers(spec: WorldSpec, scene: Scene, angle: jax.Array, lid: jax.Array, ou
     lay, locks = scene.layout, spec.locks
     axis = leaf_axis(lay.leaf_quat, angle)
     reach = LEAF_LENGTH / 2 * axis
-    along = LEAF_LENGTH * (jnp.arange(_PIECES) + 0.5) / _PIECES
+    along = LEAF_LENGTH * (jnp.arange(_PIECES, dtype=jnp.float32) + 0.5) / _PIECES
     piece = lay.leaf_pos[locks:, None] + along[:, None] * axis[locks:, None]  # [swings, pieces, 2]
     piece_half = jnp.repeat(jnp.abs(reach[locks:]) / _PIECES + LEAF_HALF, _PIECES, axis=0)
     tray, tray_half = drawers.reaching(lay, out)
