@@ -120,7 +120,7 @@ class Camera:
         mujoco.mjr_readPixels(pixels, None, rect, self._render)
         return np.flipud(pixels).copy()
 
-    def _write(self, qpos: np.ndarray, layout: Layout) -> None:
+    def _write(self, qpos: Any, layout: Layout) -> None:
         """Bring the private model to the state."""
         w, m, d, spec = self.world, self._model, self._data, self.world.spec
         half, size = np.asarray(layout.fixture_half, float), np.asarray(layout.object_half, float)

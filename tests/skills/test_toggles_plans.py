@@ -1,5 +1,7 @@
 """Toggles in the operators, the oracle, PDDL and the skills, by hand."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from palaestra.envs.mechanics import Door, Mechanics, Rule
 from palaestra.envs.names import ROBOT
 from palaestra.envs.types import OPEN, PRESSED
 from palaestra.skills import pddl
+from palaestra.skills.executor import WAIT, CallRecord, Episode, _under_way
 from palaestra.skills.library import TURN_OFF, TURN_ON
 from palaestra.skills.operators import Call, contracts, prompt_text
 from palaestra.skills.plan import Failure, PlanError
@@ -113,3 +116,16 @@ def test_the_skills_turn_it_on_and_off_again_once_a_call():
         assert on[-1] == (name == "turn_on")
         assert table[-1, OPEN, DOOR, DOOR] == (name == "turn_on")
         was = on[-1]
+
+
+def test_the_robot_waits_for_a_door_to_shut_and_not_for_ever():
+    """Only when its plan has run out: what failed is planned again at once."""
+    home, done = house(), CallRecord("turn_off", {"toggle": "red_toggle"}, 0, verdict="succeeded")
+    episode = Episode(0, "", home.things, Formula((((SHUT,),),)), {}, home.mechanics, calls=[done])
+    swinging = home.facts | {("open", "blue_door", "blue_door")}
+    assert _under_way(episode, swinging)
+    assert _under_way(episode, home.facts | {ON}), "a door that opens"
+    assert not _under_way(episode, home.facts)
+    assert not _under_way(replace(episode, waited=WAIT), swinging)
+    assert not _under_way(replace(episode, calls=[replace(done, verdict="timeout")]), swinging)
+    assert not _under_way(replace(episode, mechanics=Mechanics()), swinging)
