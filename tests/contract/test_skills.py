@@ -155,6 +155,6 @@ def test_success_must_last_and_failure_be_certain():
 def test_an_unknown_skill_names_the_valid_ones():
     with pytest.raises(
         UnknownNameError,
-        match=r"unknown skill 'pik'; expected one of: close, .*, place, press, push, push_open, turn_off\. Did you mean 'pick'",
+        match=r"unknown skill 'pik'; expected one of: close, .*, place, press, push, push_open, turn_off, turn_on\. Did you mean 'pick'",
     ):
         skill("pik")
