@@ -306,7 +306,7 @@ def _dress_mechanisms(s: mujoco.MjSpec, spec: WorldSpec) -> None:
             )
     for i in range(spec.buttons - spec.toggles, spec.buttons):
         post, corner = s.body(f"button{i}"), BUTTON_HALF - _LAMP_SIZE
-        post.add_geom(name=f"lamp{i}", type=sphere, pos=[corner, corner, BUTTON_POST + _LAMP_SIZE], size=[_LAMP_SIZE, 0, 0])
+        post.add_geom(name=f"lamp{i}", type=sphere, pos=[corner, -corner, BUTTON_POST + _LAMP_SIZE], size=[_LAMP_SIZE, 0, 0])
     for i in range(spec.leaves):
         leaf, at = s.body(f"leaf{i}"), [LEAF_LENGTH - 0.09, 0, 0]
         if i < spec.locks:

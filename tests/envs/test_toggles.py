@@ -272,8 +272,8 @@ def test_a_lamp_shines_while_a_toggle_is_on(arena):
     for on in (False, True):
         scene = house((on, False))
         frame = picture.frame(scene, arena.engine.init(jax.tree.map(jnp.asarray, scene.layout)))
-        x, y = picture.locate(scene, scene.layout.button_pos[1] + 0.032).round().astype(int)
-        lamp = picture.locate(scene, scene.layout.button_pos[0] + 0.032).round().astype(int)
+        x, y = picture.locate(scene, scene.layout.button_pos[1] + [0.032, -0.032]).round().astype(int)
+        lamp = picture.locate(scene, scene.layout.button_pos[0] + [0.032, -0.032]).round().astype(int)
         seen.append((frame[lamp[1], lamp[0]].astype(int), frame[y, x].astype(int)))
     (off, other), (on, same) = seen
     assert on[:2].sum() - off[:2].sum() > 150

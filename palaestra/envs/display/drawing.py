@@ -340,10 +340,10 @@ def _draw_toggle(canvas: Canvas, at: np.ndarray, colour: Colour, on: bool, grow:
     post, cap = grow * BUTTON_HALF, grow * BUTTON_CAP[0]
     canvas.shadow([_box(at, (post, post), 0.2 * post)], BUTTON_POST, 90)
     canvas.fill(_box(at, (post, post), 0.25 * post), STEEL, INK, 0.8)
-    middle = at + np.array([-0.22, -0.22]) * cap
+    middle = at + np.array([-0.22, 0.22]) * cap
     canvas.fill(_box(middle, (0.85 * cap, 0.85 * cap), 0.2 * cap), colour, mix(colour, INK, 0.55), 0.6)
     canvas.fill(_box(middle, (0.85 * cap, 0.1 * cap)), mix(colour, INK, 0.4))
-    lamp = at + np.array([0.92, 0.92]) * cap
+    lamp = at + np.array([0.92, -0.92]) * cap
     if on:
         canvas.fill(_disc(lamp, 0.62 * cap), mix(LAMP, WHITE, 0.5))
     canvas.fill(_disc(lamp, 0.42 * cap), LAMP if on else mix(STEEL, INK, 0.6), INK, 0.6)
