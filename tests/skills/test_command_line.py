@@ -20,7 +20,7 @@ def run(capsys, *arguments):
     [
         (
             ["eval", "skill/fly"],
-            "unknown id 'skill/fly'; expected one of: demo, doors, language,",
+            "unknown id 'skill/fly'; expected one of: crates, demo, doors, hampers, language,",
         ),
         (["eval", "rearange"], "Did you mean 'rearrange'?"),
         (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: larger, test, train, validation"),
@@ -67,7 +67,8 @@ def test_skills_are_listed_as_json(capsys):
     assert status == 0
     table = json.loads(out.strip().splitlines()[-1])
     assert table["value"] == len(SKILLS)
-    assert any(name.startswith("place(object: object, receptacle: table or bin or plate or drawer)") for name in table["skills"])
+    place = "place(object: object, receptacle: table or bin or plate or drawer or shelf or hamper)"
+    assert any(name.startswith(place) for name in table["skills"])
 
 
 @pytest.mark.parametrize(
