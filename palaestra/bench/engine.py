@@ -1,6 +1,7 @@
 """`palaestra bench engine`: what JAX around `mujoco.batch` costs, and whether it changes a single bit."""
 
 import functools
+from dataclasses import MISSING, fields
 from typing import Any
 
 import jax
@@ -35,6 +36,8 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
     robot = np.zeros((count, w.body.num_joints))
     robot[:, 2] = rng.uniform(-3, 3, count)
     float32 = jnp.float32
+    defaults = {f.name: f.default_factory() for f in fields(Layout) if f.default_factory is not MISSING}
+    absent = {name: jnp.zeros((count, *x.shape), x.dtype) for name, x in defaults.items()}  # doors, drawers and the like
     return Layout(
         fixture_pos=jnp.asarray(pos, float32),
         fixture_half=jnp.asarray(half, float32),
@@ -45,14 +48,7 @@ def bench_layout(w: World, count: int, seed: int) -> Layout:
         object_yaw=jnp.asarray(rng.uniform(-3, 3, size.shape), float32),
         object_used=jnp.ones(size.shape, bool),
         robot_q=jnp.asarray(robot, float32),
-        leaf_pos=jnp.zeros((count, 0, 2)),
-        leaf_quat=jnp.zeros((count, 0, 4)),
-        leaf_angle=jnp.zeros((count, 0)),
-        button_pos=jnp.zeros((count, 0, 2)),
-        drawer_quat=jnp.zeros((count, 0, 4)),
-        drawer_out=jnp.zeros((count, 0)),
-        lid_quat=jnp.zeros((count, 0, 4)),
-        lid_angle=jnp.zeros((count, 0)),
+        **absent,
     )
 
 
