@@ -273,6 +273,8 @@ def test_every_wording_about_a_crate_means_it_and_is_rendered(key):
             "First push the green crate onto the plate, then go into the study.",
             ["1. green_crate on blue_plate", "2. robot in study", "2. green_crate on blue_plate"],
         ),
+        ("Push the blue thing over to the table.", ["blue_crate near red_table"]),  # a plate is blue, too
+        ("Push the blue thing to the study.", ["blue_crate in study"]),
         ("Push the button.", ["red_button pressed"]),
         ("Go to the green crate.", ["robot near green_crate"]),
     ],

@@ -312,7 +312,7 @@ class _Reader:
     def _pushes(self, head: list[Word], chunks: list[Chunk]) -> bool:
         """Whether to push this means to move it and not to press it, or says where what is being moved goes."""
         going_on = bool(self.waiting) or (self.last is not None and not self.last.predicate)
-        somewhere = any(preposition in ("near", "onto", "into", "on") for preposition, _ in chunks)
+        somewhere = any(preposition in ("near", "to", "onto", "into", "on") for preposition, _ in chunks)
         pressed = self.nouns.may_be(head, _TURNED["pressed"])
         return going_on or (self.nouns.may_be(head, ("crate",)) and (somewhere or not pressed))
 
