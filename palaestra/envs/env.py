@@ -104,7 +104,7 @@ class Rearrange:
 
     Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
     after the other (used, kind one-hot [7], open or pressed, colour one-hot [6], offset [3] m, half sizes [2] m), then the ways out of
-    drawers [W, 2] (kinds that a world has no slots for, but the first seven, have no column), then the goal's terms
+    drawers [W, 2] (a kind after the first seven has a column only in worlds that have slots for it), then the goal's terms
     (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [7],
     subjects [E], targets [E]), then the rules, where they are shown (used, lasting, of each of two facts needed, predicate one-hot [7],
     subject [E], target [E] and what vanishes [E], then what appears or opens [E]); last, where the context is visible, friction, mass,
