@@ -128,7 +128,7 @@ class Eval(PlannerArguments):
     A task set leaves a folder with a row an episode, of which `palaestra watch` films any.
     """
 
-    id: tyro.conf.Positional[str]  # skill/navigate, skill/pick, skill/place, a task set (rearrange), or the suite `perturbed`
+    id: tyro.conf.Positional[str]  # a skill (pick), all `skills`, `handover` (one after the other), a task set (rearrange), or `perturbed`
     episodes: int = 200
     seed: int = 0
     split: str = "test"  # of a task set

@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import write_atomically
 from palaestra.sim.world import world
 from palaestra.skills.evaluation import Options, measure_task_set
+from palaestra.skills.handover import measure_handover
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.recipes import full_id
@@ -42,10 +44,14 @@ def measure(
         raise PalaestraError(f"episodes: got {episodes}, expected 1 or more")
     if not 0 <= seed < 2**31:
         raise PalaestraError(f"seed: got {seed}, expected 0 to 2147483647")
-    name = name if name in SUITES else full_id(name)
-    if name.startswith("skill/"):
+    name = name if name in SUITES or name in ALL_SKILLS else full_id(name)
+    if name.startswith("skill/") or name in ALL_SKILLS:
         if options not in (None, Options()):
             raise PalaestraError(f"--folder, --batch, --trials, --probes, --noise: got some for {name!r}, expected a task set with them")
+        if name in ALL_SKILLS:
+            if policy is not None:
+                raise PalaestraError(f"--policy: got {policy} for {name!r}, expected a skill: all skills have weights of their own")
+            return ALL_SKILLS[name](episodes, seed, engine)
         return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine)
     for which in SUITES.get(name, (name,)):
         task_set(which).of(split)  # refused before any of them is measured
@@ -77,6 +83,31 @@ def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = Non
         "seed": seed,
         "seconds": time.perf_counter() - clock,
     }
+
+
+def measure_library(episodes: int, seed: int, engine: str = "native") -> dict[str, Any]:
+    """Success of every skill over its whole precondition. `value` is the least lower end of the intervals; `n` and `interval` are those
+    of that skill."""
+    clock, found = time.perf_counter(), {}
+    for name in SKILLS:
+        one = measure_skill(name, episodes, seed, engine=engine)
+        found[name] = {key: one[key] for key in ("value", "n", "interval", "failures", "weights", "seconds")}
+    worst = min(found, key=lambda name: found[name]["interval"][0])
+    return {
+        "name": "skills",
+        "value": found[worst]["interval"][0],
+        "n": episodes,
+        "interval": found[worst]["interval"],
+        "worst": worst,
+        "skills": found,
+        "engine": engine,
+        "seed": seed,
+        "seconds": time.perf_counter() - clock,
+    }
+
+
+# What is measured of all skills at once, by the name that `palaestra eval` takes.
+ALL_SKILLS: dict[str, Callable[[int, int, str], dict[str, Any]]] = {"skills": measure_library, "handover": measure_handover}
 
 
 def library_table() -> dict[str, Any]:

@@ -220,8 +220,6 @@ def _contract(call: Call, skill: Skill, bound: Mapping[str, Entity], things: Thi
     parts: dict[tuple[bool, bool], frozenset[Fact]] = {(e, n): frozenset() for e in (False, True) for n in (False, True)}
     for is_effect, literals in ((False, skill.precondition), (True, skill.effect)):
         for literal in literals:
-            if not literal.negated and "_" in (literal.subject, literal.target):
-                raise ValueError(f"skill {skill.name!r}: got a positive literal over '_', expected named entities. Fix: add a parameter")
             found = _instances(literal, bound, things)
             if not found and not literal.negated:
                 return None
@@ -324,7 +322,7 @@ class _After:
     def before(self, fact: Fact) -> bool:
         """Whether a fact holds where the operator is applicable."""
         operator = self.operator
-        if fact in operator.pre or fact in operator.neg or any(_exclude(known, fact) for known in operator.pre):
+        if fact in operator.pre or fact in operator.neg or any(exclude(known, fact) for known in operator.pre):
             return fact in operator.pre
         raise _Undecided(fact)
 
@@ -337,7 +335,7 @@ class _After:
         self.begun.discard(fact)
 
 
-def _exclude(fact: Fact, other: Fact) -> bool:
+def exclude(fact: Fact, other: Fact) -> bool:
     """Whether two different facts never hold together: each ends the other. The robot can be near several things."""
     return fact[0] != "near" and ends(fact, other) and ends(other, fact)
 

@@ -116,12 +116,6 @@ def test_literals_that_cannot_hold_of_a_kind_give_no_operator() -> None:
     assert {c.args["receptacle"] for c in contracts((only_tables,), house()[0])} == {"blue_table", "green_table"}
 
 
-def test_a_positive_literal_over_anything_is_refused() -> None:
-    vague = replace(PICK, precondition=(Literal(("holding",), ROBOT, "_"),))
-    with pytest.raises(ValueError, match=r"skill 'pick': got a positive literal over '_'.*Fix: add a parameter"):
-        ground((vague,), house()[0])
-
-
 def test_no_argument_is_given_twice() -> None:
     stack = replace(PICK, name="stack", params=(Param("object", ("object",)), Param("other", ("object",))))
     assert len(contracts((stack,), house()[0])) == 4 * 3

@@ -1,6 +1,7 @@
 """The skills that come with the package, by name."""
 
 from palaestra.sim.errors import UnknownNameError
+from palaestra.skills.checks import checked
 from palaestra.skills.library.drawers import CLOSE, OPEN
 from palaestra.skills.library.navigate import NAVIGATE
 from palaestra.skills.library.pick import PICK
@@ -10,7 +11,7 @@ from palaestra.skills.library.push import PUSH
 from palaestra.skills.library.push_open import PUSH_OPEN
 from palaestra.skills.record import Skill
 
-SKILLS: dict[str, Skill] = {s.name: s for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE, PUSH_OPEN, PUSH, TURN_ON, TURN_OFF)}
+SKILLS: dict[str, Skill] = {s.name: checked(s) for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE, PUSH_OPEN, PUSH, TURN_ON, TURN_OFF)}
 
 
 def skill(name: str) -> Skill:
