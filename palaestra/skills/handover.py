@@ -146,7 +146,7 @@ def handovers(episode: Episode) -> list[tuple[Pair, str]]:
 
 def report(won: Counter[Pair], run: Counter[Pair], reasons: dict[Pair, Counter[str]], episodes: int, skills: list[str]) -> dict[str, Any]:
     """Rates by pair, the worst first; pairs that were met less often than wanted stand apart."""
-    rates = {
+    rates: dict[str, dict[str, Any]] = {
         f"{a} -> {b}": {"value": won[a, b] / n, "n": n, "interval": list(wilson(won[a, b], n)), "failures": dict(reasons[a, b])}
         for (a, b), n in run.items()
     }
