@@ -52,7 +52,7 @@ class Comparison:
             return json.loads(done.read_text())
         every = max(1, self.steps // LEARNER.batch_size // self.points)
         config = RunConfig(
-            env=self.task_set, seed=seed, steps=self.steps, sampler=sampler, log_every=every, checkpoint_every=every, ppo=LEARNER
+            env=self.task_set, seed=seed, steps=self.steps, sampler=sampler, log_every=every, checkpoint_every=every, learner=LEARNER
         )
         run = Run(env, config, folder)
         curve: dict[str, float] = {}

@@ -96,12 +96,13 @@ class Edit(TaskArguments):
 
 @dataclass
 class Train(EndpointArguments):
-    """Train a skill, or an environment, by PPO. A run is a folder; --resume goes on after a crash to the same numbers."""
+    """Train a skill, or an environment. A run is a folder; --resume goes on after a crash to the same numbers."""
 
     id: tyro.conf.Positional[str]  # a skill (pick), skill/pick, or a task set (rearrange)
     seed: int = 0
     steps: int = 0  # environment steps; 0 takes the recipe's
-    num_envs: int = 1024
+    learner: str = "ppo"  # ppo
+    num_envs: int = 0  # environments stepped at once; 0 takes the learner's own
     sampler: str = "randomise"  # what episodes begin from: randomise, plr, robust-plr, accel, learnability, envgen
     author: str = "scripted"  # who writes the configurations of envgen: scripted (a rule), or openai (any compatible endpoint)
     easy: float = -1.0  # the share of easy starts of a skill; negative takes the recipe's
@@ -115,7 +116,17 @@ class Train(EndpointArguments):
 
         writer = self.named(self.author)
         result = train(
-            self.id, self.seed, self.steps, self.num_envs, self.easy, self.folder, self.resume, self.engine, self.sampler, writer
+            self.id,
+            self.seed,
+            self.steps,
+            self.num_envs,
+            self.easy,
+            self.folder,
+            self.resume,
+            self.engine,
+            self.sampler,
+            writer,
+            self.learner,
         )
         finish(result, self.json)
         return 0

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs.env import Env
-from palaestra.policies.networks import ActorCritic, Policy
+from palaestra.policies.networks import Network, Policy
 
 # Training splits the seed's key; evaluation folds this into it, so that the two never meet (a test compares the keys).
 _EVALUATION = 0x6576616C
@@ -55,7 +55,7 @@ class Result:
 
 
 def evaluate(
-    env: Env, network: ActorCritic, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500, noise: int | None = None
+    env: Env, network: Network, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500, noise: int | None = None
 ) -> Result:
     """Run `episodes` episodes of the deterministic policy, each once to its end.
 
@@ -72,7 +72,7 @@ def evaluate(
 
 
 @functools.lru_cache(maxsize=4)  # a curve evaluates many policies, and compiles once
-def _program(env: Env, network: ActorCritic, explores: bool) -> Callable[[Policy, jax.Array, jax.Array], dict[str, Any]]:
+def _program(env: Env, network: Network, explores: bool) -> Callable[[Policy, jax.Array, jax.Array], dict[str, Any]]:
     """A batch of episodes by keys, with this number of noise."""
 
     def run(policy: Policy, keys: jax.Array, noise: jax.Array) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from palaestra.policies.networks import ActorCritic, Policy, Statistics
-from palaestra.sim.errors import PalaestraError
+from palaestra.policies.networks import Network, Policy, Statistics, rebuild
+from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import digest, mismatch, named_leaves, write_atomically
 
 T = TypeVar("T")
@@ -71,9 +71,19 @@ def save_train_state(path: Path, state: Any, about: dict[str, Any]) -> None:
     _save(path, state, _TRAIN, about)
 
 
-def load_train_state(path: Path, like: T, about: dict[str, Any]) -> T:
-    """The state of a checkpoint, in the shape of `like`. Raises CheckpointError by name where it does not fit."""
+def _completed(got: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """With the defaults where nothing is said."""
+    nested = {k: _completed(v, defaults[k]) for k, v in got.items() if isinstance(v, dict) and isinstance(defaults.get(k), dict)}
+    return defaults | got | nested
+
+
+def load_train_state(path: Path, like: T, about: dict[str, Any], defaults: dict[str, Any] | None = None) -> T:
+    """The state of a checkpoint, in the shape of `like`. Raises CheckpointError by name where it does not fit.
+
+    `defaults`: of settings of which the file says nothing, because there were none such when it was written.
+    """
     arrays, got = _read(path, _TRAIN)
+    got = _completed(got, json.loads(json.dumps(defaults or {})))
     if got != json.loads(json.dumps(about)):
         keys = sorted(k for k in got.keys() | about.keys() if got.get(k) != json.loads(json.dumps(about)).get(k))
         raise CheckpointError(f"{path}: belongs to another run; these settings differ: {', '.join(keys)}")
@@ -81,18 +91,21 @@ def load_train_state(path: Path, like: T, about: dict[str, Any]) -> T:
 
 
 def save_policy(path: Path, policy: Policy, about: dict[str, Any]) -> None:
-    """Weights and statistics for use; `about` must hold name, observation_size, action_size and hidden."""
+    """Weights and statistics for use; `about` must hold name, observation_size, action_size and what `networks.describe` says."""
     _save(path, policy, _POLICY, about)
 
 
-def load_policy(path: Path, *, name: str, observation_size: int, action_size: int) -> tuple[ActorCritic, Policy]:
+def load_policy(path: Path, *, name: str, observation_size: int, action_size: int) -> tuple[Network, Policy]:
     """A policy and its network. Raises CheckpointError where the file is for another environment."""
     arrays, about = _read(path, _POLICY)
     wanted = {"name": name, "observation_size": observation_size, "action_size": action_size}
     for key, value in wanted.items():
         if about.get(key) != value:
             raise CheckpointError(f"{path}: {key}: got {about.get(key)!r}, expected {value!r}")
-    network = ActorCritic(action_size, tuple(about["hidden"]))
+    try:
+        network = rebuild(about, action_size)
+    except UnknownNameError as error:
+        raise CheckpointError(f"{path}: {error} Was it made by a newer version?") from None
     params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, observation_size)))
     like = jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), Policy(params=params, statistics=jax.eval_shape(lambda: Statistics.new(observation_size)))

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from palaestra.sim.errors import UnknownNameError
+
 _LOG_SQRT_2PI = 0.9189385332046727
 
 
@@ -46,6 +48,25 @@ def forward(network: ActorCritic, params: Any, x: jax.Array) -> tuple[jax.Array,
     """Mean, log deviation and value of normalised observations; see `ActorCritic`."""
     outputs: tuple[jax.Array, jax.Array, jax.Array] = network.apply(params, x)  # type: ignore[assignment]
     return outputs
+
+
+Network = ActorCritic  # what policies are made for; each kind is rebuilt from what a file of weights says of it
+NETWORKS: dict[str, type[Network]] = {"gaussian": ActorCritic}
+_DEFAULT = "gaussian"  # goes without saying, so that the oldest files can be read
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """What a file of weights has to say for its network to be made again."""
+    kind = next(name for name, kind in NETWORKS.items() if type(network) is kind)
+    return {"hidden": list(network.hidden)} | ({} if kind == _DEFAULT else {"network": kind})
+
+
+def rebuild(about: dict[str, Any], action_size: int) -> Network:
+    """The network that `describe` described."""
+    kind = about.get("network", _DEFAULT)
+    if kind not in NETWORKS:
+        raise UnknownNameError("network", str(kind), NETWORKS)
+    return NETWORKS[kind](action_size, tuple(about["hidden"]))
 
 
 def log_prob(mean: jax.Array, log_std: jax.Array, action: jax.Array) -> jax.Array:
@@ -89,7 +110,7 @@ class Policy(struct.PyTreeNode, kw_only=True):
     params: Any
     statistics: Statistics
 
-    def act(self, network: ActorCritic, observation: jax.Array) -> jax.Array:
+    def act(self, network: Network, observation: jax.Array) -> jax.Array:
         """The deterministic action [..., a] for observations [..., obs], unclipped."""
         mean, _, _ = forward(network, self.params, self.statistics.normalise(observation))
         return mean

@@ -6,7 +6,7 @@ minibatch, orthogonal weights, a small last policy layer, gradients clipped by t
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,8 @@ class Hyper(struct.PyTreeNode, kw_only=True):
 class PPO:
     """The hyper-parameters; those that set shapes are its own fields, the rest is `hyper`."""
 
+    name: ClassVar[str] = "ppo"
+
     num_envs: int = 1024  # environments stepped at once
     num_steps: int = 16  # control steps of each between updates
     epochs: int = 4  # passes over a rollout
@@ -59,6 +61,9 @@ class PPO:
     @property
     def batch_size(self) -> int:
         return self.num_envs * self.num_steps
+
+    def make(self, env: Env, total_updates: int, sampler: Sampler | None = None) -> "Learner":
+        return Learner(env, self, total_updates, sampler)
 
 
 class Transition(struct.PyTreeNode, kw_only=True):

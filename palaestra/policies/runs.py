@@ -19,13 +19,15 @@ from palaestra.envs.autoreset import Sampler
 from palaestra.envs.env import Env
 from palaestra.policies.curricula import sampler
 from palaestra.policies.files import CheckpointError, load_train_state, save_policy, save_train_state
-from palaestra.policies.networks import Policy
-from palaestra.policies.ppo import PPO, Learner, TrainState
+from palaestra.policies.learner import Learner, LearnerConfig
+from palaestra.policies.networks import Policy, describe
+from palaestra.policies.ppo import PPO
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.files import write_atomically
 from palaestra.sim.memory import out_of_memory
 
 _KEEP = 2  # checkpoints
+RATES = ("success", "lost", "diverged", "overflow", "return")  # figures that are sums over the episodes that ended
 
 
 class TrainingError(PalaestraError):
@@ -44,21 +46,28 @@ class RunConfig:
     author: str = ""  # who writes the configurations of the sampler `envgen`: the rule, or a language model by its name
     log_every: int = 10  # updates a row of metrics
     checkpoint_every: int = 50  # updates, a multiple of log_every
-    ppo: PPO = PPO()
+    learner: LearnerConfig = PPO()
 
     def __post_init__(self) -> None:
         if self.checkpoint_every % self.log_every:
             raise ValueError(f"checkpoint_every: got {self.checkpoint_every}, expected a multiple of log_every = {self.log_every}")
         if self.updates < 1:
-            raise ValueError(f"steps: got {self.steps}, expected at least one update of num_envs * num_steps = {self.ppo.batch_size}")
+            raise ValueError(f"steps: got {self.steps}, expected at least one update of num_envs * num_steps = {self.learner.batch_size}")
 
     @property
     def updates(self) -> int:
         """At most: some samplers spend steps of their own."""
-        return self.steps // self.ppo.batch_size
+        return self.steps // self.learner.batch_size
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For config.json: the learner's settings stand under its name."""
+        found = asdict(self)
+        return found | {self.learner.name: found.pop("learner")}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Of all settings with this learner."""
+        return RunConfig(env=self.env, learner=type(self.learner)()).as_dict()
 
 
 Report = Callable[[dict[str, float]], None]
@@ -66,7 +75,7 @@ Watch = Callable[[int, Policy], None]
 
 
 class Run:
-    """One run of PPO on one environment, in a folder."""
+    """One run of a learner on one environment, in a folder."""
 
     def __init__(self, env: Env, config: RunConfig, folder: Path, made: Sampler | None = None):
         """`made`: the sampler that `config` names, where it has settings of its own."""
@@ -77,11 +86,11 @@ class Run:
             raise TrainingError(
                 f"steps: got {config.steps}, expected {self.steps_at(1)} or more: one update by the sampler {config.sampler}"
             )
-        self.learner = Learner(env, config.ppo, self.updates, self._sampler)
+        self.learner: Learner = config.learner.make(env, self.updates, self._sampler)
 
     def steps_at(self, update: int) -> int:
         """Environment steps, the sampler's own included, that this many updates take."""
-        return update * self.config.ppo.batch_size + self._sampler.cost(self.env, update)
+        return update * self.config.learner.batch_size + self._sampler.cost(self.env, update)
 
     @property
     def policy_path(self) -> Path:
@@ -95,7 +104,7 @@ class Run:
         try:
             self._open(resume)
             state = self._load() if resume else self.learner.init(jax.random.key(self.config.seed))
-            with out_of_memory(self.config.ppo.num_envs):
+            with out_of_memory(self.config.learner.num_envs):
                 return self._loop(state, report, watch)
         except OSError as error:
             kept = self.checkpoints()
@@ -122,17 +131,17 @@ class Run:
         if not resume:
             write_atomically(self.folder / "config.json", json.dumps(self.config.as_dict(), indent=2).encode())
 
-    def _load(self) -> TrainState:
+    def _load(self) -> Any:
         like = self.learner.init(jax.random.key(self.config.seed))
         kept = self.checkpoints()
         try:
-            state = load_train_state(kept[-1], like, self.config.as_dict())
+            state = load_train_state(kept[-1], like, self.config.as_dict(), self.config.defaults)
         except CheckpointError as error:
             others = f"; an older one is {kept[-2]}: remove the damaged file to resume from it" if len(kept) > 1 else ""
             raise CheckpointError(f"{error}{others}") from None
         return state
 
-    def _loop(self, state: TrainState, report: Report, watch: Watch) -> Policy:
+    def _loop(self, state: Any, report: Report, watch: Watch) -> Policy:
         from tensorboardX import SummaryWriter
 
         config, start = self.config, int(state.update)
@@ -144,8 +153,7 @@ class Run:
         try:
             for update in range(start + 1, self.updates + 1):
                 state, metrics = self.learner.train_step(state)
-                chooser = self._sampler.renew(self.env, state.batch.sampler, update, self.folder)
-                state = state.replace(batch=state.batch.replace(sampler=chooser))
+                state = self._renewed(state, update)
                 for name, figure in metrics.items():
                     sums[name] = sums.get(name, 0.0) + float(figure)
                 if update % config.log_every == 0 or update == self.updates:
@@ -163,18 +171,26 @@ class Run:
             board.close()
         return self.learner.policy(state)
 
+    def _renewed(self, state: Any, update: int) -> Any:
+        """The state after the sampler has done what it does on the host; learners that step no environments have none."""
+        batch = getattr(state, "batch", None)
+        if batch is None:
+            return state
+        chooser = self._sampler.renew(self.env, batch.sampler, update, self.folder)
+        return state.replace(batch=batch.replace(sampler=chooser))
+
     def _row(self, update: int, sums: dict[str, float], updates: int) -> dict[str, float]:
         """Rates over the episodes that ended, means over the updates."""
         episodes = sums.get("episodes", 0.0)
         row = {"update": float(update), "steps": float(self.steps_at(update)), "episodes": episodes}
         for name, value in sums.items():
-            if name in ("success", "lost", "diverged", "overflow", "return"):
+            if name in RATES:
                 row[name] = value / episodes if episodes else float("nan")
             elif name != "episodes":
                 row[name] = value / updates
         return row
 
-    def _checkpoint(self, state: TrainState, update: int) -> None:
+    def _checkpoint(self, state: Any, update: int) -> None:
         save_train_state(self.folder / f"checkpoint-{update:07d}.safetensors", state, self.config.as_dict())
         save_policy(self.policy_path, self.learner.policy(state), self.about(update))
         for old in self.checkpoints()[:-_KEEP]:
@@ -186,7 +202,7 @@ class Run:
             "name": self.env.name,
             "observation_size": self.env.observation_size,
             "action_size": self.env.action_size,
-            "hidden": list(self.config.ppo.hidden),
+            **describe(self.learner.network),
             "steps": self.steps_at(update),
             "sampler": self.config.sampler,
             "seed": self.config.seed,

@@ -14,6 +14,7 @@ from palaestra.envs.tasksets import task_set
 from palaestra.envs.types import INSIDE, KINDS, entity_kinds
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash
+from palaestra.policies.learner import LEARNERS
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import write_atomically
@@ -165,7 +166,7 @@ def admit(name: str, run: Path, episodes: int, seed: int) -> dict[str, Any]:
             "steps": config["steps"],
             "easy": config["easy"],
             "minutes": round((weights.stat().st_mtime - (run / "config.json").stat().st_mtime) / 60, 1),
-            "ppo": config["ppo"],
+            **{name: config[name] for name in LEARNERS if name in config},
         },
         "weights": file_hash(weights),
     }

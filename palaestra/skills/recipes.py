@@ -7,9 +7,11 @@ from typing import Any
 from palaestra.envs.env import Env
 from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv
 from palaestra.policies.envgen import EnvGen, tally
+from palaestra.policies.learner import LearnerConfig, learner_config
 from palaestra.policies.ppo import PPO, Hyper
 from palaestra.policies.progress import TrainingBar
 from palaestra.policies.runs import Run, RunConfig
+from palaestra.policies.settings import changed
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import world
@@ -75,14 +77,20 @@ def train(
     engine: str = "native",
     sampler: str = "randomise",
     writer: PlannerChoice = _RULE,
+    learner: str = "ppo",
 ) -> dict[str, Any]:
-    """Train by the recipe, with these changes to it; the figures of the last row. `writer`: who writes for the sampler `envgen`."""
+    """Train by the recipe, with these changes to it; the figures of the last row.
+
+    num_envs: 0 takes the learner's own. writer: who writes for the sampler `envgen`.
+    """
     name = full_id(name)
     recipe = RECIPES.get(name, _TASK_SET)
     easy = recipe.easy if easy < 0 else easy
     if not 0 <= easy <= 1:
         raise PalaestraError(f"easy: got {easy}, expected a share from 0 to 1")
-    folder = folder or Path("runs") / f"{name.replace('/', '-')}{f'-{sampler}' if sampler != 'randomise' else ''}-seed{seed}"
+    settings: LearnerConfig = recipe.ppo if learner == PPO.name else learner_config(learner)
+    other = [x for x, usual in ((sampler, "randomise"), (learner, PPO.name)) if x != usual]
+    folder = folder or Path("runs") / "-".join([name.replace("/", "-"), *other, f"seed{seed}"])
     made = replace(EnvGen(), author=author(writer, folder / "author.jsonl")) if sampler == "envgen" else None
     try:
         config = RunConfig(
@@ -92,7 +100,7 @@ def train(
             easy=easy,
             sampler=sampler,
             author=made.author.name if made else "",
-            ppo=replace(recipe.ppo, num_envs=num_envs),
+            learner=changed(settings, {"num_envs": num_envs} if num_envs else {}),
         )
     except ValueError as error:
         raise PalaestraError(str(error)) from error

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.policies.files import CheckpointError, load_policy
-from palaestra.policies.networks import ActorCritic, Policy
+from palaestra.policies.networks import Network, Policy
 from palaestra.skills.record import Skill
 
 _HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ class LearnedSkill:
     """A record and the policy that was learned for it."""
 
     skill: Skill
-    network: ActorCritic
+    network: Network
     policy: Policy
 
     def act(self, observation: jax.Array) -> jax.Array:

@@ -33,7 +33,7 @@ CONFIG = RunConfig(
     steps=32 * 8,
     log_every=2,
     checkpoint_every=4,
-    ppo=PPO(num_envs=8, num_steps=4, epochs=1, minibatches=2, hidden=(8,)),
+    learner=PPO(num_envs=8, num_steps=4, epochs=1, minibatches=2, hidden=(8,)),
 )
 
 

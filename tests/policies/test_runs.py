@@ -24,7 +24,7 @@ from palaestra.policies.runs import Run, RunConfig, TrainingError
 from tests.policies.probes import LevelProbe, Probe
 
 SMALL = PPO(num_envs=8, num_steps=4, epochs=2, minibatches=2, hidden=(8,))
-CONFIG = RunConfig(env="probe", steps=32 * 12, log_every=2, checkpoint_every=4, ppo=SMALL)
+CONFIG = RunConfig(env="probe", steps=32 * 12, log_every=2, checkpoint_every=4, learner=SMALL)
 
 
 def probe():
@@ -122,9 +122,20 @@ def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(tmp
 
 def test_a_checkpoint_of_other_settings_is_refused_by_name(tmp_path):
     Run(probe(), CONFIG, tmp_path).train()
-    other = RunConfig(env="probe", seed=1, steps=CONFIG.steps, log_every=2, checkpoint_every=4, ppo=SMALL)
+    other = RunConfig(env="probe", seed=1, steps=CONFIG.steps, log_every=2, checkpoint_every=4, learner=SMALL)
     with pytest.raises(CheckpointError, match=r"checkpoint-0000012.safetensors: belongs to another run; these settings differ: seed"):
         Run(probe(), other, tmp_path).train(resume=True)
+
+
+def test_settings_that_came_later_count_as_their_defaults_in_older_checkpoints(tmp_path):
+    path, state = tmp_path / "state.safetensors", {"x": jnp.arange(3.0)}
+    files.save_train_state(path, state, {"seed": 1, "ppo": {"epochs": 2}})
+    defaults = {"seed": 0, "ppo": {"epochs": 4, "late": 0.0}}
+    got = files.load_train_state(path, state, {"seed": 1, "ppo": {"epochs": 2, "late": 0.0}}, defaults)
+    np.testing.assert_array_equal(got["x"], state["x"])
+    with pytest.raises(CheckpointError, match="these settings differ: ppo"):
+        files.load_train_state(path, state, {"seed": 1, "ppo": {"epochs": 2, "late": 0.5}}, defaults)
+    assert CONFIG.defaults["ppo"]["num_envs"] == PPO().num_envs
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "empty"])
@@ -149,6 +160,14 @@ def test_a_policy_for_something_else_is_refused(tmp_path):
     Run(probe(), CONFIG, tmp_path).train()
     with pytest.raises(CheckpointError, match="observation_size: got 2, expected 5"):
         load_policy(tmp_path / "policy.safetensors", name="probe", observation_size=5, action_size=1)
+
+
+def test_weights_of_a_network_that_is_not_known_are_refused(tmp_path):
+    run = Run(probe(), CONFIG, tmp_path)
+    policy = run.learner.policy(run.learner.init(jax.random.key(0)))
+    files.save_policy(tmp_path / "policy.safetensors", policy, run.about(0) | {"network": "gausian"})
+    with pytest.raises(CheckpointError, match=r"policy.safetensors: unknown network 'gausian'.*gaussian.*newer version"):
+        load_policy(tmp_path / "policy.safetensors", name="probe", observation_size=2, action_size=1)
 
 
 def test_a_full_disk_ends_training_with_the_last_checkpoint_intact(tmp_path, monkeypatch):
@@ -180,7 +199,7 @@ def test_settings_are_checked_before_anything_is_made():
         RunConfig(env="probe", log_every=2, checkpoint_every=5)
     with pytest.raises(ValueError, match="steps: got 10, expected at least one update"):
         RunConfig(env="probe", steps=10)
-    assert runs.RunConfig(env="probe", ppo=SMALL, steps=100).updates == 3
+    assert runs.RunConfig(env="probe", learner=SMALL, steps=100).updates == 3
 
 
 def test_wilson_intervals_against_published_values():
@@ -242,7 +261,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_afresh(tmp_path):
 def test_a_refused_resume_changes_nothing(tmp_path):
     Run(probe(), CONFIG, tmp_path).train()
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    other = RunConfig(env="probe", seed=7, steps=CONFIG.steps, log_every=2, checkpoint_every=4, ppo=SMALL)
+    other = RunConfig(env="probe", seed=7, steps=CONFIG.steps, log_every=2, checkpoint_every=4, learner=SMALL)
     with pytest.raises(CheckpointError):
         Run(probe(), other, tmp_path).train(resume=True)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
