@@ -204,16 +204,16 @@ class Bench:
 
 @dataclass
 class Admit:
-    """Measure a run's policy and ship it with its card, if it passes the skill's gate."""
+    """Measure a run's policy and ship it with its card, if it passes the skill's gate; without a run, measure what is shipped again."""
 
-    id: tyro.conf.Positional[str]  # a skill
-    run_folder: tyro.conf.Positional[Path]  # of the training run
-    episodes: int = 2000
+    id: tyro.conf.Positional[str]  # a skill, or handover: the card of how each skill does after each other one
+    run_folder: tyro.conf.Positional[Path | None] = None  # of the training run
+    episodes: int = 2000  # of handover: for each pair
     seed: int = 1  # not that of `eval`: the gate and the figure are measured on different episodes
     json: bool = False
 
     def run(self) -> int:
-        from palaestra.skills.measure import admit
+        from palaestra.skills.admission import admit
 
         finish(admit(self.id, self.run_folder, self.episodes, self.seed), self.json)
         return 0
@@ -223,12 +223,19 @@ class Admit:
 class Skills:
     """List the skills: what they do, take and need, and how well they were measured to work."""
 
+    pages: Path | None = None  # a folder for a page a skill, with plots of its card (extra: bench)
+    films: int = 0  # beside the pages, so many failures of each skill filmed
     json: bool = False
 
     def run(self) -> int:
         from palaestra.skills.measure import library_table
 
-        finish(library_table(), self.json)
+        result = library_table()
+        if self.pages is not None:
+            from palaestra.skills.pages import write_pages
+
+            result |= {"pages": [str(path) for path in write_pages(self.pages, self.films)]}
+        finish(result, self.json)
         return 0
 
 
