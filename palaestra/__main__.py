@@ -183,7 +183,7 @@ class Watch:
 
 @dataclass
 class Bench:
-    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, startup, step, world, tasks, gpu; or all, with plots."""
+    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, learn, startup, step, world, tasks, gpu; or all, with plots."""
 
     id: tyro.conf.Positional[str]
     num_envs: int = 0  # 0: the benchmark's own, as for steps

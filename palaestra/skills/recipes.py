@@ -43,13 +43,14 @@ RECIPES = {
     "skill/turn_off": Recipe(2_000_000, easy=0.2),
 }
 _RULE = PlannerChoice("scripted")
+_ALIASES = {"Palaestra/Rearrange-v0": "rearrange", "long": "long-5"}
 _TASK_SET = Recipe(20_000_000, ppo=PPO(hidden=(256, 256), hyper=Hyper(gamma=0.995, reward_scale=1.0)))
 
 
 def full_id(name: str) -> str:
-    """`pick` and `skill/pick` are one; task sets go by their names. Unknown ids raise, with the valid ones."""
-    if name == "Palaestra/Rearrange-v0":
-        return "rearrange"
+    """`pick` and `skill/pick` are one; task sets go by their names, `long` is `long-5`. Unknown ids raise, with the valid ones."""
+    if name in _ALIASES:
+        return _ALIASES[name]
     if name in SKILLS:
         return f"skill/{name}"
     if name in TASK_SETS or (name.startswith("skill/") and name.removeprefix("skill/") in SKILLS):

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -70,3 +71,38 @@ def test_plots_are_drawn_from_the_results_in_a_folder(tmp_path):
     drawn = plots.draw(tmp_path, tmp_path)
     assert [path.name for path in drawn] == ["scaling.png", "step.png"]
     assert all(path.stat().st_size > 5000 for path in drawn)
+
+
+@pytest.mark.slow
+def test_a_foreign_policy_acts_the_same_in_our_network():
+    """Weights and statistics of Stable-Baselines3 after an update, translated: its actions, to float precision."""
+    pytest.importorskip("stable_baselines3")
+    from stable_baselines3 import PPO as Theirs
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+    from torch import nn
+
+    from palaestra.bench.learn import translated
+    from palaestra.policies.networks import ActorCritic
+
+    envs = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")] * 2), clip_obs=8.0)
+    model = Theirs(
+        "MlpPolicy", envs, n_steps=16, batch_size=16, seed=0, device="cpu", policy_kwargs=dict(net_arch=[16, 8], activation_fn=nn.Tanh)
+    )
+    model.learn(64)
+    seen = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    want, _ = model.predict(envs.normalize_obs(seen), deterministic=True)
+    got = translated(model).act(ActorCritic(1, (16, 8)), seen)
+    np.testing.assert_allclose(np.asarray(got), want, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_learning_stops_where_the_target_is_reached_or_the_patience_ends(monkeypatch):
+    from palaestra.bench import learn
+
+    rates = iter([0.1, 0.96, 0.2, 0.3, 0.4])
+    monkeypatch.setattr(learn, "evaluate", lambda *a, **k: type("R", (), {"success": np.arange(500) < 500 * next(rates)})())
+    held_out = type("E", (), {"action_size": 5})()
+    found = learn._until(held_out, iter([(400, 2.0, None), (800, 4.0, None), (1200, 6.0, None)]))
+    assert (found["reached"], found["seconds"], found["steps"], found["success"]) == (True, 4.0, 800, 0.96)
+    found = learn._until(held_out, iter([(400, 9.0, None), (800, 20.0, None), (1200, 30.0, None)]), at_most=15.0)
+    assert (found["reached"], found["seconds"], found["steps"]) == (False, 20.0, 800)
