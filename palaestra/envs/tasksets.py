@@ -386,6 +386,11 @@ class Kind(NamedTuple):
     task: Callable[[TaskSetEnv, jax.Array], tuple[Task, jax.Array]] | None = None  # all at once, where scenes are drawn for their rules
 
 
+def _several(attempt: Callable[..., tuple[Goal, jax.Array]]) -> Callable[[TaskSetEnv, jax.Array, Scene], tuple[Goal, jax.Array]]:
+    """Goals of as many terms as the set says."""
+    return lambda env, key, scene: attempt(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals))
+
+
 KINDS = {
     "literals": Kind(Rearrange.attempt_goal),  # `min_goals` to `max_goals` of them at once
     "formulas": Kind(lambda env, key, scene: attempt_formula(key, env.world, scene, cast(FormulaRange, env.formulas))),  # of all kinds
@@ -400,14 +405,14 @@ KINDS = {
         admits=lambda env, task: chains.admits(env.world, task),
     ),
     "storage": Kind(  # things in drawers, and drawers open or shut
-        lambda env, key, scene: storage.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        _several(storage.attempt_goal),
         lambda env, key: storage.attempt_scene(key, env.world, env.ranges),
     ),
     "shelves": Kind(  # literals, of which some is about a shelf
-        lambda env, key, scene: shelves.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        _several(shelves.attempt_goal),
     ),
     "crates": Kind(  # heavy things pushed somewhere
-        lambda env, key, scene: crates.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        _several(crates.attempt_goal),
         lambda env, key: crates.attempt_scene(key, env.world, env.ranges),
     ),
     "rules": Kind(  # by doors and productions
@@ -415,13 +420,13 @@ KINDS = {
         task=lambda env, key: attempt_rules(key, env.world, env.ranges, env.rules),
     ),
     "toggles": Kind(  # literals, and how a toggle, or what it opens, is left
-        lambda env, key, scene: toggles.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        _several(toggles.attempt_goal),
         task=lambda env, key: toggles.attempt_toggles(
             key, env.world, env.ranges, env.rules, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)
         ),
     ),
     "hampers": Kind(  # literals, of which some is about a hamper, and hampers that are shut again
-        lambda env, key, scene: hampers.attempt_goal(key, env.world, scene, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
+        _several(hampers.attempt_goal),
         task=lambda env, key: hampers.attempt_hampers(key, env.world, env.ranges, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)),
     ),
 }

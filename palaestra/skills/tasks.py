@@ -161,11 +161,24 @@ def list_sets() -> dict[str, Any]:
     """The result of `palaestra tasks list`."""
 
     def holds(spec: WorldSpec) -> str:
-        drawers = f" and {spec.drawers} drawers" if spec.drawers else ""
-        crates = f" and {spec.crates} crates" if spec.crates else ""
-        shelves, hampers = (f" ({n} of them {what})" if n else "" for n, what in ((spec.shelves, "shelves"), (spec.hampers, "hampers")))
-        stand = f"{spec.tables} tables{shelves} and {spec.bins} bins{hampers}{drawers}"
-        return f"up to {spec.cubes} cubes and {spec.balls} balls{crates}, {stand}, {spec.rooms} rooms"
+        counts = {
+            "cube": spec.cubes,
+            "ball": spec.balls,
+            "crate": spec.crates,
+            "table": spec.tables - spec.shelves - spec.plates,
+            "shelf": spec.shelves,
+            "pressure plate": spec.plates,
+            "bin": spec.bins - spec.hampers,
+            "hamper": spec.hampers,
+            "drawer": spec.drawers,
+            "door": spec.locks,
+            "swing door": spec.swings,
+            "button": spec.buttons - spec.toggles,
+            "toggle": spec.toggles,
+            "room": spec.rooms,
+        }
+        plural = {"shelf": "shelves"}
+        return "up to " + ", ".join(f"{n} {what if n == 1 else plural.get(what, what + 's')}" for what, n in counts.items() if n)
 
     def about(tasks: TaskSet) -> str:
         return f"{tasks.doc} ({holds(tasks.spec)}; {tasks.horizon} steps)"
