@@ -25,7 +25,7 @@ from flax import struct
 
 from palaestra.envs.context import REGIMES
 from palaestra.envs.env import Rearrange
-from palaestra.envs.generation import chains, crates, hampers, primitives, shelves, storage, toggles
+from palaestra.envs.generation import chains, crates, hampers, hidden, primitives, shelves, storage, toggles
 from palaestra.envs.generation.formulas import DRIVES, FormulaRange, attempt_drive, attempt_formula
 from palaestra.envs.generation.generator import SceneRange
 from palaestra.envs.generation.productions import RuleRange, attempt_rules, attempt_wish
@@ -60,6 +60,7 @@ class TaskSet:
     held_out_words: bool = False  # whether tests are said in the wordings that are kept for them
     axis: str = ""  # along which every task is changed, of `perturbations.AXES`
     context_visible: bool = False  # whether agents observe the physical context
+    show_rules: bool = True  # whether agents observe the rules
     on_table: float = 0.35  # the share of objects that start on a table
     styles: tuple[tuple[str, ...], ...] = ()  # of each split, the styles of layout; none: mixed
     clutter: tuple[tuple[int, ...], ...] = ()  # of each split, how many objects that no goal needs; none: as many as are left over
@@ -263,6 +264,16 @@ TASK_SETS = {
         goals="crates",
         held_out_words=True,
     ),
+    "hidden-rules": TaskSet(
+        "a ball made of one of two cubes by coming near it; near the other one both vanish; agents do not see which is which; one room",
+        WorldSpec(cubes=2, balls=1, tables=0, bins=1, rooms=1, rules=2),
+        max_rooms=1,
+        max_goals=1,
+        horizon=40,
+        goals="hidden",
+        on_table=0.0,
+        show_rules=False,
+    ),
     "demo": TaskSet("two or three goals in houses of two to four rooms", min_rooms=2, min_goals=2, max_goals=3, horizon=2000),
 }
 
@@ -310,6 +321,7 @@ class TaskSetEnv(Rearrange):
             min_goals=tasks.min_goals,
             max_goals=tasks.max_goals,
             horizon=tasks.horizon,
+            show_rules=tasks.show_rules,
             context_visible=tasks.context_visible,
             engine=engine or NativeEngine(world(tasks.spec)),
         )
@@ -424,6 +436,10 @@ KINDS = {
         task=lambda env, key: toggles.attempt_toggles(
             key, env.world, env.ranges, env.rules, jnp.asarray(env.min_goals), jnp.asarray(env.max_goals)
         ),
+    ),
+    "hidden": Kind(  # what one rule makes and another one destroys
+        lambda env, key, scene: (hidden.wanted(env.world.spec), jnp.asarray(True)),
+        task=lambda env, key: hidden.attempt_hidden(key, env.world, env.ranges),
     ),
     "hampers": Kind(  # literals, of which some is about a hamper, and hampers that are shut again
         _several(hampers.attempt_goal),
