@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from palaestra.envs.env import Env
-from palaestra.policies.networks import Network, Policy
+from palaestra.policies.networks import Network, Outputs, Policy, blank, wiped
 
 # Training splits the seed's key; evaluation folds this into it, so that the two never meet (a test compares the keys).
 _EVALUATION = 0x6576616C
@@ -55,16 +55,26 @@ class Result:
 
 
 def evaluate(
-    env: Env, network: Network, policy: Policy, episodes: int, *, seed: int = 0, batch: int = 500, noise: int | None = None
+    env: Env,
+    network: Network,
+    policy: Policy,
+    episodes: int,
+    *,
+    seed: int = 0,
+    batch: int = 500,
+    noise: int | None = None,
+    wipe: bool = False,
 ) -> Result:
     """Run `episodes` episodes of the deterministic policy, each once to its end.
 
     With `noise`, the policy explores as it does in training: trials with other numbers are the same episodes with other actions.
+    With `wipe`, a policy's memory is blank not only where an episode begins but at the beginning of each of its trials
+    (`palaestra.envs.trials`).
     """
     keys = evaluation_keys(seed, episodes)
     size = min(batch, episodes)
     padded = jnp.concatenate([keys, keys[: -episodes % size]])  # whole batches, so that one program serves
-    run = _program(env, network, noise is not None)  # type: ignore[arg-type]  # environments are told apart by identity
+    run = _program(env, network, noise is not None, wipe)  # type: ignore[arg-type]  # environments are told apart by identity
     number = jnp.asarray(noise or 0)
     parts = [jax.device_get(run(policy, padded[i : i + size], number)) for i in range(0, len(padded), size)]
     whole = jax.tree.map(lambda *xs: np.concatenate(xs)[:episodes], *parts)
@@ -72,33 +82,36 @@ def evaluate(
 
 
 @functools.lru_cache(maxsize=4)  # a curve evaluates many policies, and compiles once
-def _program(env: Env, network: Network, explores: bool) -> Callable[[Policy, jax.Array, jax.Array], dict[str, Any]]:
+def _program(env: Env, network: Network, explores: bool, wipes: bool) -> Callable[[Policy, jax.Array, jax.Array], dict[str, Any]]:
     """A batch of episodes by keys, with this number of noise."""
 
     def run(policy: Policy, keys: jax.Array, noise: jax.Array) -> dict[str, Any]:
         state, timestep = jax.vmap(env.begin)(keys)
         zero = jnp.zeros(len(keys))
         record = {"steps": zero.astype(jnp.int32), "total": zero, "metrics": timestep.metrics}
-        deviation = jnp.exp(policy.params["params"]["log_std"])
 
-        def act(observation: jax.Array, count: jax.Array) -> jax.Array:
-            action = policy.act(network, observation)
+        def act(outputs: Outputs, count: jax.Array) -> jax.Array:
+            action, log_std, _ = outputs
             if not explores:
                 return action
-            draw = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, noise), count), deviation.shape))
-            return action + deviation * draw(keys)
+            draw = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, noise), count), log_std.shape))
+            return action + jnp.exp(log_std) * draw(keys)
 
         def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            state, obs, over, record, count = carry
-            state, timestep = jax.vmap(env.step)(state, act(obs, count))
+            state, obs, over, record, count, memory = carry
+            memory, outputs = policy.recall(network, memory, obs)
+            state, timestep = jax.vmap(env.step)(state, act(outputs, count))
+            if wipes:
+                memory = wiped(memory, timestep.metrics["trial"] != record["metrics"]["trial"])
             record = {
                 "steps": record["steps"] + ~over,
                 "total": record["total"] + jnp.where(over, 0.0, timestep.reward),
                 "metrics": jax.tree.map(lambda new, old: jnp.where(over, old, new), timestep.metrics, record["metrics"]),
             }
-            return state, timestep.observation, over | timestep.done, record, count + 1
+            return state, timestep.observation, over | timestep.done, record, count + 1, memory
 
-        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record, jnp.zeros((), jnp.int32))
+        count, memory = jnp.zeros((), jnp.int32), blank(network, len(keys))
+        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record, count, memory)
         return jax.lax.while_loop(lambda carry: ~carry[2].all(), one, first)[3]
 
     return jax.jit(run)

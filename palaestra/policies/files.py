@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from palaestra.policies.networks import Network, Policy, Statistics, rebuild
+from palaestra.policies.networks import Network, Policy, Statistics, initial, rebuild
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import digest, mismatch, named_leaves, write_atomically
 
@@ -106,7 +106,7 @@ def load_policy(path: Path, *, name: str, observation_size: int, action_size: in
         network = rebuild(about, action_size)
     except UnknownNameError as error:
         raise CheckpointError(f"{path}: {error} Was it made by a newer version?") from None
-    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, observation_size)))
+    params = jax.eval_shape(lambda key: initial(network, key, observation_size), jax.random.key(0))
     like = jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), Policy(params=params, statistics=jax.eval_shape(lambda: Statistics.new(observation_size)))
     )

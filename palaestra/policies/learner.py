@@ -8,6 +8,7 @@ from palaestra.envs.autoreset import Sampler
 from palaestra.envs.env import Env
 from palaestra.policies.networks import Network, Policy
 from palaestra.policies.ppo import PPO
+from palaestra.policies.recurrent import RecurrentPPO
 from palaestra.sim.errors import UnknownNameError
 
 
@@ -53,7 +54,7 @@ class LearnerConfig(Protocol):
     def make(self, env: Env, total_updates: int, sampler: Sampler | None = None) -> Learner: ...
 
 
-LEARNERS: dict[str, type[LearnerConfig]] = {config.name: config for config in (PPO,)}
+LEARNERS: dict[str, type[LearnerConfig]] = {config.name: config for config in (PPO, RecurrentPPO)}
 
 
 def learner_config(name: str) -> LearnerConfig:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.sim.errors import UnknownNameError
+from palaestra.sim.errors import PalaestraError, UnknownNameError
 
 _LOG_SQRT_2PI = 0.9189385332046727
 
@@ -44,21 +44,46 @@ class ActorCritic(nn.Module):
         return self.actor(x), self.log_std, self.critic(x)[..., 0]
 
 
-def forward(network: ActorCritic, params: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean, log deviation and value of normalised observations; see `ActorCritic`."""
-    outputs: tuple[jax.Array, jax.Array, jax.Array] = network.apply(params, x)  # type: ignore[assignment]
-    return outputs
+class RecurrentActorCritic(nn.Module):
+    """An `ActorCritic` of what is observed now and of a memory: a gated recurrent unit (Cho et al. 2014) over all that was observed."""
+
+    action_size: int
+    hidden: Sequence[int] = (128, 128)
+    units: int = 64  # of the memory
+
+    def setup(self) -> None:
+        self.encoder = nn.Dense(self.units, kernel_init=nn.initializers.orthogonal(2**0.5))
+        self.cell = nn.GRUCell(self.units)
+        self.heads = ActorCritic(self.action_size, self.hidden)
+
+    def __call__(self, memory: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+        """Memory [..., units] and normalised observations [..., obs] -> the next memory, and mean, log deviation and value."""
+        seen = self.encode(x)
+        memory = self.remember(memory, seen)
+        return memory, self.decide(seen, memory)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        return jnp.tanh(self.encoder(x))
+
+    def remember(self, memory: jax.Array, seen: jax.Array) -> jax.Array:
+        return self.cell(memory, seen)[0]
+
+    def decide(self, seen: jax.Array, memory: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What was encoded, and the memory after it."""
+        return self.heads(jnp.concatenate([seen, memory], -1))
 
 
-Network = ActorCritic  # what policies are made for; each kind is rebuilt from what a file of weights says of it
-NETWORKS: dict[str, type[Network]] = {"gaussian": ActorCritic}
+Outputs = tuple[jax.Array, jax.Array, jax.Array]  # mean [..., a], log deviation [a], value [...]
+Network = ActorCritic | RecurrentActorCritic  # what policies are made for; each kind is rebuilt from what a file of weights says of it
+NETWORKS: dict[str, type[Network]] = {"gaussian": ActorCritic, "recurrent": RecurrentActorCritic}
 _DEFAULT = "gaussian"  # goes without saying, so that the oldest files can be read
 
 
 def describe(network: Network) -> dict[str, Any]:
     """What a file of weights has to say for its network to be made again."""
     kind = next(name for name, kind in NETWORKS.items() if type(network) is kind)
-    return {"hidden": list(network.hidden)} | ({} if kind == _DEFAULT else {"network": kind})
+    units = {"units": network.units} if isinstance(network, RecurrentActorCritic) else {}
+    return {"hidden": list(network.hidden)} | units | ({} if kind == _DEFAULT else {"network": kind})
 
 
 def rebuild(about: dict[str, Any], action_size: int) -> Network:
@@ -66,7 +91,37 @@ def rebuild(about: dict[str, Any], action_size: int) -> Network:
     kind = about.get("network", _DEFAULT)
     if kind not in NETWORKS:
         raise UnknownNameError("network", str(kind), NETWORKS)
-    return NETWORKS[kind](action_size, tuple(about["hidden"]))
+    return NETWORKS[kind](action_size, tuple(about["hidden"]), **{name: about[name] for name in ("units",) if name in about})
+
+
+def blank(network: Network, count: int) -> Any:
+    """The memory with which episodes begin [count, ...]; of networks without any, nothing."""
+    return jnp.zeros((count, network.units)) if isinstance(network, RecurrentActorCritic) else ()
+
+
+def initial(network: Network, key: jax.Array, observation_size: int) -> Any:
+    """Fresh weights; key is consumed."""
+    x = jnp.zeros((1, observation_size))
+    return network.init(key, x) if isinstance(network, ActorCritic) else network.init(key, blank(network, 1), x)
+
+
+def wiped(memory: Any, where: jax.Array) -> Any:
+    """The memory [B, ...], blank where `where` [B] holds."""
+    return jax.tree.map(lambda m: jnp.where(where[:, None], 0.0, m), memory)
+
+
+def recall(network: Network, params: Any, memory: Any, x: jax.Array) -> tuple[Any, Outputs]:
+    """One step: memory [B, ...] and normalised observations [B, obs] -> the memory after them, and what the network says."""
+    if isinstance(network, ActorCritic):
+        return memory, forward(network, params, x)
+    after: tuple[Any, Outputs] = network.apply(params, memory, x)  # type: ignore[assignment]
+    return after
+
+
+def forward(network: Network, params: Any, x: jax.Array) -> Outputs:
+    """Mean, log deviation and value of normalised observations, by a network without memory; see `ActorCritic`."""
+    outputs: Outputs = network.apply(params, x)  # type: ignore[assignment]
+    return outputs
 
 
 def log_prob(mean: jax.Array, log_std: jax.Array, action: jax.Array) -> jax.Array:
@@ -78,6 +133,12 @@ def log_prob(mean: jax.Array, log_std: jax.Array, action: jax.Array) -> jax.Arra
 def entropy(log_std: jax.Array) -> jax.Array:
     """H[N(μ, σ²)] = Σ (log σ + ½ log 2πe) []."""
     return jnp.sum(log_std + 0.5 + _LOG_SQRT_2PI)
+
+
+def divergence(mean: jax.Array, log_std: jax.Array, other_mean: jax.Array, other_log_std: jax.Array) -> jax.Array:
+    """KL(N(μ, σ²) ‖ N(μ', σ'²)) of each component [..., a]: log σ'/σ + (σ² + (μ − μ')²) / 2σ'² − ½."""
+    ratio = jnp.exp(2 * (log_std - other_log_std))
+    return other_log_std - log_std + 0.5 * (ratio + jnp.square((mean - other_mean) * jnp.exp(-other_log_std)) - 1.0)
 
 
 class Statistics(struct.PyTreeNode, kw_only=True):
@@ -110,7 +171,13 @@ class Policy(struct.PyTreeNode, kw_only=True):
     params: Any
     statistics: Statistics
 
+    def recall(self, network: Network, memory: Any, observation: jax.Array) -> tuple[Any, Outputs]:
+        """The memory after observations [B, obs], and what the network says of them."""
+        return recall(network, self.params, memory, self.statistics.normalise(observation))
+
     def act(self, network: Network, observation: jax.Array) -> jax.Array:
-        """The deterministic action [..., a] for observations [..., obs], unclipped."""
+        """The deterministic action [..., a] for observations [..., obs], unclipped, of a network without memory."""
+        if isinstance(network, RecurrentActorCritic):
+            raise PalaestraError("act: got a network with a memory, expected one without. Fix: `recall`, which takes and gives the memory")
         mean, _, _ = forward(network, self.params, self.statistics.normalise(observation))
         return mean

@@ -6,7 +6,7 @@ minibatch, orthogonal weights, a small last policy layer, gradients clipped by t
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,21 @@ from flax import struct
 
 from palaestra.envs.autoreset import AutoReset, BatchState, Sampler
 from palaestra.envs.env import Env
-from palaestra.policies.networks import ActorCritic, Policy, Statistics, entropy, forward, log_prob
+from palaestra.envs.types import row
+from palaestra.policies.networks import (
+    ActorCritic,
+    Network,
+    Outputs,
+    Policy,
+    Statistics,
+    blank,
+    entropy,
+    forward,
+    initial,
+    log_prob,
+    recall,
+    wiped,
+)
 from palaestra.policies.returns import generalised_advantages
 from palaestra.sim.engines import compiler_options
 
@@ -62,6 +76,10 @@ class PPO:
     def batch_size(self) -> int:
         return self.num_envs * self.num_steps
 
+    def core(self, env: Env) -> "Core":
+        """The network, and what it learns from."""
+        return Steps(ActorCritic(env.action_size, self.hidden))
+
     def make(self, env: Env, total_updates: int, sampler: Sampler | None = None) -> "Learner":
         return Learner(env, self, total_updates, sampler)
 
@@ -79,6 +97,35 @@ class Transition(struct.PyTreeNode, kw_only=True):
     done: jax.Array
     metrics: dict[str, jax.Array]
     learn: jax.Array | None  # bool: of an episode that the policy may learn from; None where it may from all
+    memory: Any  # the network's, before it sees `observation`
+
+
+class Core(Protocol):
+    """A network, and what of a rollout is one example to it."""
+
+    network: Network
+
+    def examples(self, batch: dict[str, jax.Array], done: jax.Array, memory: Any) -> dict[str, Any]:
+        """A rollout [T, B, ...] as examples [N, ...]; `done` [T, B], and `memory` [B, ...] with which the rollout began."""
+        ...
+
+    def outputs(self, params: Any, part: dict[str, Any]) -> Outputs:
+        """What the network says of some of the examples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Every step is an example: for networks without memory."""
+
+    network: ActorCritic
+
+    def examples(self, batch: dict[str, jax.Array], done: jax.Array, memory: Any) -> dict[str, Any]:
+        del memory
+        return jax.tree.map(lambda x: x.reshape(done.size, *x.shape[2:]), batch)
+
+    def outputs(self, params: Any, part: dict[str, Any]) -> Outputs:
+        return forward(self.network, params, part["observation"])
 
 
 class TrainState(struct.PyTreeNode, kw_only=True):
@@ -91,6 +138,7 @@ class TrainState(struct.PyTreeNode, kw_only=True):
     key: jax.Array
     update: jax.Array  # [] int32, updates made
     returns: jax.Array  # [B] undiscounted, unscaled return of the running episodes
+    memory: Any = ()  # [B, ...] the network's, blank where an episode begins
 
 
 class Learner:
@@ -99,7 +147,8 @@ class Learner:
     def __init__(self, env: Env, config: PPO, total_updates: int, sampler: Sampler | None = None):
         self.env, self.config, self.total_updates = env, config, max(total_updates, 1)
         self.envs = AutoReset(env, config.num_envs, sampler)
-        self.network = ActorCritic(env.action_size, config.hidden)
+        self.core = config.core(env)
+        self.network = self.core.network
         self.collect = jax.jit(self.rollout, compiler_options=compiler_options())
         self.improve = jax.jit(self.update, compiler_options=compiler_options())
 
@@ -111,7 +160,7 @@ class Learner:
     def init(self, key: jax.Array) -> TrainState:
         """A fresh run; key is consumed."""
         k_params, k_envs, k_run = jax.random.split(key, 3)
-        params = self.network.init(k_params, jnp.zeros((1, self.env.observation_size)))
+        params = initial(self.network, k_params, self.env.observation_size)
         batch, _ = jax.jit(self.envs.reset)(jax.random.split(k_envs, self.config.num_envs))
         return TrainState(
             params=params,
@@ -121,6 +170,7 @@ class Learner:
             key=k_run,
             update=jnp.zeros((), jnp.int32),
             returns=jnp.zeros(self.config.num_envs),
+            memory=blank(self.network, self.config.num_envs),
         )
 
     def train_step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -148,13 +198,17 @@ class Learner:
         """`num_steps` steps of every environment with the present policy, and what the finished episodes came to."""
         hyper = self.config.hyper
 
-        def act(key: jax.Array, observation: jax.Array) -> tuple[jax.Array, ...]:
-            mean, log_std, value = forward(self.network, state.params, state.statistics.normalise(observation))
-            return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape), mean, log_std, value
+        def act(key: jax.Array, memory: Any, observation: jax.Array) -> tuple[Any, ...]:
+            memory, (mean, log_std, value) = recall(self.network, state.params, memory, state.statistics.normalise(observation))
+            return memory, mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape), mean, log_std, value
 
-        def one(carry: tuple[BatchState, jax.Array], key: jax.Array) -> tuple[tuple[BatchState, jax.Array], Any]:
-            batch, returns = carry
-            action, mean, log_std, value = act(key, batch.observation)
+        def try_out(key: jax.Array, observation: jax.Array) -> jax.Array:
+            """For samplers that try levels out; they know of no memory, so it is blank at every step."""
+            return act(key, blank(self.network, len(observation)), observation)[1]
+
+        def one(carry: tuple[BatchState, jax.Array, Any], key: jax.Array) -> tuple[tuple[BatchState, jax.Array, Any], Any]:
+            batch, returns, memory = carry
+            after, action, mean, log_std, value = act(key, memory, batch.observation)
             seen, learn = batch.observation, self.envs.sampler.learns(batch.sampler)
             batch, timestep = self.envs.step(batch, action, value / hyper.reward_scale)
             returns = returns + timestep.reward
@@ -169,19 +223,21 @@ class Learner:
                 done=timestep.done,
                 metrics=timestep.metrics,
                 learn=learn,
+                memory=memory,
             )
             done = timestep.done
             ended = {name: (value & done).sum() for name, value in timestep.metrics.items() if value.dtype == bool}
             ended |= {"episodes": done.sum(), "return": jnp.where(done, returns, 0.0).sum()}
-            return (batch, jnp.where(done, 0.0, returns)), (step, ended)
+            return (batch, jnp.where(done, 0.0, returns), wiped(after, done)), (step, ended)
 
         k_refresh = jax.random.fold_in(state.key, _REFRESH)
-        sampler = self.envs.sampler.refresh(self.env, state.batch.sampler, k_refresh, lambda key, seen: act(key, seen)[0])
+        sampler = self.envs.sampler.refresh(self.env, state.batch.sampler, k_refresh, try_out)
         key, k_steps = jax.random.split(state.key)
         keys = jax.random.split(k_steps, self.config.num_steps)
-        (batch, returns), (transitions, ended) = jax.lax.scan(one, (state.batch.replace(sampler=sampler), state.returns), keys)
+        first = state.batch.replace(sampler=sampler), state.returns, state.memory
+        (batch, returns, memory), (transitions, ended) = jax.lax.scan(one, first, keys)
         sums = jax.tree.map(lambda x: x.sum(0), ended)
-        return state.replace(batch=batch, returns=returns, key=key), transitions, sums
+        return state.replace(batch=batch, returns=returns, memory=memory, key=key), transitions, sums
 
     def update(self, state: TrainState, transitions: Transition) -> tuple[TrainState, dict[str, jax.Array]]:
         """The policy and value improved on one rollout. Statistics are renewed after it, so that ratios compare like with like."""
@@ -189,7 +245,8 @@ class Learner:
         optimiser = self._optimiser(hyper)
         normalise = state.statistics.normalise
         value = transitions.value
-        next_value = forward(self.network, state.params, normalise(transitions.next_observation))[2]
+        after, _ = recall(self.network, state.params, transitions.memory, normalise(transitions.observation))
+        _, (_, _, next_value) = recall(self.network, state.params, after, normalise(transitions.next_observation))
         advantage = jax.vmap(generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1)(
             transitions.reward, value, next_value, transitions.terminated, transitions.done, hyper.gamma, hyper.lam
         )
@@ -202,14 +259,15 @@ class Learner:
         }
         if transitions.learn is not None:
             batch["learn"] = transitions.learn.astype(jnp.float32)
-        flat = jax.tree.map(lambda x: x.reshape(config.batch_size, *x.shape[2:]), batch)
+        examples = self.core.examples(batch, transitions.done, row(transitions.memory, 0))
+        count = len(jax.tree.leaves(examples)[0])
 
         def loss(params: Any, part: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
             def average(x: jax.Array) -> jax.Array:
                 """Over what may be learned from; 0 where that is nothing."""
                 return x.mean() if "learn" not in part else (x * part["learn"]).sum() / jnp.maximum(part["learn"].sum(), 1.0)
 
-            mean, log_std, value = forward(self.network, params, part["observation"])
+            mean, log_std, value = self.core.outputs(params, part)
             log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
             ratio = jnp.exp(log_ratio)
             adv = part["advantage"]
@@ -228,19 +286,19 @@ class Learner:
 
         def minibatch(carry: tuple[Any, Any], ids: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
             params, opt = carry
-            grads, info = jax.grad(loss, has_aux=True)(params, jax.tree.map(lambda x: x[ids], flat))
+            grads, info = jax.grad(loss, has_aux=True)(params, row(examples, ids))
             updates, opt = optimiser.update(grads, opt, params)
             return (optax.apply_updates(params, updates), opt), info
 
         key, k_epochs = jax.random.split(state.key)
 
         def epoch(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
-            ids = jax.random.permutation(key, config.batch_size).reshape(config.minibatches, -1)
+            ids = jax.random.permutation(key, count).reshape(config.minibatches, -1)
             return jax.lax.scan(minibatch, carry, ids)
 
         (params, opt), info = jax.lax.scan(epoch, (state.params, state.optimiser), jax.random.split(k_epochs, config.epochs))
-        variance = jnp.var(flat["target"])
+        target = batch["target"].reshape(-1)
         info = jax.tree.map(lambda x: x.mean(), info)
-        info["explained_variance"] = 1 - jnp.var(flat["target"] - value.reshape(-1)) / (variance + 1e-8)
+        info["explained_variance"] = 1 - jnp.var(target - value.reshape(-1)) / (jnp.var(target) + 1e-8)
         statistics = state.statistics.update(transitions.observation.reshape(config.batch_size, -1))
         return state.replace(params=params, optimiser=opt, statistics=statistics, key=key, update=state.update + 1), info

@@ -57,3 +57,17 @@ class LevelProbe(Probe):
     def edit(self, key: jax.Array, level: jax.Array) -> jax.Array:
         del key
         return level * 1.1
+
+
+class HiddenSign(LevelProbe):
+    """One step, success where the action has the sign, which is not observed: by chance one in two.
+
+    Over trials the best that can be done is chance in the first, and after that always: one trial tells.
+    """
+
+    def __init__(self):
+        super().__init__(lambda sign, step, action: (sign * action > 0).astype(jnp.float32), shows_sign=False)
+
+    def step(self, state: ProbeState, action: jax.Array) -> tuple[ProbeState, TimeStep]:
+        state, timestep = super().step(state, action)
+        return state, timestep.replace(metrics={"success": timestep.reward > 0})

@@ -1,0 +1,140 @@
+"""Recurrent PPO: what the memory holds, where it is wiped, and that it is of use where something is hidden."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from palaestra.envs.trials import Trials
+from palaestra.policies.evaluate import evaluate
+from palaestra.policies.networks import RecurrentActorCritic, blank, initial, recall
+from palaestra.policies.ppo import Hyper, Learner
+from palaestra.policies.recurrent import RecurrentPPO, unroll
+from palaestra.policies.runs import Run, RunConfig
+from tests.policies.probes import HiddenSign
+
+TRIALS = 3
+SMALL = RecurrentPPO(
+    num_envs=64,
+    num_steps=12,
+    minibatches=4,
+    hidden=(32,),
+    units=16,
+    hyper=Hyper(learning_rate=5e-3, gamma=0.9, reward_scale=1.0, entropy=0.0),
+)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A learner on the hidden sign, and what it has learned in 25 updates."""
+    learner = Learner(Trials(HiddenSign(), TRIALS), SMALL, 25)
+    state = learner.init(jax.random.key(0))
+    for _ in range(25):
+        state, _ = learner.train_step(state)
+    return learner, state
+
+
+def rates(learner, state, **how):
+    env = Trials(HiddenSign(), TRIALS, remembers=not how)
+    result = evaluate(env, learner.network, learner.policy(state), 400, **how)
+    return [float(result.metrics[f"trial_{k + 1}"].mean()) for k in range(TRIALS)]
+
+
+def test_one_trial_tells_the_hidden_sign_and_without_memory_it_is_lost(learned):
+    """The optimum in closed form: 1/2, then 1. With the memory wiped nothing is known in any trial."""
+    first, *later = rates(*learned)
+    assert first == pytest.approx(0.5, abs=0.08)  # three deviations of 400
+    assert min(later) >= 0.99
+    assert rates(*learned, wipe=True) == pytest.approx([0.5] * TRIALS, abs=0.08)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    network = RecurrentActorCritic(2, (8,), 5)
+    params = initial(network, jax.random.key(0), 3)
+    x = jax.random.normal(jax.random.key(1), (4, 10, 3))
+    done = jnp.zeros((4, 10), bool).at[1, 3].set(True).at[2, 9].set(True)
+    return network, params, x, done
+
+
+def step_by_step(network, params, memory, x, done):
+    """The same as `unroll`, one step after the other; also the memory at the end."""
+    told = []
+    for t in range(x.shape[1]):
+        memory, (mean, _, value) = recall(network, params, memory, x[:, t])
+        memory = jnp.where(done[:, t, None], 0.0, memory)
+        told.append(jnp.append(mean, value[:, None], -1))
+    return memory, jnp.stack(told, 1)
+
+
+def test_carried_memory_equals_one_long_unroll(sequences):
+    """Two halves, the memory carried over, step by step, against the whole at once."""
+    network, params, x, done = sequences
+    memory, first = step_by_step(network, params, blank(network, 4), x[:, :6], done[:, :6])
+    _, second = step_by_step(network, params, memory, x[:, 6:], done[:, 6:])
+    mean, _, value = unroll(network, params, blank(network, 4), x, done)
+    whole = jnp.append(mean, value[..., None], -1)
+    np.testing.assert_allclose(jnp.concatenate([first, second], 1), whole, atol=1e-6)
+
+
+def test_an_end_of_episode_blanks_the_memory_and_of_that_sequence_alone(sequences):
+    network, params, x, done = sequences
+    mean, _, _ = unroll(network, params, blank(network, 4), x, done)
+    alone, _, _ = unroll(network, params, blank(network, 4), x[:, 4:], done[:, 4:])
+    np.testing.assert_allclose(mean[1, 4:], alone[1], atol=1e-6)
+    assert (np.abs(mean[[0, 2, 3], 4:] - alone[[0, 2, 3]]).max((1, 2)) > 1e-3).all()
+
+
+def test_rollouts_carry_the_memory_over_trials_and_from_one_to_the_next(learned):
+    """Blank where an episode begins, every third step; elsewhere not, trials' ends and the rollout's included."""
+    learner, _ = learned
+    state = learner.init(jax.random.key(5))
+    state, first, _ = learner.collect(state)
+    state, second, _ = learner.collect(state)
+    memory = np.concatenate([np.asarray(part.memory) for part in (first, second)])
+    done = np.concatenate([np.asarray(part.done) for part in (first, second)])
+    np.testing.assert_array_equal(done[:, 0], np.arange(24) % TRIALS == TRIALS - 1)
+    begins = np.concatenate([np.ones((1, 64), bool), done[:-1]])
+    np.testing.assert_array_equal((memory == 0).all(-1), begins)
+    seen = state.statistics.normalise(second.observation)
+    after, _ = recall(learner.network, state.params, second.memory, seen)
+    np.testing.assert_allclose(second.memory[1:][~done[12:-1]], after[:-1][~done[12:-1]], atol=1e-6)
+
+
+def test_values_after_the_last_step_of_a_rollout_come_from_the_memory_there(learned):
+    """The ratio of probabilities is 1 at the first gradient step: what was acted on and what is learned from are the same."""
+    learner, state = learned
+    one = Learner(learner.env, SMALL.__class__(**{**vars(SMALL), "epochs": 1, "minibatches": 1}), 25)
+    state, transitions, _ = one.rollout(state)
+    _, losses = one.update(state, transitions)
+    assert abs(float(losses["kl"])) < 1e-6
+    assert float(losses["clipped"]) == 0.0
+
+
+def test_stopped_and_resumed_it_comes_to_the_same_bits(tmp_path):
+    config = RunConfig(env="probe", steps=64 * 12 * 4, log_every=1, checkpoint_every=2, learner=SMALL)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+
+    class Stop(Exception):
+        pass
+
+    def stop(row):
+        if row["update"] == 3:
+            raise Stop
+
+    Run(Trials(HiddenSign(), TRIALS), config, whole).train()
+    with pytest.raises(Stop):
+        Run(Trials(HiddenSign(), TRIALS), config, broken).train(report=stop)
+    Run(Trials(HiddenSign(), TRIALS), config, broken).train(resume=True)
+    assert (whole / "metrics.csv").read_bytes() == (broken / "metrics.csv").read_bytes()
+    last = Run(Trials(HiddenSign(), TRIALS), config, whole).checkpoints()[-1].name
+    ours, theirs = load_file(whole / last), load_file(broken / last)
+    assert (ours["memory"] != 0).any()
+    for leaf, values in ours.items():
+        assert values.tobytes() == theirs[leaf].tobytes(), leaf
+
+
+def test_minibatches_must_divide_the_environments():
+    with pytest.raises(ValueError, match=r"minibatches: got 8, expected a divisor of num_envs = 12: sequences stay whole"):
+        RecurrentPPO(num_envs=12, num_steps=4, minibatches=8)
