@@ -103,6 +103,7 @@ class Train(EndpointArguments):
     steps: int = 0  # environment steps; 0 takes the recipe's
     learner: str = "ppo"  # ppo
     num_envs: int = 0  # environments stepped at once; 0 takes the learner's own
+    set: tuple[str, ...] = ()  # settings of the learner, for example --set hyper.learning_rate=3e-4 kl_bound=0.02
     sampler: str = "randomise"  # what episodes begin from: randomise, plr, robust-plr, accel, learnability, envgen
     author: str = "scripted"  # who writes the configurations of envgen: scripted (a rule), or openai (any compatible endpoint)
     easy: float = -1.0  # the share of easy starts of a skill; negative takes the recipe's
@@ -127,6 +128,7 @@ class Train(EndpointArguments):
             self.sampler,
             writer,
             self.learner,
+            self.set,
         )
         finish(result, self.json)
         return 0

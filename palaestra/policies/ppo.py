@@ -4,13 +4,12 @@ The choices follow Andrychowicz et al. (2021) and Huang et al. (2022): observati
 minibatch, orthogonal weights, a small last policy layer, gradients clipped by their global norm.
 """
 
-import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 
@@ -24,6 +23,7 @@ from palaestra.policies.networks import (
     Policy,
     Statistics,
     blank,
+    divergence,
     entropy,
     forward,
     initial,
@@ -31,10 +31,12 @@ from palaestra.policies.networks import (
     recall,
     wiped,
 )
+from palaestra.policies.objectives import DRIFTS, entropy_weight, penalty_weight
 from palaestra.policies.returns import generalised_advantages
+from palaestra.policies.rollouts import refreshed, report_overflow, tally
+from palaestra.policies.trust import bounded
 from palaestra.sim.engines import compiler_options
-
-_REFRESH = 0x72656672  # folded into a rollout's key for the sampler's own draws
+from palaestra.sim.errors import UnknownNameError
 
 
 class Hyper(struct.PyTreeNode, kw_only=True):
@@ -51,7 +53,14 @@ class Hyper(struct.PyTreeNode, kw_only=True):
 
 @dataclass(frozen=True)
 class PPO:
-    """The hyper-parameters; those that set shapes are its own fields, the rest is `hyper`."""
+    """The hyper-parameters; those that set shapes or choose the program are its own fields, the rest is `hyper`.
+
+    The last four are off as they stand. `drift`: what keeps the policy near the one that collected the data. "clip" (Schulman et al.
+    2017, eq. 7); "penalty", a price on the KL divergence that adapts until an update comes to `kl_target` (ibid., section 4); "dpo",
+    the drift function of Discovered Policy Optimisation (Lu et al. 2022). `kl_bound`: a trust region (Schulman et al. 2015), whose
+    bound is measured after every epoch on the whole rollout. `target_entropy`: the weight of the entropy bonus adapts to hold it
+    (Haarnoja et al. 2018b, section 5), from `hyper.entropy` on. `objectives` and `trust` have the equations.
+    """
 
     name: ClassVar[str] = "ppo"
 
@@ -62,11 +71,20 @@ class PPO:
     max_grad_norm: float = 0.5  # gradients are scaled down to this global norm
     hidden: tuple[int, ...] = (128, 128)  # units of the layers of policy and value
     hyper: Hyper = Hyper()
+    drift: str = "clip"  # clip, penalty or dpo
+    kl_target: float = 0.01  # nats, of an update, for the drift "penalty"
+    kl_bound: float | None = None  # nats, the most that an update may come to
+    target_entropy: float | None = None  # nats a component of the action, the least that the policy is to keep
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "num_steps", "epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        if self.drift not in DRIFTS:
+            raise UnknownNameError("drift", self.drift, DRIFTS)
+        for name in ("kl_target", "kl_bound"):
+            if (bound := getattr(self, name)) is not None and bound <= 0:
+                raise ValueError(f"{name}: got {bound}, expected more than 0 nats")
         if self.num_envs * self.num_steps % self.minibatches:
             raise ValueError(
                 f"minibatches: got {self.minibatches}, expected a divisor of num_envs * num_steps = {self.num_envs * self.num_steps}"
@@ -75,6 +93,11 @@ class PPO:
     @property
     def batch_size(self) -> int:
         return self.num_envs * self.num_steps
+
+    @property
+    def measures(self) -> bool:
+        """Whether an update's KL divergence has to be known."""
+        return self.drift == "penalty" or self.kl_bound is not None
 
     def core(self, env: Env) -> "Core":
         """The network, and what it learns from."""
@@ -139,6 +162,7 @@ class TrainState(struct.PyTreeNode, kw_only=True):
     update: jax.Array  # [] int32, updates made
     returns: jax.Array  # [B] undiscounted, unscaled return of the running episodes
     memory: Any = ()  # [B, ...] the network's, blank where an episode begins
+    weights: Any = ()  # of the terms that adapt, by name
 
 
 class Learner:
@@ -171,17 +195,19 @@ class Learner:
             update=jnp.zeros((), jnp.int32),
             returns=jnp.zeros(self.config.num_envs),
             memory=blank(self.network, self.config.num_envs),
+            weights=self._weights(),
         )
+
+    def _weights(self) -> Any:
+        """As the terms that adapt begin; nothing where none does."""
+        config = self.config
+        found = {"entropy": jnp.asarray(config.hyper.entropy)} if config.target_entropy is not None else {}
+        return found | ({"kl": jnp.ones(())} if config.drift == "penalty" else {}) or ()
 
     def train_step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         """One rollout and one update."""
         state, transitions, metrics = self.collect(state)
-        if metrics.get("overflow", 0):
-            ids = np.flatnonzero(np.asarray(transitions.metrics["overflow"]).any(0)).tolist()
-            warnings.warn(
-                f"environments {ids}: more contacts than the engine has room for; these episodes were ended. Fix: more max_contacts",
-                stacklevel=2,
-            )
+        report_overflow(metrics, transitions.metrics)
         state, losses = self.improve(state, transitions)
         return state, metrics | losses
 
@@ -211,7 +237,6 @@ class Learner:
             after, action, mean, log_std, value = act(key, memory, batch.observation)
             seen, learn = batch.observation, self.envs.sampler.learns(batch.sampler)
             batch, timestep = self.envs.step(batch, action, value / hyper.reward_scale)
-            returns = returns + timestep.reward
             step = Transition(
                 observation=seen,
                 action=action,
@@ -225,26 +250,55 @@ class Learner:
                 learn=learn,
                 memory=memory,
             )
-            done = timestep.done
-            ended = {name: (value & done).sum() for name, value in timestep.metrics.items() if value.dtype == bool}
-            ended |= {"episodes": done.sum(), "return": jnp.where(done, returns, 0.0).sum()}
-            return (batch, jnp.where(done, 0.0, returns), wiped(after, done)), (step, ended)
+            ended, returns = tally(timestep, returns)
+            return (batch, returns, wiped(after, timestep.done)), (step, ended)
 
-        k_refresh = jax.random.fold_in(state.key, _REFRESH)
-        sampler = self.envs.sampler.refresh(self.env, state.batch.sampler, k_refresh, try_out)
+        ready = refreshed(self.envs, state.batch, state.key, try_out)
         key, k_steps = jax.random.split(state.key)
         keys = jax.random.split(k_steps, self.config.num_steps)
-        first = state.batch.replace(sampler=sampler), state.returns, state.memory
-        (batch, returns, memory), (transitions, ended) = jax.lax.scan(one, first, keys)
+        (batch, returns, memory), (transitions, ended) = jax.lax.scan(one, (ready, state.returns, state.memory), keys)
         sums = jax.tree.map(lambda x: x.sum(0), ended)
         return state.replace(batch=batch, returns=returns, memory=memory, key=key), transitions, sums
 
     def update(self, state: TrainState, transitions: Transition) -> tuple[TrainState, dict[str, jax.Array]]:
         """The policy and value improved on one rollout. Statistics are renewed after it, so that ratios compare like with like."""
-        config, hyper = self.config, self.config.hyper
-        optimiser = self._optimiser(hyper)
-        normalise = state.statistics.normalise
-        value = transitions.value
+        config = self.config
+        optimiser = self._optimiser(config.hyper)
+        batch, examples = self._examples(state, transitions)
+        weights, count = dict(state.weights or {}), len(jax.tree.leaves(examples)[0])
+
+        def minibatch(carry: tuple[Any, Any], ids: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+            params, opt = carry
+            grads, info = jax.grad(self._loss, has_aux=True)(params, row(examples, ids), weights)
+            updates, opt = optimiser.update(grads, opt, params)
+            return (optax.apply_updates(params, updates), opt), info
+
+        key, k_epochs = jax.random.split(state.key)
+
+        def epoch(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+            ids = jax.random.permutation(key, count).reshape(config.minibatches, -1)
+            return jax.lax.scan(minibatch, carry, ids)
+
+        def measure(params: Any) -> jax.Array:
+            return _moved(examples, self.core.outputs(params, examples))
+
+        start, keys = (state.params, state.optimiser), jax.random.split(k_epochs, config.epochs)
+        if config.kl_bound is None:
+            (params, opt), info = jax.lax.scan(epoch, start, keys)
+            info = jax.tree.map(lambda x: x.mean(), info) | ({"kl_update": measure(params)} if config.measures else {})
+        else:
+            (params, opt), info = bounded(epoch, measure, config.kl_bound, start, keys)
+        weights = self._adapted(weights, info)
+        info |= {f"{name}_weight": weight for name, weight in weights.items()}
+        target = batch["target"].reshape(-1)
+        info["explained_variance"] = 1 - jnp.var(target - transitions.value.reshape(-1)) / (jnp.var(target) + 1e-8)
+        statistics = state.statistics.update(transitions.observation.reshape(config.batch_size, -1))
+        new = state.replace(params=params, optimiser=opt, statistics=statistics, key=key, update=state.update + 1, weights=weights or ())
+        return new, info
+
+    def _examples(self, state: TrainState, transitions: Transition) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+        """What is learned from a rollout, [T, B, ...] and as the network's examples [N, ...]."""
+        hyper, normalise, value = self.config.hyper, state.statistics.normalise, transitions.value
         after, _ = recall(self.network, state.params, transitions.memory, normalise(transitions.observation))
         _, (_, _, next_value) = recall(self.network, state.params, after, normalise(transitions.next_observation))
         advantage = jax.vmap(generalised_advantages, in_axes=(1, 1, 1, 1, 1, None, None), out_axes=1)(
@@ -260,45 +314,49 @@ class Learner:
         if transitions.learn is not None:
             batch["learn"] = transitions.learn.astype(jnp.float32)
         examples = self.core.examples(batch, transitions.done, row(transitions.memory, 0))
-        count = len(jax.tree.leaves(examples)[0])
+        if self.config.measures:
+            mean, log_std, _ = self.core.outputs(state.params, examples)
+            examples |= {"old_mean": mean, "old_log_std": jnp.broadcast_to(log_std, mean.shape)}
+        return batch, examples
 
-        def loss(params: Any, part: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-            def average(x: jax.Array) -> jax.Array:
-                """Over what may be learned from; 0 where that is nothing."""
-                return x.mean() if "learn" not in part else (x * part["learn"]).sum() / jnp.maximum(part["learn"].sum(), 1.0)
+    def _loss(self, params: Any, part: dict[str, Any], weights: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Of some examples, with the weights of the terms that adapt; and figures."""
+        config, hyper, average = self.config, self.config.hyper, partial(_average, part=part)
+        outputs = mean, log_std, value = self.core.outputs(params, part)
+        log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
+        ratio = jnp.exp(log_ratio)
+        adv = part["advantage"]
+        adv = adv - average(adv)
+        adv = adv / (jnp.sqrt(average(jnp.square(adv))) + 1e-8)
+        surrogate = average(DRIFTS[config.drift](log_ratio, adv, hyper.clip))
+        if "kl" in weights:
+            surrogate = surrogate - weights["kl"] * _moved(part, outputs)
+        error = average(jnp.square(value - part["target"]))
+        info = {
+            "value_loss": error,
+            "entropy": entropy(log_std),
+            "kl": average(ratio - 1 - log_ratio),
+            "clipped": average((jnp.abs(ratio - 1) > hyper.clip).astype(jnp.float32)),
+        }
+        bonus = average(jnp.broadcast_to(entropy(log_std), adv.shape)) if "learn" in part else entropy(log_std)
+        return -surrogate + hyper.value * error - weights.get("entropy", hyper.entropy) * bonus, info
 
-            mean, log_std, value = self.core.outputs(params, part)
-            log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
-            ratio = jnp.exp(log_ratio)
-            adv = part["advantage"]
-            adv = adv - average(adv)
-            adv = adv / (jnp.sqrt(average(jnp.square(adv))) + 1e-8)
-            surrogate = average(jnp.minimum(ratio * adv, jnp.clip(ratio, 1 - hyper.clip, 1 + hyper.clip) * adv))
-            error = average(jnp.square(value - part["target"]))
-            info = {
-                "value_loss": error,
-                "entropy": entropy(log_std),
-                "kl": average(ratio - 1 - log_ratio),
-                "clipped": average((jnp.abs(ratio - 1) > hyper.clip).astype(jnp.float32)),
-            }
-            bonus = average(jnp.broadcast_to(entropy(log_std), adv.shape)) if "learn" in part else entropy(log_std)
-            return -surrogate + hyper.value * error - hyper.entropy * bonus, info
+    def _adapted(self, weights: dict[str, jax.Array], info: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The weights of the terms that adapt, after an update with these figures."""
+        config, found = self.config, dict(weights)
+        if "kl" in found:
+            found["kl"] = penalty_weight(found["kl"], info["kl_update"], config.kl_target)
+        if "entropy" in found and config.target_entropy is not None:
+            found["entropy"] = entropy_weight(found["entropy"], info["entropy"] / self.env.action_size, config.target_entropy)
+        return found
 
-        def minibatch(carry: tuple[Any, Any], ids: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
-            params, opt = carry
-            grads, info = jax.grad(loss, has_aux=True)(params, row(examples, ids))
-            updates, opt = optimiser.update(grads, opt, params)
-            return (optax.apply_updates(params, updates), opt), info
 
-        key, k_epochs = jax.random.split(state.key)
+def _average(x: jax.Array, part: dict[str, Any]) -> jax.Array:
+    """Over what may be learned from; 0 where that is nothing."""
+    return x.mean() if "learn" not in part else (x * part["learn"]).sum() / jnp.maximum(part["learn"].sum(), 1.0)
 
-        def epoch(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
-            ids = jax.random.permutation(key, count).reshape(config.minibatches, -1)
-            return jax.lax.scan(minibatch, carry, ids)
 
-        (params, opt), info = jax.lax.scan(epoch, (state.params, state.optimiser), jax.random.split(k_epochs, config.epochs))
-        target = batch["target"].reshape(-1)
-        info = jax.tree.map(lambda x: x.mean(), info)
-        info["explained_variance"] = 1 - jnp.var(target - value.reshape(-1)) / (jnp.var(target) + 1e-8)
-        statistics = state.statistics.update(transitions.observation.reshape(config.batch_size, -1))
-        return state.replace(params=params, optimiser=opt, statistics=statistics, key=key, update=state.update + 1), info
+def _moved(part: dict[str, Any], outputs: Outputs) -> jax.Array:
+    """Mean KL divergence [] of the policy that collected these examples from the one that says `outputs` of them."""
+    mean, log_std, _ = outputs
+    return _average(divergence(part["old_mean"], part["old_log_std"], mean, log_std).sum(-1), part)

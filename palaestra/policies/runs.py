@@ -19,6 +19,7 @@ from palaestra.envs.autoreset import Sampler
 from palaestra.envs.env import Env
 from palaestra.policies.curricula import sampler
 from palaestra.policies.files import CheckpointError, load_train_state, save_policy, save_train_state
+from palaestra.policies.health import Fault, broken, fault
 from palaestra.policies.learner import Learner, LearnerConfig
 from palaestra.policies.networks import Policy, describe
 from palaestra.policies.ppo import PPO
@@ -32,6 +33,23 @@ RATES = ("success", "lost", "diverged", "overflow", "return")  # figures that ar
 
 class TrainingError(PalaestraError):
     """A run that cannot start or go on; what was saved stays."""
+
+
+class DivergedError(TrainingError):
+    """A run whose learner went wrong; the folder is as its last good checkpoint left it."""
+
+    def __init__(self, folder: Path, update: int, found: Fault, checkpoint: Path | None):
+        self.update, self.fault, self.checkpoint = update, found, checkpoint
+        last = (
+            f"The last good checkpoint is {checkpoint.name}, and policy.safetensors is of it: it can be used, but going on from it with "
+            "the same settings would come to the same end"
+            if checkpoint
+            else "There is no checkpoint yet"
+        )
+        super().__init__(
+            f"{folder}: training diverged in update {update}: {found.statistic}: got {found.value:g}, expected {found.expected}. {last}. "
+            f"Try, in another folder: {found.advice}"
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,8 @@ class Run:
     def train(self, *, resume: bool = False, report: Report = lambda row: None, watch: Watch = lambda steps, policy: None) -> Policy:
         """Train to the end. `report` is called with every row of metrics, `watch` with the steps and the policy of every checkpoint.
 
-        Raises TrainingError where the folder holds another run, or cannot be written (the last checkpoint stays intact).
+        Raises TrainingError where the folder holds another run, or cannot be written, or the learner diverges (DivergedError); the last
+        checkpoint stays intact.
         """
         try:
             self._open(resume)
@@ -154,8 +173,10 @@ class Run:
             for update in range(start + 1, self.updates + 1):
                 state, metrics = self.learner.train_step(state)
                 state = self._renewed(state, update)
-                for name, figure in metrics.items():
-                    sums[name] = sums.get(name, 0.0) + float(figure)
+                figures = {name: float(figure) for name, figure in metrics.items()}
+                self._stop_if(fault(figures, self.env.action_size), update)
+                for name, figure in figures.items():
+                    sums[name] = sums.get(name, 0.0) + figure
                 if update % config.log_every == 0 or update == self.updates:
                     row = self._row(update, sums, update - since)
                     speed = (self.steps_at(update) - self.steps_at(since)) / (time.perf_counter() - clock)
@@ -165,11 +186,16 @@ class Run:
                     report(row | {"steps_per_second": speed})
                     sums, clock, since = {}, time.perf_counter(), update
                 if update % config.checkpoint_every == 0 or update == self.updates:
+                    self._stop_if(broken(state), update)
                     watch(self.steps_at(update), self.learner.policy(state))
                     self._checkpoint(state, update)
         finally:
             board.close()
         return self.learner.policy(state)
+
+    def _stop_if(self, found: Fault | None, update: int) -> None:
+        if found:
+            raise DivergedError(self.folder, update, found, next(iter(self.checkpoints()[::-1]), None))
 
     def _renewed(self, state: Any, update: int) -> Any:
         """The state after the sampler has done what it does on the host; learners that step no environments have none."""

@@ -17,15 +17,22 @@ def changed(config: T, changes: Mapping[str, Any]) -> T:
 
     Unknown fields raise with the nearest name, values of another type or out of range with what was expected.
     """
-    valid = names(config)
     for name, value in changes.items():
-        if name not in valid:
-            raise UnknownNameError("setting", name, valid)
-        _check(name, value, valid[name])
+        check(config, name, value)
+    valid = names(config)
     try:
         return _replaced(config, {name: _as(value, valid[name]) for name, value in changes.items()})
     except ValueError as error:
         raise PalaestraError(str(error)) from error
+
+
+def check(config: Any, name: str, value: Any) -> None:
+    """Raise where the configuration has no such field, or one of another type."""
+    valid = names(config)
+    if name not in valid:
+        raise UnknownNameError("setting", name, valid)
+    if not _fits(value, valid[name]):
+        raise PalaestraError(f"{name}: got {value!r}, expected {_words(valid[name])}")
 
 
 def names(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -50,11 +57,6 @@ def parse(assignments: typing.Iterable[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             found[name] = value
     return found
-
-
-def _check(name: str, value: Any, kind: Any) -> None:
-    if not _fits(value, kind):
-        raise PalaestraError(f"{name}: got {value!r}, expected {_words(kind)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

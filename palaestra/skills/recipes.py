@@ -1,5 +1,6 @@
 """How each thing is trained: `palaestra train <id>` retrains a shipped skill from nothing, with no other argument."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from palaestra.policies.learner import LearnerConfig, learner_config
 from palaestra.policies.ppo import PPO, Hyper
 from palaestra.policies.progress import TrainingBar
 from palaestra.policies.runs import Run, RunConfig
-from palaestra.policies.settings import changed
+from palaestra.policies.settings import changed, parse
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import world
@@ -79,10 +80,12 @@ def train(
     sampler: str = "randomise",
     writer: PlannerChoice = _RULE,
     learner: str = "ppo",
+    changes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train by the recipe, with these changes to it; the figures of the last row.
 
-    num_envs: 0 takes the learner's own. writer: who writes for the sampler `envgen`.
+    num_envs: 0 takes the learner's own. writer: who writes for the sampler `envgen`. changes: to the learner's settings, as `settings.parse`
+    takes them.
     """
     name = full_id(name)
     recipe = RECIPES.get(name, _TASK_SET)
@@ -101,7 +104,7 @@ def train(
             easy=easy,
             sampler=sampler,
             author=made.author.name if made else "",
-            learner=changed(settings, {"num_envs": num_envs} if num_envs else {}),
+            learner=changed(settings, ({"num_envs": num_envs} if num_envs else {}) | parse(changes)),
         )
     except ValueError as error:
         raise PalaestraError(str(error)) from error

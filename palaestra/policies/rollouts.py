@@ -1,0 +1,37 @@
+"""What every learner that steps environments does around a step."""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palaestra.envs.autoreset import Act, AutoReset, BatchState
+from palaestra.envs.types import TimeStep
+
+_REFRESH = 0x72656672  # folded into a rollout's key for the sampler's own draws
+
+
+def refreshed(envs: AutoReset, batch: BatchState, key: jax.Array, act: Act) -> BatchState:
+    """The environments before a rollout with this key, which is not consumed."""
+    sampler = envs.sampler.refresh(envs.env, batch.sampler, jax.random.fold_in(key, _REFRESH), act)
+    return batch.replace(sampler=sampler)
+
+
+def tally(timestep: TimeStep, returns: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+    """What the episodes that end with this step [B] came to, as sums, and the returns [B] of those that run on."""
+    done, returns = timestep.done, returns + timestep.reward
+    ended = {name: (value & done).sum() for name, value in timestep.metrics.items() if value.dtype == bool}
+    ended |= {"episodes": done.sum(), "return": jnp.where(done, returns, 0.0).sum()}
+    return ended, jnp.where(done, 0.0, returns)
+
+
+def report_overflow(sums: dict[str, jax.Array], metrics: dict[str, Any]) -> None:
+    """Warn of environments in which contacts found no room; `metrics` are those of every step [T, B]."""
+    if sums.get("overflow", 0):
+        ids = np.flatnonzero(np.asarray(metrics["overflow"]).any(0)).tolist()
+        warnings.warn(
+            f"environments {ids}: more contacts than the engine has room for; these episodes were ended. Fix: more max_contacts",
+            stacklevel=3,
+        )
