@@ -101,7 +101,7 @@ class Train(EndpointArguments):
     id: tyro.conf.Positional[str]  # a skill (pick), skill/pick, or a task set (rearrange)
     seed: int = 0
     steps: int = 0  # environment steps; 0 takes the recipe's
-    learner: str = "ppo"  # ppo
+    learner: str = "ppo"  # ppo, recurrent-ppo or sac
     num_envs: int = 0  # environments stepped at once; 0 takes the learner's own
     set: tuple[str, ...] = ()  # settings of the learner, for example --set hyper.learning_rate=3e-4 kl_bound=0.02
     sampler: str = "randomise"  # what episodes begin from: randomise, plr, robust-plr, accel, learnability, envgen

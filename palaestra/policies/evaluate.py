@@ -94,7 +94,7 @@ def _program(env: Env, network: Network, explores: bool, wipes: bool) -> Callabl
             action, log_std, _ = outputs
             if not explores:
                 return action
-            draw = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, noise), count), log_std.shape))
+            draw = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, noise), count), action.shape[-1:]))
             return action + jnp.exp(log_std) * draw(keys)
 
         def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:

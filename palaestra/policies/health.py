@@ -28,7 +28,9 @@ _SLOWER = "a lower hyper.learning_rate, or fewer gradient steps on the same data
 _SMALLER = "a smaller hyper.reward_scale, a lower hyper.gamma, or a lower hyper.learning_rate"
 _BROKEN = "to look for rewards and observations that are not finite in the environment; if there are none, a lower hyper.learning_rate"
 
-LIMITS = {
+LIMITS = {  # causes before what they lead to: the first that is wrong is named
+    "value_loss": Limit(high=1e12, when_high=_SMALLER),  # values that are a million off
+    "critic_loss": Limit(high=1e12, when_high=_SMALLER),
     "kl": Limit(high=10.0, when_high=f"{_SLOWER}; PPO holds a bound with kl_bound"),  # nats, of one update
     "entropy": Limit(  # nats: deviations of 1e-4 and 40, where actions go from -1 to 1
         low=-8.0,
@@ -37,8 +39,6 @@ LIMITS = {
         when_low="a higher hyper.entropy, or a target_entropy",
         when_high="a lower hyper.entropy, or a lower hyper.learning_rate",
     ),
-    "value_loss": Limit(high=1e12, when_high=_SMALLER),  # values that are a million off
-    "critic_loss": Limit(high=1e12, when_high=_SMALLER),
     "temperature": Limit(high=1e6, when_high="a lower hyper.target_entropy, or a lower hyper.learning_rate"),
 }
 
@@ -54,9 +54,9 @@ class Fault(NamedTuple):
 
 def fault(figures: Mapping[str, float], action_size: int) -> Fault | None:
     """What is wrong with an update's figures, if anything."""
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            return Fault(name, value, "a finite number", _BROKEN)
+    for name in sorted(figures, key=lambda name: (name not in LIMITS, [*LIMITS, name].index(name))):
+        if not math.isfinite(figures[name]):
+            return Fault(name, figures[name], "a finite number", _BROKEN)
     for name, limit in LIMITS.items():
         if name not in figures:
             continue

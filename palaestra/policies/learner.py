@@ -9,6 +9,7 @@ from palaestra.envs.env import Env
 from palaestra.policies.networks import Network, Policy
 from palaestra.policies.ppo import PPO
 from palaestra.policies.recurrent import RecurrentPPO
+from palaestra.policies.sac import SAC
 from palaestra.sim.errors import UnknownNameError
 
 
@@ -54,7 +55,7 @@ class LearnerConfig(Protocol):
     def make(self, env: Env, total_updates: int, sampler: Sampler | None = None) -> Learner: ...
 
 
-LEARNERS: dict[str, type[LearnerConfig]] = {config.name: config for config in (PPO, RecurrentPPO)}
+LEARNERS: dict[str, type[LearnerConfig]] = {config.name: config for config in (PPO, RecurrentPPO, SAC)}
 
 
 def learner_config(name: str) -> LearnerConfig:

@@ -1,6 +1,6 @@
 """Policies and values: Flax networks, a Gaussian over actions, and the observation statistics that belong to the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -11,19 +11,21 @@ from flax import struct
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 
 _LOG_SQRT_2PI = 0.9189385332046727
+_LOG_STD = (-5.0, 2.0)  # of squashed policies
 
 
 class MLP(nn.Module):
-    """Tanh layers with orthogonal weights, and a linear last one."""
+    """Layers with orthogonal weights, and a linear last one."""
 
     hidden: Sequence[int]
     out: int
     last_scale: float
+    activation: Callable[[jax.Array], jax.Array] = jnp.tanh
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for width in self.hidden:
-            x = jnp.tanh(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+            x = self.activation(nn.Dense(width, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         return nn.Dense(self.out, kernel_init=nn.initializers.orthogonal(self.last_scale))(x)
 
 
@@ -73,9 +75,44 @@ class RecurrentActorCritic(nn.Module):
         return self.heads(jnp.concatenate([seen, memory], -1))
 
 
-Outputs = tuple[jax.Array, jax.Array, jax.Array]  # mean [..., a], log deviation [a], value [...]
-Network = ActorCritic | RecurrentActorCritic  # what policies are made for; each kind is rebuilt from what a file of weights says of it
-NETWORKS: dict[str, type[Network]] = {"gaussian": ActorCritic, "recurrent": RecurrentActorCritic}
+class SquashedActor(nn.Module):
+    """A Gaussian policy squashed into (-1, 1) by tanh, whose deviation depends on the state; no value."""
+
+    action_size: int
+    hidden: Sequence[int] = (256, 256)
+
+    def setup(self) -> None:
+        self.actor = MLP(self.hidden, 2 * self.action_size, 0.01, nn.relu)
+
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Normalised observations [..., obs] -> the deterministic action [..., a], the log of the deviation around it [..., a], to first
+        order: σ (1 − tanh² μ), and 0 [...] in place of a value."""
+        mean, log_std = self.gaussian(x)
+        return jnp.tanh(mean), log_std + log_slope(mean), jnp.zeros(mean.shape[:-1])
+
+    def gaussian(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean and log deviation [..., a] before tanh; the latter stays smoothly within its range."""
+        mean, spread = jnp.split(self.actor(x), 2, axis=-1)
+        low, high = _LOG_STD
+        return mean, low + 0.5 * (high - low) * (jnp.tanh(spread) + 1.0)
+
+
+class Critics(nn.Module):
+    """Two independent values of actions (Fujimoto et al. 2018)."""
+
+    hidden: Sequence[int] = (256, 256)
+
+    @nn.compact
+    def __call__(self, x: jax.Array, action: jax.Array) -> jax.Array:
+        """Normalised observations [..., obs] and actions [..., a] -> [2, ...]."""
+        both = jnp.concatenate([x, action], -1)
+        return jnp.stack([MLP(self.hidden, 1, 1.0, nn.relu)(both)[..., 0] for _ in range(2)])
+
+
+Outputs = tuple[jax.Array, jax.Array, jax.Array]  # mean [..., a], log deviation [a] or [..., a], value [...]
+# What policies are made for; each kind is rebuilt from what a file of weights says of it.
+Network = ActorCritic | RecurrentActorCritic | SquashedActor
+NETWORKS: dict[str, type[Network]] = {"gaussian": ActorCritic, "recurrent": RecurrentActorCritic, "squashed": SquashedActor}
 _DEFAULT = "gaussian"  # goes without saying, so that the oldest files can be read
 
 
@@ -102,7 +139,7 @@ def blank(network: Network, count: int) -> Any:
 def initial(network: Network, key: jax.Array, observation_size: int) -> Any:
     """Fresh weights; key is consumed."""
     x = jnp.zeros((1, observation_size))
-    return network.init(key, x) if isinstance(network, ActorCritic) else network.init(key, blank(network, 1), x)
+    return network.init(key, blank(network, 1), x) if isinstance(network, RecurrentActorCritic) else network.init(key, x)
 
 
 def wiped(memory: Any, where: jax.Array) -> Any:
@@ -112,7 +149,7 @@ def wiped(memory: Any, where: jax.Array) -> Any:
 
 def recall(network: Network, params: Any, memory: Any, x: jax.Array) -> tuple[Any, Outputs]:
     """One step: memory [B, ...] and normalised observations [B, obs] -> the memory after them, and what the network says."""
-    if isinstance(network, ActorCritic):
+    if not isinstance(network, RecurrentActorCritic):
         return memory, forward(network, params, x)
     after: tuple[Any, Outputs] = network.apply(params, memory, x)  # type: ignore[assignment]
     return after
@@ -128,6 +165,16 @@ def log_prob(mean: jax.Array, log_std: jax.Array, action: jax.Array) -> jax.Arra
     """log N(a; μ, σ²), summed over the components: [..., a] -> [...]."""
     z = (action - mean) * jnp.exp(-log_std)
     return jnp.sum(-0.5 * z**2 - log_std - _LOG_SQRT_2PI, axis=-1)
+
+
+def log_slope(u: jax.Array) -> jax.Array:
+    """log tanh'(u) = log(1 − tanh² u) = 2 (log 2 − u − log(1 + e⁻²ᵘ)), which does not cancel for large |u|."""
+    return 2.0 * (jnp.log(2.0) - u - nn.softplus(-2.0 * u))
+
+
+def squashed_log_prob(mean: jax.Array, log_std: jax.Array, u: jax.Array) -> jax.Array:
+    """log π(tanh u) = log N(u; μ, σ²) − Σ log(1 − tanh² u) (Haarnoja et al. 2018b, eq. 21): [..., a] -> [...]."""
+    return log_prob(mean, log_std, u) - log_slope(u).sum(-1)
 
 
 def entropy(log_std: jax.Array) -> jax.Array:

@@ -44,9 +44,17 @@ def penalty_weight(weight: jax.Array, kl: jax.Array, target: float) -> jax.Array
     return jnp.clip(weight * factor, 2.0**-20, 2.0**20)
 
 
-def entropy_weight(weight: jax.Array, entropy: jax.Array, target: float, rate: float = 0.05) -> jax.Array:
-    """The weight c of the entropy bonus after an update: log c ← log c + rate (H̄ − H), nats a component of the action.
+def entropy_weight(weight: jax.Array, entropy: jax.Array, target: float, rate: float = 0.1) -> jax.Array:
+    """The weight c of the entropy bonus after an update: log c ← log c + rate (H̄ − H), nats a component of the action; at most 10.
 
-    Gradient ascent on the dual of "maximise return subject to H ≥ H̄" (Haarnoja et al. 2018b, section 5), in log c. At most 1.
+    Gradient ascent, in log c, on the dual of "maximise return subject to H ≥ H̄" (Haarnoja et al. 2018b, section 5).
     """
-    return jnp.clip(weight * jnp.exp(rate * (target - entropy)), 1e-8, 1.0)
+    return jnp.clip(weight * jnp.exp(rate * (target - entropy)), 1e-8, 10.0)
+
+
+def entropy_price(weight: jax.Array, entropy: jax.Array, target: float) -> jax.Array:
+    """c exp(H̄ − H), what the bonus weighs while the policy moves, as a constant to the gradient.
+
+    Advantages are normalised, so that their pull on the deviation does not grow less as it falls: by c alone, H would swing about H̄.
+    """
+    return weight * jnp.exp(target - jax.lax.stop_gradient(entropy))

@@ -31,9 +31,9 @@ from palaestra.policies.networks import (
     recall,
     wiped,
 )
-from palaestra.policies.objectives import DRIFTS, entropy_weight, penalty_weight
+from palaestra.policies.objectives import DRIFTS, entropy_price, entropy_weight, penalty_weight
 from palaestra.policies.returns import generalised_advantages
-from palaestra.policies.rollouts import refreshed, report_overflow, tally
+from palaestra.policies.rollouts import average, refreshed, report_overflow, tally
 from palaestra.policies.trust import bounded
 from palaestra.sim.engines import compiler_options
 from palaestra.sim.errors import UnknownNameError
@@ -126,7 +126,8 @@ class Transition(struct.PyTreeNode, kw_only=True):
 class Core(Protocol):
     """A network, and what of a rollout is one example to it."""
 
-    network: Network
+    @property
+    def network(self) -> Network: ...
 
     def examples(self, batch: dict[str, jax.Array], done: jax.Array, memory: Any) -> dict[str, Any]:
         """A rollout [T, B, ...] as examples [N, ...]; `done` [T, B], and `memory` [B, ...] with which the rollout began."""
@@ -321,25 +322,28 @@ class Learner:
 
     def _loss(self, params: Any, part: dict[str, Any], weights: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Of some examples, with the weights of the terms that adapt; and figures."""
-        config, hyper, average = self.config, self.config.hyper, partial(_average, part=part)
+        config, hyper, mean_of = self.config, self.config.hyper, partial(average, learn=part.get("learn"))
         outputs = mean, log_std, value = self.core.outputs(params, part)
         log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
         ratio = jnp.exp(log_ratio)
         adv = part["advantage"]
-        adv = adv - average(adv)
-        adv = adv / (jnp.sqrt(average(jnp.square(adv))) + 1e-8)
-        surrogate = average(DRIFTS[config.drift](log_ratio, adv, hyper.clip))
+        adv = adv - mean_of(adv)
+        adv = adv / (jnp.sqrt(mean_of(jnp.square(adv))) + 1e-8)
+        surrogate = mean_of(DRIFTS[config.drift](log_ratio, adv, hyper.clip))
         if "kl" in weights:
             surrogate = surrogate - weights["kl"] * _moved(part, outputs)
-        error = average(jnp.square(value - part["target"]))
+        error = mean_of(jnp.square(value - part["target"]))
         info = {
             "value_loss": error,
             "entropy": entropy(log_std),
-            "kl": average(ratio - 1 - log_ratio),
-            "clipped": average((jnp.abs(ratio - 1) > hyper.clip).astype(jnp.float32)),
+            "kl": mean_of(ratio - 1 - log_ratio),
+            "clipped": mean_of((jnp.abs(ratio - 1) > hyper.clip).astype(jnp.float32)),
         }
-        bonus = average(jnp.broadcast_to(entropy(log_std), adv.shape)) if "learn" in part else entropy(log_std)
-        return -surrogate + hyper.value * error - weights.get("entropy", hyper.entropy) * bonus, info
+        bonus = mean_of(jnp.broadcast_to(entropy(log_std), adv.shape)) if "learn" in part else entropy(log_std)
+        price: Any = hyper.entropy
+        if config.target_entropy is not None:
+            price = entropy_price(weights["entropy"], entropy(log_std) / self.env.action_size, config.target_entropy)
+        return -surrogate + hyper.value * error - price * bonus, info
 
     def _adapted(self, weights: dict[str, jax.Array], info: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The weights of the terms that adapt, after an update with these figures."""
@@ -351,12 +355,7 @@ class Learner:
         return found
 
 
-def _average(x: jax.Array, part: dict[str, Any]) -> jax.Array:
-    """Over what may be learned from; 0 where that is nothing."""
-    return x.mean() if "learn" not in part else (x * part["learn"]).sum() / jnp.maximum(part["learn"].sum(), 1.0)
-
-
 def _moved(part: dict[str, Any], outputs: Outputs) -> jax.Array:
     """Mean KL divergence [] of the policy that collected these examples from the one that says `outputs` of them."""
     mean, log_std, _ = outputs
-    return _average(divergence(part["old_mean"], part["old_log_std"], mean, log_std).sum(-1), part)
+    return average(divergence(part["old_mean"], part["old_log_std"], mean, log_std).sum(-1), part.get("learn"))

@@ -35,3 +35,8 @@ def report_overflow(sums: dict[str, jax.Array], metrics: dict[str, Any]) -> None
             f"environments {ids}: more contacts than the engine has room for; these episodes were ended. Fix: more max_contacts",
             stacklevel=3,
         )
+
+
+def average(x: jax.Array, learn: jax.Array | None) -> jax.Array:
+    """The mean [] of x over the steps that may be learned from, where `learn` is not 0; 0 where there are none. None is all."""
+    return x.mean() if learn is None else (x * learn).sum() / jnp.maximum(learn.sum(), 1.0)

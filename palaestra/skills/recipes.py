@@ -68,6 +68,11 @@ def environment(name: str, easy: float = 0.0, dump: Path | None = None, engine: 
     return TaskSetEnv(name, "train", engine=make_engine(engine, world(TASK_SETS[name].spec), dump=dump))
 
 
+def _suited(config: LearnerConfig, recipe: Recipe) -> LearnerConfig:
+    """With what of the recipe is the environment's rather than PPO's."""
+    return changed(config, {f"hyper.{name}": getattr(recipe.ppo.hyper, name) for name in ("gamma", "reward_scale")})
+
+
 def train(
     name: str,
     seed: int,
@@ -84,15 +89,15 @@ def train(
 ) -> dict[str, Any]:
     """Train by the recipe, with these changes to it; the figures of the last row.
 
-    num_envs: 0 takes the learner's own. writer: who writes for the sampler `envgen`. changes: to the learner's settings, as `settings.parse`
-    takes them.
+    num_envs: 0 takes the learner's own. writer: who writes for the sampler `envgen`. changes: to the learner's settings, in
+    words that `settings.parse` takes.
     """
     name = full_id(name)
     recipe = RECIPES.get(name, _TASK_SET)
     easy = recipe.easy if easy < 0 else easy
     if not 0 <= easy <= 1:
         raise PalaestraError(f"easy: got {easy}, expected a share from 0 to 1")
-    settings: LearnerConfig = recipe.ppo if learner == PPO.name else learner_config(learner)
+    settings: LearnerConfig = recipe.ppo if learner == PPO.name else _suited(learner_config(learner), recipe)
     other = [x for x, usual in ((sampler, "randomise"), (learner, PPO.name)) if x != usual]
     folder = folder or Path("runs") / "-".join([name.replace("/", "-"), *other, f"seed{seed}"])
     made = replace(EnvGen(), author=author(writer, folder / "author.jsonl")) if sampler == "envgen" else None

@@ -108,8 +108,8 @@ class Runner:
         actions = []
         for s in self.skills.values():
             sensed = context.sense(state, s.skill.observe(world, seen), s.skill.flags)
-            action = s.act(jnp.clip(sensed, -10.0, 10.0))
-            noise = s.deviation * jax.random.normal(k_noise, action.shape)
+            action, deviation = s.explore(jnp.clip(sensed, -10.0, 10.0))
+            noise = deviation * jax.random.normal(k_noise, action.shape)
             actions.append(s.skill.full_action(world, action + jnp.where(motion.noisy, noise, 0.0)))
         running = motion.outcome == Outcome.RUNNING
         action = jnp.where(running, jnp.stack(actions)[motion.skill], 0.0)

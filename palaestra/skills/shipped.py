@@ -28,10 +28,10 @@ class LearnedSkill:
         """The deterministic action of the skill's own components [..., action_size]."""
         return self.policy.act(self.network, observation)
 
-    @property
-    def deviation(self) -> jax.Array:
-        """Standard deviation of the policy's own noise [action_size]."""
-        return jnp.exp(self.policy.params["params"]["log_std"])
+    def explore(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The deterministic action [..., action_size], and the standard deviation of the policy's own noise around it."""
+        _, (action, log_std, _) = self.policy.recall(self.network, (), observation)
+        return action, jnp.exp(log_std)
 
 
 def learned(skill: Skill, path: Path | None = None) -> LearnedSkill:
