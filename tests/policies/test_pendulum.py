@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from palaestra.policies import ppo, sac
 from palaestra.policies.evaluate import evaluate
 from tests.policies.pendulum import Pendulum
 
@@ -37,3 +38,19 @@ def mean_return(config, steps, episodes=100):
     for _ in range(steps // config.batch_size):
         state, _ = learner.train_step(state)
     return float(evaluate(Pendulum(), learner.network, learner.policy(state), episodes).total.mean())
+
+
+# Stable-Baselines3 2.9.2 on Gymnasium's environment with its zoo's hyper-parameters, mean of 100 episodes of the deterministic policy:
+# see docs/training.md, "Against reference results".
+
+
+def test_sac_reaches_the_reference_in_as_many_steps():
+    hyper = sac.Hyper(learning_rate=1e-3, gamma=0.99, temperature=1.0, reward_scale=1.0)
+    config = sac.SAC(num_envs=4, num_steps=4, replay=4_000, warmup=400, minibatch=128, hidden=(64, 64), hyper=hyper)
+    assert mean_return(config, steps=4_000) > -200.0
+
+
+def test_ppo_swings_up_and_balances():
+    hyper = ppo.Hyper(learning_rate=1e-3, gamma=0.98, reward_scale=0.01, entropy=0.0)
+    config = ppo.PPO(num_envs=16, num_steps=64, epochs=10, minibatches=16, hidden=(64, 64), hyper=hyper)
+    assert mean_return(config, steps=100_000) > -250.0
