@@ -1,7 +1,7 @@
 """When training has gone wrong: the statistics that tell, their limits, and what to try. All limits stand here.
 
 Healthy runs of every learner stay orders of magnitude inside them (of PPO on the skills, a mean KL of at most 0.02, entropies of
--1 to 1.2 nats a component, value losses below 0.1): a limit is no judgement of how well a run goes.
+-0.5 to 0.8 nats a component, value losses below 0.1): a limit is no judgement of how well a run goes.
 """
 
 import math

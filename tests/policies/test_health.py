@@ -100,7 +100,7 @@ def test_each_limit_names_its_statistic_and_what_to_try(figures, statistic, expe
 
 
 def test_figures_of_healthy_runs_are_far_from_every_limit():
-    """The extremes of five runs of PPO on skills with five to eight components of the action."""
+    """The extremes of five runs of PPO on skills with four or five components of the action."""
     for kl, entropy, value_loss in ((0.0037, -1.91, 0.0003), (0.0162, 3.47, 0.0192)):
         assert fault({"kl": 100 * kl, "entropy": 5 * entropy, "value_loss": 1e6 * value_loss, "success": 0.0}, 5) is None
     assert all(limit.high > 0 and (limit.when_high or limit.when_low) for limit in LIMITS.values())
