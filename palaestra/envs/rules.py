@@ -27,8 +27,9 @@ def apply(engine: Engine, state: Any, table: jax.Array) -> Any:
     world: World = engine.world
     scene = state.task.scene
     holds = conditions(scene.rules, table)
-    _, up = world.mechanism_q(state.physics.qpos)
-    state = state.replace(ctrl=_set_points(world, scene.rules, holds, table, up, state.ctrl))
+    if world.spec.servos:
+        _, up = world.mechanism_q(state.physics.qpos)
+        state = state.replace(ctrl=_set_points(world, scene.rules, holds, table, up, state.ctrl))
     if not world.spec.rules:
         return state
     layout, physics = _transformed(engine, scene, holds, state.physics)
