@@ -103,6 +103,7 @@ class Train(EndpointArguments):
     steps: int = 0  # environment steps; 0 takes the recipe's
     learner: str = "ppo"  # ppo, recurrent-ppo or sac
     num_envs: int = 0  # environments stepped at once; 0 takes the learner's own
+    trials: int = 1  # of each task, as one episode: what a memory learns in one it can use in the next
     set: tuple[str, ...] = ()  # settings of the learner, for example --set hyper.learning_rate=3e-4 kl_bound=0.02
     sampler: str = "randomise"  # what episodes begin from: randomise, plr, robust-plr, accel, learnability, envgen
     author: str = "scripted"  # who writes the configurations of envgen: scripted (a rule), or openai (any compatible endpoint)
@@ -129,6 +130,7 @@ class Train(EndpointArguments):
             writer,
             self.learner,
             self.set,
+            self.trials,
         )
         finish(result, self.json)
         return 0

@@ -113,6 +113,11 @@ def load_policy(path: Path, *, name: str, observation_size: int, action_size: in
     return network, _restore(path, arrays, like)
 
 
+def policy_about(path: Path) -> dict[str, Any]:
+    """What a file of weights says of itself."""
+    return _read(path, _POLICY)[1]
+
+
 def file_hash(path: Path) -> str:
     """The first 16 hexadecimal digits of a file's SHA-256, for cards."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

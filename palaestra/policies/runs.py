@@ -60,6 +60,7 @@ class RunConfig:
     seed: int = 0
     steps: int = 5_000_000  # environment steps, rounded down to whole updates
     easy: float = 0.0  # the share of easy starts, for skills
+    trials: int = 1  # of each task, as one episode (`palaestra.envs.trials`)
     sampler: str = "randomise"  # what episodes begin from, of `curricula.SAMPLERS`
     author: str = ""  # who writes the configurations of the sampler `envgen`: the rule, or a language model by its name
     log_every: int = 10  # updates a row of metrics
@@ -210,7 +211,7 @@ class Run:
         episodes = sums.get("episodes", 0.0)
         row = {"update": float(update), "steps": float(self.steps_at(update)), "episodes": episodes}
         for name, value in sums.items():
-            if name in RATES:
+            if name in RATES or name.startswith("trial_"):
                 row[name] = value / episodes if episodes else float("nan")
             elif name != "episodes":
                 row[name] = value / updates
@@ -231,6 +232,7 @@ class Run:
             **describe(self.learner.network),
             "steps": self.steps_at(update),
             "sampler": self.config.sampler,
+            "trials": self.config.trials,
             "seed": self.config.seed,
         }
 

@@ -19,6 +19,7 @@ from palaestra.skills.recipes import full_id
 from palaestra.skills.shipped import WEIGHTS, card, learned
 from palaestra.skills.suites import SUITES, measure_suite
 from palaestra.skills.training import SkillEnv
+from palaestra.skills.trials import measure_trials
 
 
 def measure(
@@ -48,8 +49,10 @@ def measure(
         return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine)
     for which in SUITES.get(name, (name,)):
         task_set(which).of(split)  # refused before any of them is measured
+    if policy is not None and name in SUITES:
+        raise PalaestraError(f"--policy: got {policy} for the suite {name!r}, expected a skill or a task set: suites take planners")
     if policy is not None:
-        raise PalaestraError(f"--policy: got {policy} for the task set {name!r}, expected a skill: task sets are measured with planners")
+        return measure_trials(name, episodes, seed, split, policy, engine)
     if name in SUITES:
         if log is not None:
             raise PalaestraError(f"--log: got {log} for the suite {name!r}, expected a task set: a suite leaves a table a set")

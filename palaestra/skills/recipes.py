@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from palaestra.envs.env import Env
-from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv
+from palaestra.envs.env import Levelled
+from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv, task_set
+from palaestra.envs.trials import Trials
 from palaestra.policies.envgen import EnvGen, tally
 from palaestra.policies.learner import LearnerConfig, learner_config
 from palaestra.policies.ppo import PPO, Hyper
@@ -42,6 +43,7 @@ RECIPES = {
     "skill/push": Recipe(8_000_000, easy=0.4),
     "skill/turn_on": Recipe(2_000_000, easy=0.2),
     "skill/turn_off": Recipe(2_000_000, easy=0.2),
+    "hidden-rules": Recipe(3_000_000, ppo=PPO(hyper=Hyper(reward_scale=1.0))),
 }
 _RULE = PlannerChoice("scripted")
 _ALIASES = {"Palaestra/Rearrange-v0": "rearrange", "long": "long-5"}
@@ -59,13 +61,17 @@ def full_id(name: str) -> str:
     raise UnknownNameError("id", name, [f"skill/{s}" for s in SKILLS] + list(TASK_SETS))
 
 
-def environment(name: str, easy: float = 0.0, dump: Path | None = None, engine: str = "native") -> Env[Any]:
-    """The functional environment of an id, in its training split; what diverges is dumped for replay."""
+def environment(
+    name: str, easy: float = 0.0, dump: Path | None = None, engine: str = "native", *, split: str = "train", trials: int = 1
+) -> Levelled[Any]:
+    """The functional environment of an id; what diverges is dumped for replay. `trials`: of each task, as one episode."""
     name = full_id(name)
     if name.startswith("skill/"):
         skill = SKILLS[name.removeprefix("skill/")]
-        return SkillEnv(skill, easy=easy, engine=make_engine(engine, world(skill.train_spec), dump=dump))
-    return TaskSetEnv(name, "train", engine=make_engine(engine, world(TASK_SETS[name].spec), dump=dump))
+        env: Levelled[Any] = SkillEnv(skill, easy=easy, engine=make_engine(engine, world(skill.train_spec), dump=dump))
+    else:
+        env = TaskSetEnv(name, split, engine=make_engine(engine, world(task_set(name).of(split).spec), dump=dump))
+    return Trials(env, trials) if trials > 1 else env
 
 
 def _suited(config: LearnerConfig, recipe: Recipe) -> LearnerConfig:
@@ -86,19 +92,22 @@ def train(
     writer: PlannerChoice = _RULE,
     learner: str = "ppo",
     changes: Sequence[str] = (),
+    trials: int = 1,
 ) -> dict[str, Any]:
     """Train by the recipe, with these changes to it; the figures of the last row.
 
     num_envs: 0 takes the learner's own. writer: who writes for the sampler `envgen`. changes: to the learner's settings, in
-    words that `settings.parse` takes.
+    words that `settings.parse` takes. trials: of each task, as one episode.
     """
     name = full_id(name)
     recipe = RECIPES.get(name, _TASK_SET)
     easy = recipe.easy if easy < 0 else easy
     if not 0 <= easy <= 1:
         raise PalaestraError(f"easy: got {easy}, expected a share from 0 to 1")
+    if trials < 1:
+        raise PalaestraError(f"trials: got {trials}, expected 1 or more")
     settings: LearnerConfig = recipe.ppo if learner == PPO.name else _suited(learner_config(learner), recipe)
-    other = [x for x, usual in ((sampler, "randomise"), (learner, PPO.name)) if x != usual]
+    other = [x for x, usual in ((sampler, "randomise"), (learner, PPO.name), (f"trials{trials}", "trials1")) if x != usual]
     folder = folder or Path("runs") / "-".join([name.replace("/", "-"), *other, f"seed{seed}"])
     made = replace(EnvGen(), author=author(writer, folder / "author.jsonl")) if sampler == "envgen" else None
     try:
@@ -107,13 +116,14 @@ def train(
             seed=seed,
             steps=steps or recipe.steps,
             easy=easy,
+            trials=trials,
             sampler=sampler,
             author=made.author.name if made else "",
             learner=changed(settings, ({"num_envs": num_envs} if num_envs else {}) | parse(changes)),
         )
     except ValueError as error:
         raise PalaestraError(str(error)) from error
-    run = Run(environment(name, easy, folder / "diverged", engine), config, folder, made)
+    run = Run(environment(name, easy, folder / "diverged", engine, trials=trials), config, folder, made)
     last: dict[str, float] = {}
     with TrainingBar(name, run.steps_at(run.updates), run.steps_done if resume else 0) as bar:
 

@@ -7,11 +7,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from palaestra.envs.trials import Trials
-from palaestra.policies.evaluate import evaluate
-from palaestra.policies.networks import RecurrentActorCritic, blank, initial, recall
+from palaestra.policies.evaluate import evaluate, wilson
+from palaestra.policies.files import load_policy, save_policy
+from palaestra.policies.networks import RecurrentActorCritic, blank, describe, initial, recall
 from palaestra.policies.ppo import Hyper, Learner
 from palaestra.policies.recurrent import RecurrentPPO, unroll
 from palaestra.policies.runs import Run, RunConfig
+from palaestra.sim.errors import PalaestraError
+from palaestra.skills import trials
 from tests.policies.probes import HiddenSign
 
 TRIALS = 3
@@ -49,6 +52,28 @@ def test_one_trial_tells_the_hidden_sign_and_without_memory_it_is_lost(learned):
     assert rates(*learned, wipe=True) == pytest.approx([0.5] * TRIALS, abs=0.08)
 
 
+def test_an_evaluation_says_success_by_trial_with_and_without_memory(learned, tmp_path, monkeypatch):
+    learner, state = learned
+    env, path = learner.env, tmp_path / "policy.safetensors"
+    sizes = {"observation_size": env.observation_size, "action_size": env.action_size}
+    about = {"name": env.name, "trials": TRIALS} | sizes | describe(learner.network)
+    save_policy(path, learner.policy(state), about)
+    monkeypatch.setattr(trials, "environment", lambda *_, **__: HiddenSign())
+    found = trials.measure_trials("probe", 400, 0, "train", path)
+    assert found["value"] == found["trials"]["3"]["value"] >= 0.99
+    assert [found["trials"][k]["value"] for k in "123"] == rates(learner, state)
+    assert [found["wiped"][k]["value"] for k in "123"] == rates(learner, state, wipe=True)
+    assert found["trials"]["2"]["interval"] == list(wilson(round(400 * found["trials"]["2"]["value"]), 400))
+    assert max(found["p"].values()) < 1e-6
+    save_policy(path, learner.policy(state), about | {"trials": 1})
+    with pytest.raises(PalaestraError, match=r"trained without trials; expected one that was trained with several.*--trials 3"):
+        trials.measure_trials("probe", 400, 0, "train", path)
+    network, policy = load_policy(path, name=env.name, **sizes)
+    assert network == learner.network
+    with pytest.raises(PalaestraError, match="act: got a network with a memory"):
+        policy.act(network, jnp.zeros((1, env.observation_size)))
+
+
 @pytest.fixture(scope="module")
 def sequences():
     network = RecurrentActorCritic(2, (8,), 5)
@@ -80,8 +105,8 @@ def test_carried_memory_equals_one_long_unroll(sequences):
 
 def test_an_end_of_episode_blanks_the_memory_and_of_that_sequence_alone(sequences):
     network, params, x, done = sequences
-    mean, _, _ = unroll(network, params, blank(network, 4), x, done)
-    alone, _, _ = unroll(network, params, blank(network, 4), x[:, 4:], done[:, 4:])
+    mean = np.asarray(unroll(network, params, blank(network, 4), x, done)[0])
+    alone = np.asarray(unroll(network, params, blank(network, 4), x[:, 4:], done[:, 4:])[0])
     np.testing.assert_allclose(mean[1, 4:], alone[1], atol=1e-6)
     assert (np.abs(mean[[0, 2, 3], 4:] - alone[[0, 2, 3]]).max((1, 2)) > 1e-3).all()
 
