@@ -3,10 +3,10 @@
 Behaviour cloning fits a policy to recorded pairs of observation and action. Distillation (Rusu et al. 2016) brings a student's
 distribution over actions close to its teachers', where the student itself gets to: it acts, and the teachers label what it sees
 (DAgger, Ross, Gordon and Bagnell 2011). With several lessons, one student learns from many teachers (Parisotto et al. 2016).
-Kickstarting (Schmitt et al. 2018) is the same loss beside PPO's, see `Kickstart`.
+Kickstarting (Schmitt et al. 2018) is the same loss beside PPO's, with a weight that fades: `PPO.teachers`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,19 @@ from flax import struct
 from palaestra.envs.autoreset import AutoReset, BatchState, Sampler
 from palaestra.envs.env import Env
 from palaestra.envs.types import row
-from palaestra.policies.networks import ActorCritic, Policy, Statistics, divergence, forward, initial, log_prob
+from palaestra.policies.files import load_policy
+from palaestra.policies.networks import (
+    ActorCritic,
+    Network,
+    Outputs,
+    Policy,
+    RecurrentActorCritic,
+    Statistics,
+    divergence,
+    forward,
+    initial,
+    log_prob,
+)
 from palaestra.sim.engines import compiler_options
 from palaestra.sim.errors import PalaestraError
 
@@ -28,14 +40,40 @@ Labels = tuple[jax.Array, jax.Array]  # mean [..., a] and log deviation [a] of w
 Teacher = Callable[[jax.Array], Labels]  # of observations [..., obs]
 
 
-def teacher(network: ActorCritic, policy: Policy) -> Teacher:
-    """A policy as a teacher in the environment that it was trained in."""
+def teacher(network: Network, policy: Policy) -> Teacher:
+    """A policy as a teacher in the environment that it was trained in; it must have no memory."""
+    if isinstance(network, RecurrentActorCritic):
+        raise PalaestraError("teacher: got a policy with a memory, expected one without: it is asked about single moments")
 
     def says(observation: jax.Array) -> Labels:
         mean, log_std, _ = forward(network, policy.params, policy.statistics.normalise(observation))
         return mean, log_std
 
     return says
+
+
+def load_teacher(path: Path, env: Env) -> Teacher:
+    """The policy of a file as a teacher. Raises CheckpointError where it is for another environment."""
+    return teacher(*load_policy(path, name=env.name, observation_size=env.observation_size, action_size=env.action_size))
+
+
+def said(teachers: Sequence[Teacher], observation: jax.Array) -> dict[str, jax.Array]:
+    """What each of n teachers says of observations [..., obs]: means and log deviations [..., n, a]."""
+    labels = [teacher(observation) for teacher in teachers]
+    means = jnp.stack([mean for mean, _ in labels], -2)
+    return {"taught_mean": means, "taught_log_std": jnp.stack([jnp.broadcast_to(s, m.shape) for m, s in labels], -2)}
+
+
+def apart(part: dict[str, jax.Array], outputs: Outputs) -> jax.Array:
+    """KL(teacher ‖ student) of examples labelled by `said` [...], the mean over the teachers (Schmitt et al. 2018, eq. 2)."""
+    mean, log_std, _ = outputs
+    own = mean[..., None, :], jnp.broadcast_to(log_std, mean.shape)[..., None, :]
+    return divergence(part["taught_mean"], part["taught_log_std"], *own).sum(-1).mean(-1)
+
+
+def fading(update: jax.Array, until: float) -> jax.Array:
+    """From 1 at the first update linearly to 0 at `until`, and 0 from then on []."""
+    return jnp.maximum(1.0 - update.astype(jnp.float32) / max(until, 1e-6), 0.0)
 
 
 def optimiser(learning_rate: float, max_grad_norm: float, steps: int) -> optax.GradientTransformation:
@@ -247,7 +285,7 @@ class Distiller:
         """A rollout of one lesson: what was observed and what the teacher says of it [N, ..]. Key is consumed."""
         lesson, envs, config = self.school.lessons[number], self.envs[number], self.config
         params, statistics, update = student
-        led = 1.0 - update.astype(jnp.float32) / jnp.maximum(config.led * self.total_updates, 1e-6)
+        led = fading(update, config.led * self.total_updates)
         by_teacher = (jnp.arange(config.num_envs) < led * config.num_envs)[:, None]
 
         def one(batch: BatchState, key: jax.Array) -> tuple[BatchState, Any]:

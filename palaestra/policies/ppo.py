@@ -6,6 +6,7 @@ minibatch, orthogonal weights, a small last policy layer, gradients clipped by t
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import jax
@@ -16,6 +17,7 @@ from flax import struct
 from palaestra.envs.autoreset import AutoReset, BatchState, Sampler
 from palaestra.envs.env import Env
 from palaestra.envs.types import row
+from palaestra.policies.imitation import apart, fading, load_teacher, said
 from palaestra.policies.networks import (
     ActorCritic,
     Network,
@@ -55,11 +57,12 @@ class Hyper(struct.PyTreeNode, kw_only=True):
 class PPO:
     """The hyper-parameters; those that set shapes or choose the program are its own fields, the rest is `hyper`.
 
-    The last four are off as they stand. `drift`: what keeps the policy near the one that collected the data. "clip" (Schulman et al.
+    All from `drift` on is off as it stands. `drift`: what keeps the policy near the one that collected the data. "clip" (Schulman et al.
     2017, eq. 7); "penalty", a price on the KL divergence that adapts until an update comes to `kl_target` (ibid., section 4); "dpo",
     the drift function of Discovered Policy Optimisation (Lu et al. 2022). `kl_bound`: a trust region (Schulman et al. 2015), whose
     bound is measured after every epoch on the whole rollout. `target_entropy`: the weight of the entropy bonus adapts to hold it
-    (Haarnoja et al. 2018b, section 5), from `hyper.entropy` on. `objectives` and `trust` have the equations.
+    (Haarnoja et al. 2018b, section 5), from `hyper.entropy` on. `teachers`: kickstarting (Schmitt et al. 2018). `objectives`, `trust` and
+    `imitation` have the equations.
     """
 
     name: ClassVar[str] = "ppo"
@@ -75,6 +78,9 @@ class PPO:
     kl_target: float = 0.01  # nats, of an update, for the drift "penalty"
     kl_bound: float | None = None  # nats, the most that an update may come to
     target_entropy: float | None = None  # nats a component of the action, the least that the policy is to keep
+    teachers: tuple[str, ...] = ()  # files of weights for this environment, whose policies it is to stay near at first
+    taught: float = 1.0  # what the mean KL divergence from the teachers costs at the start,
+    taught_until: float = 0.5  # and the share of the updates in which that falls linearly to nothing
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "num_steps", "epochs", "minibatches"):
@@ -174,6 +180,7 @@ class Learner:
         self.envs = AutoReset(env, config.num_envs, sampler)
         self.core = config.core(env)
         self.network = self.core.network
+        self.teachers = tuple(load_teacher(Path(path), env) for path in config.teachers)
         self.collect = jax.jit(self.rollout, compiler_options=compiler_options())
         self.improve = jax.jit(self.update, compiler_options=compiler_options())
 
@@ -203,6 +210,7 @@ class Learner:
         """As the terms that adapt begin; nothing where none does."""
         config = self.config
         found = {"entropy": jnp.asarray(config.hyper.entropy)} if config.target_entropy is not None else {}
+        found |= {"taught": jnp.asarray(config.taught)} if config.teachers else {}
         return found | ({"kl": jnp.ones(())} if config.drift == "penalty" else {}) or ()
 
     def train_step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -289,7 +297,7 @@ class Learner:
             info = jax.tree.map(lambda x: x.mean(), info) | ({"kl_update": measure(params)} if config.measures else {})
         else:
             (params, opt), info = bounded(epoch, measure, config.kl_bound, start, keys)
-        weights = self._adapted(weights, info)
+        weights = self._adapted(weights, info, state.update + 1)
         info |= {f"{name}_weight": weight for name, weight in weights.items()}
         target = batch["target"].reshape(-1)
         info["explained_variance"] = 1 - jnp.var(target - transitions.value.reshape(-1)) / (jnp.var(target) + 1e-8)
@@ -312,6 +320,8 @@ class Learner:
             "advantage": advantage,
             "target": advantage + value,
         }
+        if self.teachers:
+            batch |= said(self.teachers, transitions.observation)
         if transitions.learn is not None:
             batch["learn"] = transitions.learn.astype(jnp.float32)
         examples = self.core.examples(batch, transitions.done, row(transitions.memory, 0))
@@ -343,11 +353,16 @@ class Learner:
         price: Any = hyper.entropy
         if config.target_entropy is not None:
             price = entropy_price(weights["entropy"], entropy(log_std) / self.env.action_size, config.target_entropy)
+        if "taught" in weights:
+            info["taught_kl"] = mean_of(apart(part, outputs))
+            surrogate = surrogate - weights["taught"] * info["taught_kl"]
         return -surrogate + hyper.value * error - price * bonus, info
 
-    def _adapted(self, weights: dict[str, jax.Array], info: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """The weights of the terms that adapt, after an update with these figures."""
+    def _adapted(self, weights: dict[str, jax.Array], info: dict[str, jax.Array], updates: jax.Array) -> dict[str, jax.Array]:
+        """The weights of the terms that adapt, after so many updates, of which the last one had these figures."""
         config, found = self.config, dict(weights)
+        if "taught" in found:
+            found["taught"] = config.taught * fading(updates, config.taught_until * self.total_updates)
         if "kl" in found:
             found["kl"] = penalty_weight(found["kl"], info["kl_update"], config.kl_target)
         if "entropy" in found and config.target_entropy is not None:

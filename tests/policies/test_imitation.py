@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from palaestra.policies.imitation import Cloning, Distillation, Lesson, School, clone, load_demonstrations, teacher
-from palaestra.policies.networks import ActorCritic, Policy, Statistics, divergence, initial
+from palaestra.envs.trials import Trials
+from palaestra.policies.files import CheckpointError, save_policy
+from palaestra.policies.imitation import Cloning, Distillation, Lesson, School, apart, clone, load_demonstrations, said, teacher
+from palaestra.policies.networks import ActorCritic, Policy, Statistics, describe, divergence, initial
+from palaestra.policies.ppo import PPO, Hyper
 from palaestra.sim.errors import PalaestraError
-from tests.policies.probes import Probe
+from tests.policies.probes import LevelProbe, Probe
 
 
 def test_divergence_by_hand():
@@ -82,6 +85,45 @@ def test_kl_is_of_what_is_taught_alone():
     learner = SMALL.make(school, 10)
     _, figures = learner.train_step(learner.init(jax.random.key(0)))
     assert float(figures["kl"]) == 0.0
+
+
+def test_kickstarting_takes_the_mean_over_teachers():
+    """By hand, from N(0, 1) and N(2, 1) to N(1, 1): ½ each; from N(0, 1) and N(3, 1): ½ and 2."""
+    seen = jnp.zeros((4, 2))
+    at = lambda mean: lambda observation: (jnp.full((*observation.shape[:-1], 1), mean), jnp.zeros(1))  # noqa: E731
+    own = jnp.ones((4, 1)), jnp.zeros(1), jnp.zeros(4)
+    np.testing.assert_allclose(apart(said((at(0.0), at(2.0)), seen), own), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(apart(said((at(0.0), at(3.0)), seen), own), 1.25, rtol=1e-6)
+
+
+def test_a_kickstarted_learner_follows_its_teacher_until_the_weight_has_faded(tmp_path):
+    """No reward tells anything: what is learned is the teacher's, a policy whose mean is 0.6 everywhere."""
+    probe, network = Probe(lambda sign, step, action: jnp.zeros(()), length=2), ActorCritic(1, (4,))
+    params = jax.tree.map(jnp.zeros_like, initial(network, jax.random.key(0), 2))
+    params["params"]["actor"]["Dense_1"]["bias"] = jnp.full(1, 0.6)
+    about = {"name": "probe", "observation_size": 2, "action_size": 1, **describe(network)}
+    save_policy(tmp_path / "teacher.safetensors", Policy(params=params, statistics=Statistics.new(2)), about)
+    config = PPO(
+        num_envs=32,
+        num_steps=8,
+        minibatches=4,
+        hidden=(16,),
+        hyper=Hyper(learning_rate=1e-2, entropy=0.0),
+        teachers=(str(tmp_path / "teacher.safetensors"),),
+        taught_until=0.5,
+    )
+    learner = config.make(probe, 20)
+    state, weights, kl = learner.init(jax.random.key(0)), [], []
+    for _ in range(20):
+        state, figures = learner.train_step(state)
+        weights.append(float(figures["taught_weight"]))
+        kl.append(float(figures["taught_kl"]))
+    np.testing.assert_allclose(weights, [max(1 - n / 10, 0) for n in range(1, 21)], atol=1e-6)
+    assert kl[9] < 0.1 * kl[0]
+    said_of = learner.policy(state).act(learner.network, jnp.asarray([[1.0, 0.0], [-1.0, 1.0]]))
+    np.testing.assert_allclose(said_of, 0.6, atol=0.1)
+    with pytest.raises(CheckpointError, match=r"teacher.safetensors: name: got 'probe', expected 'probe/trials-2'"):
+        config.make(Trials(LevelProbe(lambda sign, step, action: sign), 2), 20)
 
 
 def test_cloning_finds_a_recorded_policy_again(tmp_path):
