@@ -10,6 +10,7 @@ from palaestra.policies.networks import Policy as Policy
 from palaestra.policies.ppo import PPO as PPO
 from palaestra.policies.ppo import Hyper as Hyper
 from palaestra.policies.ppo import Learner as Learner
+from palaestra.policies.recurrent import RecurrentPPO as RecurrentPPO
 from palaestra.policies.runs import DivergedError as DivergedError
 from palaestra.policies.runs import Run as Run
 from palaestra.policies.runs import RunConfig as RunConfig

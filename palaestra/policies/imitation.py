@@ -198,7 +198,7 @@ class Distillation:
 
     num_envs: int = 256  # environments stepped at once, of each lesson
     num_steps: int = 16  # control steps of each between updates
-    epochs: int = 4  # passes over what the lessons of an update gave
+    epochs: int = 2  # passes over what the lessons of an update gave
     minibatches: int = 8  # gradient steps a pass, each on all lessons
     led: float = 0.5  # the share of the updates in which teachers act as well, in ever fewer environments: β of DAgger falls from 1 to 0
     learning_rate: float = 1e-3  # at the start; it falls linearly to a tenth
@@ -219,7 +219,9 @@ class Distillation:
         return self.num_envs * self.num_steps
 
     def make(self, env: Any, total_updates: int, sampler: Sampler | None = None) -> "Distiller":
-        """A learner in a `School`."""
+        """A learner in a school."""
+        if not isinstance(env, School):
+            raise PalaestraError(f"distillation: got the environment {env.name!r}, expected a School, whose lessons have teachers")
         return Distiller(env, self, total_updates, sampler)
 
 

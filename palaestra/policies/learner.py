@@ -6,6 +6,7 @@ import jax
 
 from palaestra.envs.autoreset import Sampler
 from palaestra.envs.env import Env
+from palaestra.policies.imitation import Distillation
 from palaestra.policies.networks import Network, Policy
 from palaestra.policies.ppo import PPO
 from palaestra.policies.recurrent import RecurrentPPO
@@ -55,7 +56,7 @@ class LearnerConfig(Protocol):
     def make(self, env: Env, total_updates: int, sampler: Sampler | None = None) -> Learner: ...
 
 
-LEARNERS: dict[str, type[LearnerConfig]] = {config.name: config for config in (PPO, RecurrentPPO, SAC)}
+LEARNERS: dict[str, type[LearnerConfig]] = {config.name: config for config in (PPO, RecurrentPPO, SAC, Distillation)}
 
 
 def learner_config(name: str) -> LearnerConfig:

@@ -76,6 +76,12 @@ def school(engine: str = "native", dump: Path | None = None, easy: float = 0.2) 
     return School(NAME, tuple(lessons))
 
 
+def alone(skill: Skill, env: SkillEnv) -> School:
+    """One skill as the only lesson, taught by its shipped weights: what comes of it is a policy for the skill itself."""
+    own = learned(skill)
+    return School(env.name, (Lesson(env, teacher(own.network, own.policy), tuple(range(skill.action_size))),))
+
+
 def measure_generalist(episodes: int, seed: int, policy: Path, engine: str = "native") -> dict[str, Any]:
     """Of every skill the success of the generalist and of its specialist, on the same starts, `episodes` each, none of them easy.
 

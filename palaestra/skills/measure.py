@@ -11,6 +11,7 @@ from palaestra.policies.files import file_hash
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import world
+from palaestra.skills import generalist
 from palaestra.skills.evaluation import Options, measure_task_set
 from palaestra.skills.handover import measure_handover
 from palaestra.skills.library import SKILLS
@@ -47,6 +48,10 @@ def measure(
                 raise PalaestraError(f"--policy: got {policy} for {name!r}, expected a skill: all skills have weights of their own")
             return ALL_SKILLS[name](episodes, seed, engine)
         return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine)
+    if name == generalist.NAME:
+        if policy is None:
+            raise PalaestraError("generalist: got no --policy, expected a run's policy.safetensors. Fix: palaestra train generalist")
+        return generalist.measure_generalist(episodes, seed, policy, engine)
     for which in SUITES.get(name, (name,)):
         task_set(which).of(split)  # refused before any of them is measured
     if policy is not None and name in SUITES:

@@ -9,6 +9,7 @@ from palaestra.envs.env import Levelled
 from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv, task_set
 from palaestra.envs.trials import Trials
 from palaestra.policies.envgen import EnvGen, tally
+from palaestra.policies.imitation import Distillation, School
 from palaestra.policies.learner import LearnerConfig, learner_config
 from palaestra.policies.ppo import PPO, Hyper
 from palaestra.policies.progress import TrainingBar
@@ -17,6 +18,7 @@ from palaestra.policies.settings import changed, parse
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import world
+from palaestra.skills import generalist
 from palaestra.skills.authors import author
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import PlannerChoice
@@ -43,6 +45,7 @@ RECIPES = {
     "skill/push": Recipe(8_000_000, easy=0.4),
     "skill/turn_on": Recipe(2_000_000, easy=0.2),
     "skill/turn_off": Recipe(2_000_000, easy=0.2),
+    generalist.NAME: Recipe(900_000, easy=0.2),
     "hidden-rules": Recipe(3_000_000, ppo=PPO(hyper=Hyper(reward_scale=1.0))),
 }
 _RULE = PlannerChoice("scripted")
@@ -56,9 +59,9 @@ def full_id(name: str) -> str:
         return _ALIASES[name]
     if name in SKILLS:
         return f"skill/{name}"
-    if name in TASK_SETS or (name.startswith("skill/") and name.removeprefix("skill/") in SKILLS):
+    if name == generalist.NAME or name in TASK_SETS or (name.startswith("skill/") and name.removeprefix("skill/") in SKILLS):
         return name
-    raise UnknownNameError("id", name, [f"skill/{s}" for s in SKILLS] + list(TASK_SETS))
+    raise UnknownNameError("id", name, [f"skill/{s}" for s in SKILLS] + [generalist.NAME, *TASK_SETS])
 
 
 def environment(
@@ -66,6 +69,8 @@ def environment(
 ) -> Levelled[Any]:
     """The functional environment of an id; what diverges is dumped for replay. `trials`: of each task, as one episode."""
     name = full_id(name)
+    if name == generalist.NAME:
+        raise PalaestraError(f"{name}: got one environment asked for, expected `school`: every skill has a world of its own")
     if name.startswith("skill/"):
         skill = SKILLS[name.removeprefix("skill/")]
         env: Levelled[Any] = SkillEnv(skill, easy=easy, engine=make_engine(engine, world(skill.train_spec), dump=dump))
@@ -74,8 +79,20 @@ def environment(
     return Trials(env, trials) if trials > 1 else env
 
 
+def school(name: str, easy: float, dump: Path | None = None, engine: str = "native") -> School:
+    """What is learned from the shipped weights: a skill from its own, the generalist from all."""
+    if name == generalist.NAME:
+        return generalist.school(engine, dump, easy)
+    if not name.startswith("skill/"):
+        raise PalaestraError(f"distillation: got {name!r}, expected a skill or {generalist.NAME!r}: their teachers are the shipped weights")
+    skill = SKILLS[name.removeprefix("skill/")]
+    return generalist.alone(skill, SkillEnv(skill, easy=easy, engine=make_engine(engine, world(skill.train_spec), dump=dump)))
+
+
 def _suited(config: LearnerConfig, recipe: Recipe) -> LearnerConfig:
     """With what of the recipe is the environment's rather than PPO's."""
+    if isinstance(config, Distillation):
+        return config  # rewards are nothing to it
     return changed(config, {f"hyper.{name}": getattr(recipe.ppo.hyper, name) for name in ("gamma", "reward_scale")})
 
 
@@ -100,6 +117,7 @@ def train(
     words that `settings.parse` takes. trials: of each task, as one episode.
     """
     name = full_id(name)
+    learner = Distillation.name if name == generalist.NAME else learner
     recipe = RECIPES.get(name, _TASK_SET)
     easy = recipe.easy if easy < 0 else easy
     if not 0 <= easy <= 1:
@@ -123,7 +141,11 @@ def train(
         )
     except ValueError as error:
         raise PalaestraError(str(error)) from error
-    run = Run(environment(name, easy, folder / "diverged", engine, trials=trials), config, folder, made)
+    distils, dump = learner == Distillation.name, folder / "diverged"
+    if distils and (trials, sampler) != (1, "randomise"):
+        raise PalaestraError("distillation: got --trials or --sampler, expected neither: lessons are as their teachers know them")
+    env: Any = school(name, easy, dump, engine) if distils else environment(name, easy, dump, engine, trials=trials)
+    run = Run(env, config, folder, made)
     last: dict[str, float] = {}
     with TrainingBar(name, run.steps_at(run.updates), run.steps_done if resume else 0) as bar:
 

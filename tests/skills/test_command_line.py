@@ -20,7 +20,7 @@ def run(capsys, *arguments):
     [
         (
             ["eval", "skill/fly"],
-            "unknown id 'skill/fly'; expected one of: crates, demo, doors, hampers, language,",
+            "unknown id 'skill/fly'; expected one of: crates, demo, doors, generalist, hampers,",
         ),
         (["eval", "rearange"], "Did you mean 'rearrange'?"),
         (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: larger, test, train, validation"),
@@ -43,6 +43,9 @@ def run(capsys, *arguments):
         (["admit", "pick", "nowhere"], "expected the folder of a training run"),
         (["eval", "rearrange", "--policy", "x"], "x: no such file; expected a palaestra/policy/1 file"),
         (["eval", "perturbed", "--policy", "x"], "--policy: got x for the suite 'perturbed', expected a skill or a task set"),
+        (["eval", "generalist"], "generalist: got no --policy, expected a run's policy.safetensors. Fix: palaestra train generalist"),
+        (["train", "rearrange", "--learner", "distillation"], "distillation: got 'rearrange', expected a skill or 'generalist'"),
+        (["train", "generalist", "--trials", "2"], "distillation: got --trials or --sampler, expected neither"),
         (["train", "hidden-rules", "--trials", "0"], "trials: got 0, expected 1 or more"),
         (["demo", "--seed", "5000000000"], "seed: got 5000000000, expected 0 to 2147483647"),
         (["demo", "--planner", "openai"], "got no model"),
