@@ -72,7 +72,7 @@ def fault(figures: Mapping[str, float], action_size: int) -> Fault | None:
 def broken(state: Any) -> Fault | None:
     """The first number of a learner's state that is not finite, if any. Its environments are not looked at: they end by themselves."""
     for name, leaf in named_leaves(state).items():
-        if name.startswith("batch/") or not jnp.issubdtype(leaf.dtype, jnp.floating) or jnp.isfinite(leaf).all():
+        if name.startswith(("batch/", "batches/")) or not jnp.issubdtype(leaf.dtype, jnp.floating) or jnp.isfinite(leaf).all():
             continue
         flat = jax.device_get(leaf).ravel()
         return Fault(name, float(next(x for x in flat if not math.isfinite(x))), "finite numbers", _BROKEN)

@@ -326,4 +326,4 @@ class Distiller:
 
         carry, losses = jax.lax.scan(epoch, (state.params, state.optimiser), jax.random.split(key, config.epochs))
         state = state.replace(params=carry[0], optimiser=carry[1], statistics=statistics, update=state.update + 1)
-        return state, {"kl": losses[-1]}
+        return state, {"taught_kl": losses[-1]}

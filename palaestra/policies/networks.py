@@ -197,7 +197,8 @@ class Statistics(struct.PyTreeNode, kw_only=True):
 
     @staticmethod
     def new(size: int) -> "Statistics":
-        return Statistics(count=jnp.asarray(1e-4), mean=jnp.zeros(size), m2=jnp.full(size, 1e-4))
+        little = jnp.float32(1e-4)  # not weakly typed: programs would be compiled once for this and once for what `update` gives
+        return Statistics(count=little, mean=jnp.zeros(size), m2=jnp.full(size, little))
 
     def update(self, batch: jax.Array) -> "Statistics":
         """With the observations [n, obs] added (Chan, Golub and LeVeque 1979)."""

@@ -209,8 +209,8 @@ class Learner:
     def _weights(self) -> Any:
         """As the terms that adapt begin; nothing where none does."""
         config = self.config
-        found = {"entropy": jnp.asarray(config.hyper.entropy)} if config.target_entropy is not None else {}
-        found |= {"taught": jnp.asarray(config.taught)} if config.teachers else {}
+        found = {"entropy": jnp.float32(config.hyper.entropy)} if config.target_entropy is not None else {}
+        found |= {"taught": jnp.float32(config.taught)} if config.teachers else {}
         return found | ({"kl": jnp.ones(())} if config.drift == "penalty" else {}) or ()
 
     def train_step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:

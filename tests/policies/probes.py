@@ -68,6 +68,14 @@ class HiddenSign(LevelProbe):
     def __init__(self):
         super().__init__(lambda sign, step, action: (sign * action > 0).astype(jnp.float32), shows_sign=False)
 
+    def begin(self, key: jax.Array) -> tuple[ProbeState, TimeStep]:
+        state, timestep = super().begin(key)
+        return state, self._told(timestep)
+
     def step(self, state: ProbeState, action: jax.Array) -> tuple[ProbeState, TimeStep]:
         state, timestep = super().step(state, action)
-        return state, timestep.replace(metrics={"success": timestep.reward > 0})
+        return state, self._told(timestep)
+
+    @staticmethod
+    def _told(timestep: TimeStep) -> TimeStep:
+        return timestep.replace(metrics={"success": timestep.reward > 0, "diverged": jnp.asarray(False)})

@@ -41,7 +41,7 @@ def test_a_student_comes_to_equal_its_teacher_where_it_gets_to():
     state = learner.init(jax.random.key(0))
     for _ in range(60):
         state, figures = learner.train_step(state)
-    assert float(figures["kl"]) < 0.01
+    assert float(figures["taught_kl"]) < 0.01
     for shown in (1.0, -1.0):
         seen = jnp.asarray([[shown, 0.0], [shown, 1.0]])
         said = learner.policy(state).act(learner.network, seen)
@@ -84,7 +84,7 @@ def test_kl_is_of_what_is_taught_alone():
     school = School("one", (Lesson(follow(1), half_of(1), ()),))
     learner = SMALL.make(school, 10)
     _, figures = learner.train_step(learner.init(jax.random.key(0)))
-    assert float(figures["kl"]) == 0.0
+    assert float(figures["taught_kl"]) == 0.0
 
 
 def test_kickstarting_takes_the_mean_over_teachers():

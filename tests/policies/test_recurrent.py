@@ -1,5 +1,7 @@
 """Recurrent PPO: what the memory holds, where it is wiped, and that it is of use where something is hidden."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,7 +110,7 @@ def test_an_end_of_episode_blanks_the_memory_and_of_that_sequence_alone(sequence
     mean = np.asarray(unroll(network, params, blank(network, 4), x, done)[0])
     alone = np.asarray(unroll(network, params, blank(network, 4), x[:, 4:], done[:, 4:])[0])
     np.testing.assert_allclose(mean[1, 4:], alone[1], atol=1e-6)
-    assert (np.abs(mean[[0, 2, 3], 4:] - alone[[0, 2, 3]]).max((1, 2)) > 1e-3).all()
+    assert (np.abs(mean[[0, 2, 3], 4:] - alone[[0, 2, 3]]).max((1, 2)) > 1e-4).all()
 
 
 def test_rollouts_carry_the_memory_over_trials_and_from_one_to_the_next(learned):
@@ -127,18 +129,19 @@ def test_rollouts_carry_the_memory_over_trials_and_from_one_to_the_next(learned)
     np.testing.assert_allclose(second.memory[1:][~done[12:-1]], after[:-1][~done[12:-1]], atol=1e-6)
 
 
-def test_values_after_the_last_step_of_a_rollout_come_from_the_memory_there(learned):
-    """The ratio of probabilities is 1 at the first gradient step: what was acted on and what is learned from are the same."""
+def test_what_was_acted_on_is_what_is_learned_from(learned):
+    """Before the first gradient step the ratio of probabilities is 1: the unrolled memories are those of the rollout."""
     learner, state = learned
-    one = Learner(learner.env, SMALL.__class__(**{**vars(SMALL), "epochs": 1, "minibatches": 1}), 25)
-    state, transitions, _ = one.rollout(state)
-    _, losses = one.update(state, transitions)
+    one = Learner(learner.env, replace(SMALL, epochs=1, minibatches=1), 25)
+    state, transitions, _ = learner.collect(state)
+    _, losses = one.improve(state, transitions)
     assert abs(float(losses["kl"])) < 1e-6
     assert float(losses["clipped"]) == 0.0
 
 
 def test_stopped_and_resumed_it_comes_to_the_same_bits(tmp_path):
-    config = RunConfig(env="probe", steps=64 * 12 * 4, log_every=1, checkpoint_every=2, learner=SMALL)
+    small = replace(SMALL, num_envs=8, num_steps=10)  # rollouts end within episodes
+    config = RunConfig(env="probe", steps=8 * 10 * 4, log_every=1, checkpoint_every=2, learner=small)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
 
     class Stop(Exception):
