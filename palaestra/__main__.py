@@ -11,8 +11,12 @@ import tyro
 from palaestra.sim.errors import PalaestraError
 
 if TYPE_CHECKING:
+    from palaestra.policies.shares import Share
     from palaestra.skills.planners import PlannerChoice
     from palaestra.skills.tasks import Wanted
+
+
+_ARGUMENTS: list[str] = []  # of this command, for the processes that it starts as copies of itself
 
 
 @dataclass(kw_only=True)
@@ -96,10 +100,13 @@ class Edit(TaskArguments):
 
 @dataclass
 class Train(EndpointArguments):
-    """Train a skill, or an environment. A run is a folder; --resume goes on after a crash to the same numbers."""
+    """Train a skill, or an environment. A run is a folder; --resume goes on after a crash to the same numbers.
 
-    id: tyro.conf.Positional[str]  # a skill (pick), skill/pick, or a task set (rearrange)
-    seed: int = 0
+    With --sweep, or several seeds, many runs and one table of them; the same command goes on with what is unfinished.
+    """
+
+    id: tyro.conf.Positional[str] = ""  # a skill (pick), skill/pick, or a task set (rearrange)
+    seed: str = "0"  # or several: 1..5
     steps: int = 0  # environment steps; 0 takes the recipe's
     learner: str = "ppo"  # ppo, recurrent-ppo or sac
     num_envs: int = 0  # environments stepped at once; 0 takes the learner's own
@@ -111,15 +118,30 @@ class Train(EndpointArguments):
     folder: Path | None = None  # runs/<id>-seed<seed> when not given
     resume: bool = False
     engine: str = "native"  # native, mjx, warp, or auto
+    threads: int = 0  # of the engine native; 0: all, shared out between --jobs
+    processes: int = 1  # that are one run of PPO and share out its environments; torchrun and srun can start them too
+    sweep: Path | None = None  # a file of runs, see docs/training.md, instead of an id
+    jobs: int = 1  # processes at a time, of a sweep
+    cluster: str = ""  # ray: the parts of a sweep as tasks of a Ray cluster, that of RAY_ADDRESS or this machine
+    part: str = ""  # only part 3/8 of a sweep, in this process, without the table: for array jobs
+    wandb: bool = False  # the run's figures to Weights & Biases as well; needs palaestra[wandb]
     json: bool = False
 
     def run(self) -> int:
         from palaestra.skills.recipes import train
 
+        if self.sweep or ".." in self.seed:
+            return self._many()
+        share = self._share()
+        if share is None:
+            from palaestra.policies.processes import launch
+
+            folder = self.folder or Path("runs")
+            return launch([sys.executable, "-m", "palaestra", *_ARGUMENTS], self.processes, folder)
         writer = self.named(self.author)
         result = train(
             self.id,
-            self.seed,
+            numbers(self.seed)[0],
             self.steps,
             self.num_envs,
             self.easy,
@@ -131,8 +153,63 @@ class Train(EndpointArguments):
             self.learner,
             self.set,
             self.trials,
+            self.threads,
+            share,
+            self.wandb,
         )
-        finish(result, self.json)
+        if share.leads:
+            finish(result, self.json)
+        return 0
+
+    def _share(self) -> "Share | None":
+        """Of this process in the run; None where it is still to start the others."""
+        from palaestra.policies.processes import die_with_parent
+        from palaestra.policies.shares import join, launched
+
+        if self.processes < 1:
+            raise PalaestraError(f"processes: got {self.processes}, expected 1 or more")
+        if self.processes > 1 and not launched():
+            return None
+        die_with_parent()
+        return join(self.processes)
+
+    def _many(self) -> int:
+        """A sweep, or a part of one; status 0 only where all runs are finished."""
+        from rich.console import Console
+
+        from palaestra.skills.batches import over_seeds, part, sweep
+
+        if self.sweep and self.part:
+            finish(part(self.sweep, self.folder, self.part, self.engine, self.threads), self.json)
+            return 0
+        if self.sweep and self.id:
+            raise PalaestraError(f"--sweep: got an id, {self.id!r}, beside it; expected one of the two: a sweep's file names its ids")
+        path = self.sweep or over_seeds(
+            self.id, numbers(self.seed), self.steps, self.num_envs, self.easy, self.sampler, self.learner, self.set, self.folder
+        )
+        folder = self.folder if self.sweep else path.parent
+        console = Console(stderr=self.json)
+        result = sweep(path, folder, self.jobs, self.engine, self.cluster, lambda line: print(line, file=sys.stderr, flush=True), console)
+        finish({k: v for k, v in result.items() if self.json or k != "configurations"}, self.json)
+        return 0 if result["finished"] == result["runs"] else 1
+
+
+@dataclass
+class Export:
+    """Write episodes of a skill's policy in Minari's format, for offline learning; needs palaestra[minari]."""
+
+    id: tyro.conf.Positional[str]  # a skill
+    episodes: int = 100
+    seed: int = 0
+    policy: Path | None = None  # a run's policy.safetensors instead of the shipped weights
+    dataset: str = ""  # palaestra/<skill>/policy-v0 when not given
+    folder: Path | None = None  # of the data sets; Minari's own when not given
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.export import export_skill
+
+        finish(export_skill(self.id, self.episodes, self.seed, self.policy, self.dataset, self.folder), self.json)
         return 0
 
 
@@ -155,6 +232,7 @@ class Eval(PlannerArguments):
     probes: bool = False  # measure oracle, nothing, random, no-language and shuffled beside the planner
     batch: int = 200  # episodes between two writings of the table; no result depends on it
     engine: str = "native"  # native, mjx, warp, or auto
+    cluster: str = ""  # ray: the episodes of a skill as tasks of a Ray cluster, that of RAY_ADDRESS or this machine
     json: bool = False
 
     def run(self) -> int:
@@ -162,7 +240,9 @@ class Eval(PlannerArguments):
         from palaestra.skills.measure import measure
 
         options = Options(folder=self.folder, batch=self.batch, trials=self.trials, probes=self.probes, noise=self.noise)
-        result = measure(self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine, options)
+        result = measure(
+            self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine, options, self.cluster
+        )
         finish(result, self.json)
         return 0
 
@@ -187,7 +267,7 @@ class Watch:
 
 @dataclass
 class Bench:
-    """Measure speed: engine, mjx-cpu, ant, vector, reset, scaling, train, learn, startup, step, world, tasks, gpu; or all, with plots."""
+    """Measure: engine, mjx-cpu, ant, vector, reset, scaling, train, learn, startup, step, world, tasks, kills, gpu; or all, with plots."""
 
     id: tyro.conf.Positional[str]
     num_envs: int = 0  # 0: the benchmark's own, as for steps
@@ -356,6 +436,7 @@ Command = (
     | Annotated[Play, tyro.conf.subcommand("play")]
     | Annotated[Edit, tyro.conf.subcommand("edit")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
@@ -363,6 +444,14 @@ Command = (
     | Annotated[Skills, tyro.conf.subcommand("skills")]
     | Annotated[Tasks, tyro.conf.subcommand("tasks")]
 )
+
+
+def numbers(words: str) -> range:
+    """`3` or `1..5` as whole numbers."""
+    first, dots, last = words.partition("..")
+    if not first.isdecimal() or (dots and not last.isdecimal()) or int(last or first) < int(first):
+        raise PalaestraError(f"seed: got {words!r}, expected a number from 0, or the first and the last of several: 1..5")
+    return range(int(first), int(last or first) + 1)
 
 
 def finish(result: dict[str, Any], as_json: bool) -> None:
@@ -403,6 +492,7 @@ def set_up_jax() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit status."""
+    _ARGUMENTS[:] = sys.argv[1:] if arguments is None else arguments
     command = tyro.cli(Command, prog="palaestra", description=__doc__, args=arguments)
     try:
         set_up_jax()

@@ -15,6 +15,10 @@ ONE_FILE = {
     "stable_baselines3": "envs/sb3.py",
     "openai": "skills/planners/client.py",
     "unified_planning": "skills/referee.py",
+    "torch": "envs/torch.py",
+    "minari": "envs/minari.py",
+    "ray": "policies/cluster.py",
+    "wandb": "policies/board.py",
 }
 BESIDE = {"mujoco.batch": {"bench/engine.py"}, "gymnasium": {"bench/ant.py"}}  # measure the bare libraries
 

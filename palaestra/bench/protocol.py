@@ -29,6 +29,7 @@ BENCHES = {
     "step": "where the time of a control step goes",
     "world": "what each choice in the world's physics buys, and what it costs in fidelity",
     "tasks": "tasks generated a second, the memory that one takes, and the oracle's proofs",
+    "kills": "a training run killed at random moments, against one that never was: the same bits",
     "gpu": "control steps/s of warp and mjx, and of PPO, on an NVIDIA GPU",
 }
 

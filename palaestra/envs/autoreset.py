@@ -118,8 +118,27 @@ class AutoReset:
         return self.replace(state.replace(env=env, observation=timestep.observation, sampler=sampler), timestep.done), timestep
 
     def replace(self, state: BatchState, done: jax.Array) -> BatchState:
-        """Begin a new episode where `done` [B] holds."""
+        """Begin a new episode where `done` [B] holds.
 
+        Under vmap, with the default sampler, R batches are one of R · B: a loop for each, with the others waiting, would write all
+        states over and over. Curricula keep what their batch remembers apart.
+        """
+        if not isinstance(self.sampler, Randomise):
+            return self._replace(state, done)
+        folded = jax.custom_batching.custom_vmap(self._replace)
+
+        @folded.def_vmap
+        def fold(runs: int, batched: list[Any], state: BatchState, done: jax.Array) -> tuple[BatchState, BatchState]:
+            def rows(x: jax.Array, has: bool) -> jax.Array:
+                return (x if has else jnp.broadcast_to(x, (runs, *x.shape))).reshape(runs * self.num_envs, *x.shape[1 + has :])
+
+            flat = jax.tree.map(rows, (state, done), tuple(batched))
+            new = AutoReset(self.env, runs * self.num_envs, self.sampler).replace(*flat)
+            return jax.tree.map(lambda x: x.reshape(runs, self.num_envs, *x.shape[1:]), new), jax.tree.map(lambda _: True, new)
+
+        return folded(state, done)
+
+    def _replace(self, state: BatchState, done: jax.Array) -> BatchState:
         def some(carry: tuple[BatchState, jax.Array]) -> tuple[BatchState, jax.Array]:
             state, pending = carry
             (ids,) = jnp.nonzero(pending, size=self._chunk, fill_value=self.num_envs)

@@ -15,6 +15,7 @@ environment alone: truncated, with `diverged` in its info.
 jax and mujoco are imported when an environment is made, so that `import palaestra` is light.
 """
 
+import copy
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class FunctionalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
         self.functional = env
         self.render_mode = arguments.known("render mode", render_mode, self.metadata["render_modes"])
-        self.observation_space, self.action_space = _spaces(env)
+        self.observation_space, self.action_space = spaces(env)
         self._host = host(env)
         self._state: Any = None
         self._words: dict[str, str] = {}
@@ -146,7 +147,7 @@ class FunctionalVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self._mode}
         self.render_mode = arguments.known("render mode of a batch", render_mode, self.metadata["render_modes"])
-        self.single_observation_space, self.single_action_space = _spaces(env)
+        self.single_observation_space, self.single_action_space = spaces(env)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._host = host(env)
@@ -275,9 +276,16 @@ def _draw(generator: np.random.Generator) -> int:
     return int(generator.integers(arguments.SEEDS))
 
 
-def _spaces(env: "Env[Any]") -> tuple[Box, Box]:
+def spaces(env: "Env[Any]") -> tuple[Box, Box]:
     """The observation and the action space of one environment."""
     return Box(-10.0, 10.0, (env.observation_size,), np.float32), Box(-1.0, 1.0, (env.action_size,), np.float32)
+
+
+def spec(name: str, **kwargs: Any) -> Any:
+    """What Gymnasium knows of an id, with these arguments: from it, and its JSON, the environment can be made again."""
+    found = copy.deepcopy(gymnasium.spec(name))
+    found.kwargs.update(kwargs)
+    return found
 
 
 def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,13 @@ class Result:
         }
 
 
+def joined(parts: Sequence[Result]) -> Result:
+    """The evaluation of which these are the shares, in order."""
+    metrics = jax.tree.map(lambda *xs: np.concatenate(xs), *(part.metrics for part in parts))
+    success, steps, total = (np.concatenate([getattr(part, name) for part in parts]) for name in ("success", "steps", "total"))
+    return Result(success=success, steps=steps, total=total, metrics=metrics)
+
+
 def evaluate(
     env: Env,
     network: Network,
@@ -64,14 +71,15 @@ def evaluate(
     batch: int = 500,
     noise: int | None = None,
     wipe: bool = False,
+    first: int = 0,
 ) -> Result:
     """Run `episodes` episodes of the deterministic policy, each once to its end.
 
     With `noise`, the policy explores as it does in training: trials with other numbers are the same episodes with other actions.
     With `wipe`, a policy's memory is blank not only where an episode begins but at the beginning of each of its trials
-    (`palaestra.envs.trials`).
+    (`palaestra.envs.trials`). With `first`, they are the episodes from that number on: shares of one evaluation, see `joined`.
     """
-    keys = evaluation_keys(seed, episodes)
+    keys = evaluation_keys(seed, first + episodes)[first:]
     size = min(batch, episodes)
     padded = jnp.concatenate([keys, keys[: -episodes % size]])  # whole batches, so that one program serves
     run = _program(env, network, noise is not None, wipe)  # type: ignore[arg-type]  # environments are told apart by identity

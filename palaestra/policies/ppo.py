@@ -36,6 +36,7 @@ from palaestra.policies.networks import (
 from palaestra.policies.objectives import DRIFTS, entropy_price, entropy_weight, penalty_weight
 from palaestra.policies.returns import generalised_advantages
 from palaestra.policies.rollouts import average, refreshed, report_overflow, tally
+from palaestra.policies.shares import ALONE, Share
 from palaestra.policies.trust import bounded
 from palaestra.sim.engines import compiler_options
 from palaestra.sim.errors import UnknownNameError
@@ -109,8 +110,8 @@ class PPO:
         """The network, and what it learns from."""
         return Steps(ActorCritic(env.action_size, self.hidden))
 
-    def make(self, env: Env, total_updates: int, sampler: Sampler | None = None) -> "Learner":
-        return Learner(env, self, total_updates, sampler)
+    def make(self, env: Env, total_updates: int, sampler: Sampler | None = None, share: Share = ALONE) -> "Learner":
+        return Learner(env, self, total_updates, sampler, share)
 
 
 class Transition(struct.PyTreeNode, kw_only=True):
@@ -173,16 +174,19 @@ class TrainState(struct.PyTreeNode, kw_only=True):
 
 
 class Learner:
-    """PPO on one environment. `init`, `rollout` and `update` are pure; `collect` and `improve` are the latter two, jitted."""
+    """PPO on one environment. `init`, `rollout` and `update` are pure; `collect` and `improve` are the latter two, jitted.
 
-    def __init__(self, env: Env, config: PPO, total_updates: int, sampler: Sampler | None = None):
-        self.env, self.config, self.total_updates = env, config, max(total_updates, 1)
-        self.envs = AutoReset(env, config.num_envs, sampler)
+    `share`: of the environments and of the gradients, where several processes are one learner.
+    """
+
+    def __init__(self, env: Env, config: PPO, total_updates: int, sampler: Sampler | None = None, share: Share = ALONE):
+        self.env, self.config, self.total_updates, self.share = env, config, max(total_updates, 1), share
+        self.envs = AutoReset(env, config.num_envs // share.count, sampler)
         self.core = config.core(env)
         self.network = self.core.network
         self.teachers = tuple(load_teacher(Path(path), env) for path in config.teachers)
         self.collect = jax.jit(self.rollout, compiler_options=compiler_options())
-        self.improve = jax.jit(self.update, compiler_options=compiler_options())
+        self.improve = share.program(self.update)
 
     def _optimiser(self, hyper: Hyper) -> optax.GradientTransformation:
         steps = self.total_updates * self.config.epochs * self.config.minibatches
@@ -193,7 +197,7 @@ class Learner:
         """A fresh run; key is consumed."""
         k_params, k_envs, k_run = jax.random.split(key, 3)
         params = initial(self.network, k_params, self.env.observation_size)
-        batch, _ = jax.jit(self.envs.reset)(jax.random.split(k_envs, self.config.num_envs))
+        batch, _ = jax.jit(self.envs.reset)(self.share.rows(jax.random.split(k_envs, self.config.num_envs)))
         return TrainState(
             params=params,
             optimiser=self._optimiser(self.config.hyper).init(params),
@@ -201,8 +205,8 @@ class Learner:
             batch=batch,
             key=k_run,
             update=jnp.zeros((), jnp.int32),
-            returns=jnp.zeros(self.config.num_envs),
-            memory=blank(self.network, self.config.num_envs),
+            returns=jnp.zeros(self.envs.num_envs),
+            memory=blank(self.network, self.envs.num_envs),
             weights=self._weights(),
         )
 
@@ -218,7 +222,7 @@ class Learner:
         state, transitions, metrics = self.collect(state)
         report_overflow(metrics, transitions.metrics)
         state, losses = self.improve(state, transitions)
-        return state, metrics | losses
+        return state, self.share.total(metrics) | losses
 
     def iterate(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         """Rollout and update as one pure function: jitted, or scanned, it is one program on the device."""
@@ -235,7 +239,8 @@ class Learner:
 
         def act(key: jax.Array, memory: Any, observation: jax.Array) -> tuple[Any, ...]:
             memory, (mean, log_std, value) = recall(self.network, state.params, memory, state.statistics.normalise(observation))
-            return memory, mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape), mean, log_std, value
+            noise = self.share.rows(jax.random.normal(key, (len(mean) * self.share.count, *mean.shape[1:])))
+            return memory, mean + jnp.exp(log_std) * noise, mean, log_std, value
 
         def try_out(key: jax.Array, observation: jax.Array) -> jax.Array:
             """For samplers that try levels out; they know of no memory, so it is blank at every step."""
@@ -271,14 +276,15 @@ class Learner:
 
     def update(self, state: TrainState, transitions: Transition) -> tuple[TrainState, dict[str, jax.Array]]:
         """The policy and value improved on one rollout. Statistics are renewed after it, so that ratios compare like with like."""
-        config = self.config
+        config, transitions = self.config, self.share.gathered(transitions, axis=1)
         optimiser = self._optimiser(config.hyper)
         batch, examples = self._examples(state, transitions)
         weights, count = dict(state.weights or {}), len(jax.tree.leaves(examples)[0])
 
         def minibatch(carry: tuple[Any, Any], ids: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
             params, opt = carry
-            grads, info = jax.grad(self._loss, has_aux=True)(params, row(examples, ids), weights)
+            part = self.share.some(_normalised(row(examples, ids)))
+            grads, info = self.share.mean(jax.grad(self._loss, has_aux=True)(params, part, weights))
             updates, opt = optimiser.update(grads, opt, params)
             return (optax.apply_updates(params, updates), opt), info
 
@@ -337,8 +343,6 @@ class Learner:
         log_ratio = log_prob(mean, log_std, part["action"]) - part["log_prob"]
         ratio = jnp.exp(log_ratio)
         adv = part["advantage"]
-        adv = adv - mean_of(adv)
-        adv = adv / (jnp.sqrt(mean_of(jnp.square(adv))) + 1e-8)
         surrogate = mean_of(DRIFTS[config.drift](log_ratio, adv, hyper.clip))
         if "kl" in weights:
             surrogate = surrogate - weights["kl"] * _moved(part, outputs)
@@ -368,6 +372,14 @@ class Learner:
         if "entropy" in found and config.target_entropy is not None:
             found["entropy"] = entropy_weight(found["entropy"], info["entropy"] / self.env.action_size, config.target_entropy)
         return found
+
+
+def _normalised(part: dict[str, Any]) -> dict[str, Any]:
+    """A minibatch with advantages of mean 0 and deviation 1."""
+    mean_of = partial(average, learn=part.get("learn"))
+    adv = part["advantage"]
+    adv = adv - mean_of(adv)
+    return part | {"advantage": adv / (jnp.sqrt(mean_of(jnp.square(adv))) + 1e-8)}
 
 
 def _moved(part: dict[str, Any], outputs: Outputs) -> jax.Array:

@@ -28,9 +28,10 @@ def tally(timestep: TimeStep, returns: jax.Array) -> tuple[dict[str, jax.Array],
 
 
 def report_overflow(sums: dict[str, jax.Array], metrics: dict[str, Any]) -> None:
-    """Warn of environments in which contacts found no room; `metrics` are those of every step [T, B]."""
-    if sums.get("overflow", 0):
-        ids = np.flatnonzero(np.asarray(metrics["overflow"]).any(0)).tolist()
+    """Warn of environments in which contacts found no room; `metrics` are those of every step [..., T, B]."""
+    if np.any(sums.get("overflow", 0)):
+        seen = np.asarray(metrics["overflow"])
+        ids = np.flatnonzero(seen.any(tuple(range(seen.ndim - 1)))).tolist()
         warnings.warn(
             f"environments {ids}: more contacts than the engine has room for; these episodes were ended. Fix: more max_contacts",
             stacklevel=3,

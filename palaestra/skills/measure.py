@@ -12,6 +12,7 @@ from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import world
 from palaestra.skills import generalist
+from palaestra.skills.clustered import evaluated
 from palaestra.skills.evaluation import Options, measure_task_set
 from palaestra.skills.handover import measure_handover
 from palaestra.skills.library import SKILLS
@@ -33,13 +34,16 @@ def measure(
     log: Path | None,
     engine: str = "native",
     options: Options | None = None,
+    cluster: str = "",
 ) -> dict[str, Any]:
-    """The result of `palaestra eval <name>`; `options` are those of task sets."""
+    """The result of `palaestra eval <name>`; `options` are those of task sets, `cluster` is for skills."""
     if episodes < 1:
         raise PalaestraError(f"episodes: got {episodes}, expected 1 or more")
     if not 0 <= seed < 2**31:
         raise PalaestraError(f"seed: got {seed}, expected 0 to 2147483647")
     name = name if name in SUITES or name in ALL_SKILLS else full_id(name)
+    if cluster and not name.startswith("skill/"):
+        raise PalaestraError(f"--cluster: got {cluster} for {name!r}, expected a skill")
     if name.startswith("skill/") or name in ALL_SKILLS:
         if options not in (None, Options()):
             raise PalaestraError(f"--folder, --batch, --trials, --probes, --noise: got some for {name!r}, expected a task set with them")
@@ -47,7 +51,7 @@ def measure(
             if policy is not None:
                 raise PalaestraError(f"--policy: got {policy} for {name!r}, expected a skill: all skills have weights of their own")
             return ALL_SKILLS[name](episodes, seed, engine)
-        return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine)
+        return measure_skill(name.removeprefix("skill/"), episodes, seed, policy, engine, cluster)
     if name == generalist.NAME:
         if policy is None:
             raise PalaestraError("generalist: got no --policy, expected a run's policy.safetensors. Fix: palaestra train generalist")
@@ -65,14 +69,19 @@ def measure(
     return measure_task_set(name, episodes, seed, split, choice, log, engine, options or Options())
 
 
-def measure_skill(name: str, episodes: int, seed: int, policy: Path | None = None, engine: str = "native") -> dict[str, Any]:
+def measure_skill(
+    name: str, episodes: int, seed: int, policy: Path | None = None, engine: str = "native", cluster: str = ""
+) -> dict[str, Any]:
     """Success of a skill over its whole precondition: no easy starts."""
     skill = SKILLS[name]
     weights = policy or WEIGHTS / f"{name}.safetensors"
     loaded = learned(skill, weights)
     env = SkillEnv(skill, engine=make_engine(engine, world(skill.train_spec)))
     clock = time.perf_counter()
-    result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
+    if cluster:
+        result = evaluated(cluster, name, weights, episodes, seed, engine)
+    else:
+        result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
     lost, diverged, overflow = (int(result.metrics[m].sum()) for m in ("lost", "diverged", "overflow"))  # overflow ends as diverged too
     failed = episodes - int(result.success.sum())
     return {

@@ -8,6 +8,7 @@ from typing import Any
 from palaestra.envs.env import Levelled
 from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv, task_set
 from palaestra.envs.trials import Trials
+from palaestra.policies.board import WandbRun, both
 from palaestra.policies.envgen import EnvGen, tally
 from palaestra.policies.imitation import Distillation, School
 from palaestra.policies.learner import LearnerConfig, learner_config
@@ -15,6 +16,7 @@ from palaestra.policies.ppo import PPO, Hyper
 from palaestra.policies.progress import TrainingBar
 from palaestra.policies.runs import Run, RunConfig
 from palaestra.policies.settings import changed, parse
+from palaestra.policies.shares import ALONE, Share
 from palaestra.sim.engines import make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import world
@@ -64,18 +66,33 @@ def full_id(name: str) -> str:
     raise UnknownNameError("id", name, [f"skill/{s}" for s in SKILLS] + [generalist.NAME, *TASK_SETS])
 
 
+def configuration(name: str, learner: str = "") -> RunConfig:
+    """How an id is trained when nothing else is said."""
+    name = full_id(name)
+    learner = Distillation.name if name == generalist.NAME else learner
+    recipe = RECIPES.get(name, _TASK_SET)
+    settings: LearnerConfig = recipe.ppo if learner in ("", PPO.name) else _suited(learner_config(learner), recipe)
+    return RunConfig(env=name, steps=recipe.steps, easy=recipe.easy, learner=settings)
+
+
 def environment(
-    name: str, easy: float = 0.0, dump: Path | None = None, engine: str = "native", *, split: str = "train", trials: int = 1
+    name: str,
+    easy: float = 0.0,
+    dump: Path | None = None,
+    engine: str = "native",
+    *,
+    threads: int = 0,
+    split: str = "train",
+    trials: int = 1,
 ) -> Levelled[Any]:
-    """The functional environment of an id; what diverges is dumped for replay. `trials`: of each task, as one episode."""
+    """The functional environment of an id; what diverges is dumped for replay. `split`: of a task set. `trials`: of each task, as one
+    episode."""
     name = full_id(name)
     if name == generalist.NAME:
         raise PalaestraError(f"{name}: got one environment asked for, expected `school`: every skill has a world of its own")
-    if name.startswith("skill/"):
-        skill = SKILLS[name.removeprefix("skill/")]
-        env: Levelled[Any] = SkillEnv(skill, easy=easy, engine=make_engine(engine, world(skill.train_spec), dump=dump))
-    else:
-        env = TaskSetEnv(name, split, engine=make_engine(engine, world(task_set(name).of(split).spec), dump=dump))
+    skill = SKILLS[name.removeprefix("skill/")] if name.startswith("skill/") else None
+    made = make_engine(engine, world(skill.train_spec if skill else task_set(name).of(split).spec), threads=threads, dump=dump)
+    env: Levelled[Any] = SkillEnv(skill, easy=easy, engine=made) if skill else TaskSetEnv(name, split, engine=made)
     return Trials(env, trials) if trials > 1 else env
 
 
@@ -110,42 +127,46 @@ def train(
     learner: str = "ppo",
     changes: Sequence[str] = (),
     trials: int = 1,
+    threads: int = 0,
+    share: Share = ALONE,
+    wandb: bool = False,
 ) -> dict[str, Any]:
     """Train by the recipe, with these changes to it; the figures of the last row.
 
     num_envs: 0 takes the learner's own. writer: who writes for the sampler `envgen`. changes: to the learner's settings, in
-    words that `settings.parse` takes. trials: of each task, as one episode.
+    words that `settings.parse` takes. trials: of each task, as one episode. share: of several processes; nothing comes back to those
+    that do not lead.
     """
-    name = full_id(name)
-    learner = Distillation.name if name == generalist.NAME else learner
-    recipe = RECIPES.get(name, _TASK_SET)
-    easy = recipe.easy if easy < 0 else easy
+    config = configuration(name, learner)
+    name, learner, easy = config.env, config.learner.name, config.easy if easy < 0 else easy
     if not 0 <= easy <= 1:
         raise PalaestraError(f"easy: got {easy}, expected a share from 0 to 1")
     if trials < 1:
         raise PalaestraError(f"trials: got {trials}, expected 1 or more")
-    settings: LearnerConfig = recipe.ppo if learner == PPO.name else _suited(learner_config(learner), recipe)
     other = [x for x, usual in ((sampler, "randomise"), (learner, PPO.name), (f"trials{trials}", "trials1")) if x != usual]
     folder = folder or Path("runs") / "-".join([name.replace("/", "-"), *other, f"seed{seed}"])
     made = replace(EnvGen(), author=author(writer, folder / "author.jsonl")) if sampler == "envgen" else None
     try:
-        config = RunConfig(
-            env=name,
+        config = replace(
+            config,
             seed=seed,
-            steps=steps or recipe.steps,
+            steps=steps or config.steps,
             easy=easy,
             trials=trials,
             sampler=sampler,
             author=made.author.name if made else "",
-            learner=changed(settings, ({"num_envs": num_envs} if num_envs else {}) | parse(changes)),
+            learner=changed(config.learner, ({"num_envs": num_envs} if num_envs else {}) | parse(changes)),
         )
     except ValueError as error:
         raise PalaestraError(str(error)) from error
     distils, dump = learner == Distillation.name, folder / "diverged"
     if distils and (trials, sampler) != (1, "randomise"):
         raise PalaestraError("distillation: got --trials or --sampler, expected neither: lessons are as their teachers know them")
-    env: Any = school(name, easy, dump, engine) if distils else environment(name, easy, dump, engine, trials=trials)
-    run = Run(env, config, folder, made)
+    env: Any = school(name, easy, dump, engine) if distils else environment(name, easy, dump, engine, threads=threads, trials=trials)
+    run = Run(env, config, folder, made, share)
+    if not share.leads:
+        run.train(resume=resume)
+        return {}
     last: dict[str, float] = {}
     with TrainingBar(name, run.steps_at(run.updates), run.steps_done if resume else 0) as bar:
 
@@ -153,6 +174,10 @@ def train(
             last.update(row)
             bar.report(row)
 
-        run.train(resume=resume, report=report)
+        if wandb:
+            with WandbRun(config, folder) as board:
+                run.train(resume=resume, report=both(report, board.report))
+        else:
+            run.train(resume=resume, report=report)
     asked = {"author": tally(run.folder)} if made else {}
     return {"name": f"train {name}", "value": last.get("success", last.get("return")), "folder": str(run.folder), **last, **asked}

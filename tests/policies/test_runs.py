@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from palaestra.policies import curricula, files, runs
 from palaestra.policies.curricula import Learnable
-from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
+from palaestra.policies.evaluate import evaluate, evaluation_keys, joined, wilson
 from palaestra.policies.files import CheckpointError, load_policy
 from palaestra.policies.ppo import PPO, Learner
 from palaestra.policies.runs import Run, RunConfig, TrainingError
@@ -217,6 +217,9 @@ def test_evaluation_runs_each_episode_once_whatever_the_batch():
     small = evaluate(env, run.learner.network, policy, 23, batch=5)
     large = evaluate(env, run.learner.network, policy, 23, batch=100)
     np.testing.assert_array_equal(small.success, large.success)
+    shares = joined([evaluate(env, run.learner.network, policy, n, first=first) for first, n in ((0, 9), (9, 14))])
+    np.testing.assert_array_equal(shares.success, large.success)
+    np.testing.assert_allclose(shares.total, large.total, rtol=1e-5)
     np.testing.assert_allclose(small.total, large.total, rtol=1e-5)
     assert (small.steps == 3).all()
     signs = [float(env.begin(k)[0].sign) for k in evaluation_keys(0, 23)]
