@@ -20,7 +20,11 @@ ONE_FILE = {
     "ray": "policies/cluster.py",
     "wandb": "policies/board.py",
 }
-BESIDE = {"mujoco.batch": {"bench/engine.py"}, "gymnasium": {"bench/ant.py"}}  # measure the bare libraries
+BESIDE = {  # measure the bare libraries
+    "mujoco.batch": {"bench/engine.py"},
+    "gymnasium": {"bench/ant.py"},
+    "stable_baselines3": {"bench/learn.py"},
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -85,7 +85,6 @@ def _theirs(config: PPO, most: int, easy: float) -> Iterator[Look]:
     try:
         from stable_baselines3 import PPO as Theirs
         from stable_baselines3.common.vec_env import VecNormalize
-        from torch import nn
     except ImportError:
         raise MissingExtraError("bench learn", "stable-baselines3", "interop") from None
     from palaestra.envs.sb3 import to_sb3_vec_env
@@ -93,7 +92,7 @@ def _theirs(config: PPO, most: int, easy: float) -> Iterator[Look]:
     hyper, seconds, clock = config.hyper, 0.0, time.perf_counter()
     envs = VecNormalize(to_sb3_vec_env(environment(_RECIPE, easy), config.num_envs), gamma=hyper.gamma, clip_obs=8.0)
     done = [0.0]  # the share of all steps: the library's own progress is that of one call of `learn`
-    network = dict(net_arch=list(config.hidden), activation_fn=nn.Tanh, log_std_init=-0.7)
+    network = dict(net_arch=list(config.hidden), log_std_init=-0.7)  # its layers are tanh by themselves
     model = Theirs(
         "MlpPolicy",
         envs,

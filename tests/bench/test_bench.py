@@ -79,15 +79,12 @@ def test_a_foreign_policy_acts_the_same_in_our_network():
     pytest.importorskip("stable_baselines3")
     from stable_baselines3 import PPO as Theirs
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-    from torch import nn
 
     from palaestra.bench.learn import translated
     from palaestra.policies.networks import ActorCritic
 
     envs = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")] * 2), clip_obs=8.0)
-    model = Theirs(
-        "MlpPolicy", envs, n_steps=16, batch_size=16, seed=0, device="cpu", policy_kwargs=dict(net_arch=[16, 8], activation_fn=nn.Tanh)
-    )
+    model = Theirs("MlpPolicy", envs, n_steps=16, batch_size=16, seed=0, device="cpu", policy_kwargs=dict(net_arch=[16, 8]))
     model.learn(64)
     seen = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     want, _ = model.predict(envs.normalize_obs(seen), deterministic=True)
