@@ -48,7 +48,7 @@ RECIPES = {
     "skill/turn_on": Recipe(2_000_000, easy=0.2),
     "skill/turn_off": Recipe(2_000_000, easy=0.2),
     generalist.NAME: Recipe(900_000, easy=0.2),
-    "hidden-rules": Recipe(3_000_000, ppo=PPO(hyper=Hyper(reward_scale=1.0))),
+    "hidden-rules": Recipe(2_500_000, ppo=PPO(hyper=Hyper(reward_scale=1.0))),
 }
 _RULE = PlannerChoice("scripted")
 _ALIASES = {"Palaestra/Rearrange-v0": "rearrange", "long": "long-5"}
