@@ -184,8 +184,9 @@ class Train(EndpointArguments):
             return 0
         if self.sweep and self.id:
             raise PalaestraError(f"--sweep: got an id, {self.id!r}, beside it; expected one of the two: a sweep's file names its ids")
+        seeds = numbers(self.seed)
         path = self.sweep or over_seeds(
-            self.id, numbers(self.seed), self.steps, self.num_envs, self.easy, self.sampler, self.learner, self.set, self.folder
+            self.id, seeds, self.steps, self.num_envs, self.easy, self.trials, self.sampler, self.learner, self.set, self.folder
         )
         folder = self.folder if self.sweep else path.parent
         console = Console(stderr=self.json)

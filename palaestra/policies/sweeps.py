@@ -31,7 +31,7 @@ from palaestra.sim.errors import PalaestraError, UnknownNameError
 
 Recipe = Callable[[str, str], RunConfig]  # (id, learner or "" for the recipe's own) -> how it is trained when nothing else is said
 _TABLES = ("base", "grid", "runs")
-_OWN = ("seed", "steps", "easy", "sampler", "log_every", "checkpoint_every")  # of a run; all others are the learner's
+_OWN = ("seed", "steps", "easy", "trials", "sampler", "log_every", "checkpoint_every")  # of a run; all others are the learner's
 
 
 class SweepError(PalaestraError):
@@ -208,7 +208,7 @@ def _within(e: Entry) -> None:
     """What a run itself does not check."""
     if e.name == "sampler" and e.value not in SAMPLERS:
         raise UnknownNameError("sampler", e.value, SAMPLERS)
-    limits = {"seed": (0, 2**31 - 1), "easy": (0, 1)}.get(e.name)
+    limits = {"seed": (0, 2**31 - 1), "easy": (0, 1), "trials": (1, 1000)}.get(e.name)
     if limits and not limits[0] <= e.value <= limits[1]:
         raise PalaestraError(f"{e.name}: got {e.value}, expected {limits[0]} to {limits[1]}")
 

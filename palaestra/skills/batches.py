@@ -13,16 +13,16 @@ from palaestra.envs.env import Env
 from palaestra.policies.cluster import CLUSTERS, run_tasks
 from palaestra.policies.curves import draw
 from palaestra.policies.evaluate import evaluate
-from palaestra.policies.imitation import Distillation
 from palaestra.policies.processes import Job, die_with_parent, run_all
 from palaestra.policies.results import by_configuration, result, show, table, write_result
-from palaestra.policies.runs import DivergedError, Run, RunConfig
+from palaestra.policies.runs import DivergedError, Run
 from palaestra.policies.settings import parse
 from palaestra.policies.sweeps import Planned, Sweep, SweepError, read
 from palaestra.policies.together import train_together
 from palaestra.sim.errors import MissingExtraError, PalaestraError, UnknownNameError
 from palaestra.sim.files import write_atomically
-from palaestra.skills.recipes import configuration, environment
+from palaestra.skills import generalist
+from palaestra.skills.recipes import configuration, environment, lessons
 
 _FILE = "sweep.toml"  # the folder's own copy: what a process reads that is started later
 
@@ -40,7 +40,7 @@ def sweep(
 
     say: told what starts and ends. console: where the table is printed.
     """
-    planned = read(path, _configuration)
+    planned = read(path, configuration)
     folder = folder or Path("runs") / "sweeps" / path.stem
     if jobs < 1:
         raise PalaestraError(f"jobs: got {jobs}, expected 1 or more")
@@ -70,6 +70,7 @@ def over_seeds(
     steps: int,
     num_envs: int,
     easy: float,
+    trials: int,
     sampler: str,
     learner: str,
     changes: Sequence[str],
@@ -77,8 +78,9 @@ def over_seeds(
 ) -> Path:
     """The file of a sweep over seeds of one id, in its folder."""
     name = configuration(name, learner).env
-    given = {"steps": steps, "num_envs": num_envs, "easy": easy if easy >= 0 else None, "sampler": sampler, "learner": learner}
-    usual = {"steps": 0, "num_envs": 0, "easy": None, "sampler": "randomise", "learner": "ppo"}
+    given: dict[str, Any] = {"steps": steps, "num_envs": num_envs, "easy": easy if easy >= 0 else None, "trials": trials}
+    given |= {"sampler": sampler, "learner": learner}
+    usual: dict[str, Any] = {"steps": 0, "num_envs": 0, "easy": None, "trials": 1, "sampler": "randomise", "learner": "ppo"}
     base = {"id": name} | {k: v for k, v in given.items() if v != usual[k]} | parse(changes)
     folder = folder or Path("runs") / f"{name.replace('/', '-')}-seed{seeds[0]}..{seeds[-1]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,20 +89,12 @@ def over_seeds(
     return folder / _FILE
 
 
-def _configuration(name: str, learner: str = "") -> RunConfig:
-    """As `recipes.configuration`, of what learns from rewards."""
-    config = configuration(name, learner)
-    if config.learner.name == Distillation.name:
-        raise PalaestraError(f"sweep: got the learner {config.learner.name!r}, expected one that learns from rewards. Fix: palaestra train")
-    return config
-
-
 def part(path: Path, folder: Path | None, which: str, engine: str, threads: int) -> dict[str, Any]:
     """Part 3/8 of a sweep's file, for one of eight processes that are started by something else."""
     index, slash, count = which.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise PalaestraError(f"part: got {which!r}, expected <number from 0>/<how many>, for example 0/8")
-    planned, folder = read(path, _configuration), folder or Path("runs") / "sweeps" / path.stem
+    planned, folder = read(path, configuration), folder or Path("runs") / "sweeps" / path.stem
     _compare(planned, folder)
     if path != folder / _FILE:
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +105,7 @@ def part(path: Path, folder: Path | None, which: str, engine: str, threads: int)
 def train_part(folder: Path, index: int, count: int, engine: str = "native", threads: int = 0) -> dict[str, Any]:
     """Train parts `index`, `index + count`, ... of the sweep in a folder, in this process. One that is refused stops no other."""
     die_with_parent()
-    planned, refused = read(folder / _FILE, _configuration), list[str]()
+    planned, refused = read(folder / _FILE, configuration), list[str]()
     done = 0
     for part in planned.parts()[index::count]:
         try:
@@ -127,10 +121,10 @@ def _train(planned: Sweep, part: list[Planned], folder: Path, engine: str, threa
     if not part:
         return 0
     first = part[0].config
-    env = environment(first.env, first.easy, folder / "diverged", engine, threads=threads)
+    env = lessons(first, folder / "diverged", engine, threads)
     runs = {p.name: Run(env, p.config, folder / p.name) for p in part}
     policies = train_together(list(runs.values()), _print_row)
-    held_out = environment(first.env, engine=engine, threads=threads, split="test")
+    held_out = environment(first.env, engine=engine, split="test", trials=first.trials, threads=threads)
     diverged = [str(p) for p in policies if isinstance(p, DivergedError)]
     for run, policy in zip(runs.values(), policies, strict=True):
         if not isinstance(policy, DivergedError):
@@ -156,8 +150,12 @@ def _command(folder: Path, index: int, count: int, engine: str, threads: int) ->
 
 
 def _compare(planned: Sweep, folder: Path) -> None:
-    """Refuse a folder in which a run of one of these names was made with other settings."""
+    """Refuse what cannot be measured, and a folder in which a run of one of these names was made with other settings."""
     for run in planned.runs:
+        if run.config.env == generalist.NAME:
+            raise SweepError(
+                f"{run.name}: is measured skill by skill, expected a skill or a task set. Fix: palaestra train {run.config.env}"
+            )
         path = folder / run.name / "config.json"
         if not path.exists():
             continue

@@ -67,10 +67,10 @@ def full_id(name: str) -> str:
 
 
 def configuration(name: str, learner: str = "") -> RunConfig:
-    """How an id is trained when nothing else is said."""
+    """How an id is trained when nothing else is said; by the recipe's own learner where none is named."""
     name = full_id(name)
-    learner = Distillation.name if name == generalist.NAME else learner
     recipe = RECIPES.get(name, _TASK_SET)
+    learner = Distillation.name if name == generalist.NAME else learner
     settings: LearnerConfig = recipe.ppo if learner in ("", PPO.name) else _suited(learner_config(learner), recipe)
     return RunConfig(env=name, steps=recipe.steps, easy=recipe.easy, learner=settings)
 
@@ -81,18 +81,20 @@ def environment(
     dump: Path | None = None,
     engine: str = "native",
     *,
-    threads: int = 0,
     split: str = "train",
     trials: int = 1,
+    threads: int = 0,
 ) -> Levelled[Any]:
-    """The functional environment of an id; what diverges is dumped for replay. `split`: of a task set. `trials`: of each task, as one
-    episode."""
+    """The functional environment of an id; what diverges is dumped for replay. `trials`: of each task, as one episode."""
     name = full_id(name)
     if name == generalist.NAME:
         raise PalaestraError(f"{name}: got one environment asked for, expected `school`: every skill has a world of its own")
-    skill = SKILLS[name.removeprefix("skill/")] if name.startswith("skill/") else None
-    made = make_engine(engine, world(skill.train_spec if skill else task_set(name).of(split).spec), threads=threads, dump=dump)
-    env: Levelled[Any] = SkillEnv(skill, easy=easy, engine=made) if skill else TaskSetEnv(name, split, engine=made)
+    spec = SKILLS[name.removeprefix("skill/")].train_spec if name.startswith("skill/") else task_set(name).of(split).spec
+    made = make_engine(engine, world(spec), threads=threads, dump=dump)
+    if name.startswith("skill/"):
+        env: Levelled[Any] = SkillEnv(SKILLS[name.removeprefix("skill/")], easy=easy, engine=made)
+    else:
+        env = TaskSetEnv(name, split, engine=made)
     return Trials(env, trials) if trials > 1 else env
 
 
@@ -104,6 +106,15 @@ def school(name: str, easy: float, dump: Path | None = None, engine: str = "nati
         raise PalaestraError(f"distillation: got {name!r}, expected a skill or {generalist.NAME!r}: their teachers are the shipped weights")
     skill = SKILLS[name.removeprefix("skill/")]
     return generalist.alone(skill, SkillEnv(skill, easy=easy, engine=make_engine(engine, world(skill.train_spec), dump=dump)))
+
+
+def lessons(config: RunConfig, dump: Path | None = None, engine: str = "native", threads: int = 0) -> Any:
+    """What a run of this configuration learns from: an environment, or the school of a distillation."""
+    if not isinstance(config.learner, Distillation):
+        return environment(config.env, config.easy, dump, engine, trials=config.trials, threads=threads)
+    if (config.trials, config.sampler) != (1, "randomise"):
+        raise PalaestraError("distillation: got --trials or --sampler, expected neither: lessons are as their teachers know them")
+    return school(config.env, config.easy, dump, engine)
 
 
 def _suited(config: LearnerConfig, recipe: Recipe) -> LearnerConfig:
@@ -159,11 +170,7 @@ def train(
         )
     except ValueError as error:
         raise PalaestraError(str(error)) from error
-    distils, dump = learner == Distillation.name, folder / "diverged"
-    if distils and (trials, sampler) != (1, "randomise"):
-        raise PalaestraError("distillation: got --trials or --sampler, expected neither: lessons are as their teachers know them")
-    env: Any = school(name, easy, dump, engine) if distils else environment(name, easy, dump, engine, threads=threads, trials=trials)
-    run = Run(env, config, folder, made, share)
+    run = Run(lessons(config, folder / "diverged", engine, threads), config, folder, made, share)
     if not share.leads:
         run.train(resume=resume)
         return {}

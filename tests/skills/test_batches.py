@@ -144,7 +144,7 @@ def test_a_folder_of_other_settings_is_refused_and_a_bad_file_before_anything_st
 
 
 def test_several_seeds_are_a_sweep_too(tmp_path):
-    path = batches.over_seeds("pick", range(1, 6), 1000, 0, -1.0, "randomise", "ppo", ["hyper.gamma=0.9"], tmp_path / "seeds")
+    path = batches.over_seeds("pick", range(1, 6), 1000, 0, -1.0, 1, "randomise", "ppo", ["hyper.gamma=0.9"], tmp_path / "seeds")
     planned = batches.read(path, batches.configuration)
     assert [run.config.seed for run in planned.runs] == [1, 2, 3, 4, 5]
     assert {(run.config.steps, run.config.learner.hyper.gamma) for run in planned.runs} == {(1000, 0.9)}
