@@ -105,10 +105,10 @@ class Train(EndpointArguments):
     With --sweep, or several seeds, many runs and one table of them; the same command goes on with what is unfinished.
     """
 
-    id: tyro.conf.Positional[str] = ""  # a skill (pick), skill/pick, or a task set (rearrange)
+    id: tyro.conf.Positional[str] = ""  # a skill (pick), a task set (rearrange), or `generalist`: all skills in one network
     seed: str = "0"  # or several: 1..5
     steps: int = 0  # environment steps; 0 takes the recipe's
-    learner: str = "ppo"  # ppo, recurrent-ppo or sac
+    learner: str = "ppo"  # ppo, recurrent-ppo, sac or distillation (of shipped weights)
     num_envs: int = 0  # environments stepped at once; 0 takes the learner's own
     trials: int = 1  # of each task, as one episode: what a memory learns in one it can use in the next
     set: tuple[str, ...] = ()  # settings of the learner, for example --set hyper.learning_rate=3e-4 kl_bound=0.02
