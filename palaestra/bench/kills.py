@@ -1,11 +1,14 @@
 """`palaestra bench kills`: a training run that is killed at random moments, and comes to the bits of one that never was."""
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -19,9 +22,9 @@ from palaestra.sim.files import digest
 from palaestra.skills.recipes import environment
 
 _LEARNER = PPO(num_envs=32, num_steps=8, epochs=2, minibatches=2, hidden=(32, 32))
-_ROWS = 6  # updates of the run for every kill
-_CODE = "import sys; from pathlib import Path; from palaestra.bench.kills import train; train(Path(sys.argv[1]), int(sys.argv[2]))"
-_WRITING = 1 / 3  # of the kills wait for a checkpoint that is being written
+_ROWS = 8  # updates of the run for every kill, of which it makes three on average
+_CODE = "import sys; from palaestra.bench.kills import train; train(*sys.argv[1:])"
+_WRITING = 1 / 3  # of the kills are in the middle of writing a file
 
 
 def bench(settings: Settings) -> dict[str, Any]:
@@ -32,7 +35,8 @@ def bench(settings: Settings) -> dict[str, Any]:
         whole, broken = Path(made) / "whole", Path(made) / "broken"
         clock = time.perf_counter()
         seconds = _Training(whole, updates).finish()
-        moments = [_Training(broken, updates).kill(rng, seconds / updates) for _ in range(kills)]
+        begin = max(time.perf_counter() - clock - seconds, 1.0)
+        moments = [_killed(broken, updates, rng, seconds / updates, begin) for _ in range(kills)]
         _Training(broken, updates).finish()
         names = sorted(p.name for p in whole.glob("*") if p.suffix in (".safetensors", ".csv"))
         same = {name: _content(whole / name) == _content(broken / name) for name in names}
@@ -40,8 +44,8 @@ def bench(settings: Settings) -> dict[str, Any]:
         "value": float(all(same.values())),
         "kills": kills,
         "same": same,
-        "killed_after_update": [update for update, _ in moments],
-        "while_a_file_was_written": sum(half for _, half in moments),
+        "killed_after_update": [moment.update for moment in moments],
+        "while_a_file_was_written": sum(moment.half for moment in moments),
         "updates": updates,
         "engine": "native",
         "seconds": time.perf_counter() - clock,
@@ -53,11 +57,23 @@ def _content(path: Path) -> str | bytes:
     return digest(load_file(path)) if path.suffix == ".safetensors" else path.read_bytes()
 
 
-def train(folder: Path, updates: int) -> None:
-    """The run, in a process of its own: begun, or gone on with. Says which updates are done."""
+def train(place: str, updates: str, writes: str) -> None:
+    """The run, in a process of its own: begun, or gone on with. Says which updates are done.
+
+    `writes`: files after which it dies in the middle of the next one, before that takes its name; negative for never.
+    """
     die_with_parent()
-    config = RunConfig(env="skill/press", steps=updates * _LEARNER.batch_size, log_every=1, checkpoint_every=2, learner=_LEARNER)
-    run = Run(environment(config.env), config, folder)
+    left, sync = [int(writes)], os.fsync
+
+    def dying(file: Any) -> None:
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        sync(file)
+
+    os.fsync = dying  # type: ignore[assignment]
+    config = RunConfig(env="skill/press", steps=int(updates) * _LEARNER.batch_size, log_every=1, checkpoint_every=2, learner=_LEARNER)
+    run = Run(environment(config.env), config, Path(place))
     print("begun", flush=True)
     run.train(resume=bool(run.checkpoints()), report=lambda row: print(int(row["update"]), flush=True))
 
@@ -65,9 +81,11 @@ def train(folder: Path, updates: int) -> None:
 class _Training:
     """A process that trains."""
 
-    def __init__(self, folder: Path, updates: int):
+    def __init__(self, folder: Path, updates: int, writes: int = -1):
         self._folder = folder
-        self._process = subprocess.Popen([sys.executable, "-c", _CODE, str(folder), str(updates)], stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CODE, str(folder), str(updates), str(writes)], stdout=subprocess.PIPE, text=True
+        )
 
     def finish(self) -> float:
         """Seconds from the first update to the end."""
@@ -78,28 +96,43 @@ class _Training:
             raise PalaestraError(f"bench kills: the run ended with status {self._process.returncode}, expected 0")
         return time.perf_counter() - first
 
-    def kill(self, rng: np.random.Generator, seconds_an_update: float) -> tuple[int, bool]:
-        """SIGKILL at a random moment: the update that was the last to be done, and whether a file was half written."""
-        rows, writing = int(rng.integers(0, _ROWS)), rng.random() < _WRITING
-        last, begun = 0, time.perf_counter()
-        for line in self._lines():
+    def die(self) -> "Moment":
+        """Wait for it to kill itself."""
+        last = max((int(line) for line in self._lines() if line != "begun"), default=0)
+        return self._moment(last)
+
+    def kill(self, rows: int, wait: float) -> "Moment":
+        """SIGKILL this many seconds after so many updates; before the first while it still loads or compiles."""
+        last = 0
+        for line in self._lines() if rows else ():
             last = last if line == "begun" else int(line)
-            rows -= 1
-            if rows < 0:  # a 0 is a kill before the first update: while it loads and compiles
+            rows -= line != "begun"
+            if not rows:
                 break
-        if writing:
-            while not self._halves() and self._process.poll() is None:
-                time.sleep(0.0005)
-        else:
-            time.sleep(rng.uniform(0, 2 * seconds_an_update if last else (time.perf_counter() - begun) / 2))
+        time.sleep(wait)
         self._process.kill()
+        return self._moment(last)
+
+    def _moment(self, last: int) -> "Moment":
         if self._process.wait() == 0:
             raise PalaestraError("bench kills: the run was over before it could be killed; expected a longer one")
-        return last, bool(self._halves())
+        return Moment(last, bool(list(self._folder.glob(".*.tmp"))))
 
-    def _halves(self) -> list[Path]:
-        return list(self._folder.glob(".*.tmp"))
-
-    def _lines(self) -> Any:
+    def _lines(self) -> Iterator[str]:
         assert self._process.stdout is not None
         return (line.strip() for line in self._process.stdout)
+
+
+class Moment(NamedTuple):
+    """When a run was killed."""
+
+    update: int  # the last that it said was done; 0 before the first since it was started
+    half: bool  # whether it left a file that was half written
+
+
+def _killed(folder: Path, updates: int, rng: np.random.Generator, seconds_an_update: float, seconds_to_begin: float) -> Moment:
+    """One try that does not come to its end: it dies while it loads, while it learns, or while it writes."""
+    if rng.random() < _WRITING:  # two files a checkpoint, and up to two when it begins
+        return _Training(folder, updates, writes=int(rng.integers(0, 6))).die()
+    rows = int(rng.integers(0, 6))
+    return _Training(folder, updates).kill(rows, rng.uniform(0, seconds_an_update if rows else seconds_to_begin))

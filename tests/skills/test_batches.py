@@ -106,7 +106,7 @@ def test_a_sweep_of_which_a_process_is_killed_comes_to_the_same_bits(undisturbed
         won = round(8 * float(row["success"]))
         assert (float(row["low"]), float(row["high"])) == pytest.approx(wilson(won, 8))
     assert result["value"] == max(sum(float(r["success"]) for r in rows[i : i + 2]) / 2 for i in (0, 2, 4))
-    assert (result["n"], Path(result["curves"]).exists()) == (2, True)
+    assert result["n"] == 2
 
 
 def test_a_sweep_that_is_started_again_trains_what_is_unfinished_alone(undisturbed, tmp_path, monkeypatch):
@@ -144,10 +144,10 @@ def test_a_folder_of_other_settings_is_refused_and_a_bad_file_before_anything_st
 
 
 def test_several_seeds_are_a_sweep_too(tmp_path):
-    path = batches.over_seeds("pick", range(1, 6), 1000, 0, -1.0, 1, "randomise", "ppo", ["hyper.gamma=0.9"], tmp_path / "seeds")
+    path = batches.over_seeds("pick", range(1, 6), 20_000, 0, -1.0, 1, "randomise", "ppo", ["hyper.gamma=0.9"], tmp_path / "seeds")
     planned = batches.read(path, batches.configuration)
     assert [run.config.seed for run in planned.runs] == [1, 2, 3, 4, 5]
-    assert {(run.config.steps, run.config.learner.hyper.gamma) for run in planned.runs} == {(1000, 0.9)}
+    assert {(run.config.steps, run.config.learner.hyper.gamma) for run in planned.runs} == {(20_000, 0.9)}
 
 
 @pytest.fixture(scope="module")
