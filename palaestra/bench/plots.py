@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from palaestra.bench import protocol
-from palaestra.sim.errors import MissingExtraError, PalaestraError
+from palaestra.policies import plots
+from palaestra.sim.errors import PalaestraError
 
 _BLUE, _GREY, _ORANGE = "#2b6cb0", "#a0aec0", "#dd6b20"
 _COLOURS = (_BLUE, "#63b3ed", "#38a169", _ORANGE, "#805ad5")
@@ -32,11 +33,6 @@ def run_all(settings: protocol.Settings) -> dict[str, Any]:
 
 def draw(results: Path, folder: Path) -> list[Path]:
     """The plots of the results in a folder."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise MissingExtraError("bench plots", "matplotlib", "bench") from None
-    mpl.use("Agg")
     read = {path.stem: json.loads(path.read_text()) for path in results.glob("*.json")}
     drawn = []
     for name, plot in (("scaling", _scaling), ("step", _step)):
@@ -47,21 +43,12 @@ def draw(results: Path, folder: Path) -> list[Path]:
     return drawn
 
 
-def _axes(columns: int, width: float, height: float) -> tuple[Any, Any]:
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold"})
-    return plt.subplots(1, columns, figsize=(width, height), dpi=160, layout="constrained")
-
-
 def _scaling(result: dict[str, Any], path: Path) -> None:
     """Steps/s against environments, threads, objects and rooms, side by side."""
-    import matplotlib.pyplot as plt
-
     parts = [
         (k, title) for k, title in (("environments", "environments"), ("threads", "threads"), ("objects", "objects"), ("rooms", "rooms"))
     ]
-    figure, axes = _axes(len(parts), 12, 2.9)
+    figure, ((*axes,),) = plots.axes("bench plots", 1, len(parts), 12, 2.9)
     for axis, (key, title) in zip(axes, parts, strict=True):
         points = sorted((int(n), v) for n, v in result[key].items())
         x = [n for n, _ in points]
@@ -77,15 +64,12 @@ def _scaling(result: dict[str, Any], path: Path) -> None:
         axis.grid(axis="y", color=_GREY, alpha=0.3)
     axes[0].set_ylabel("1000 control steps/s")
     figure.suptitle(f"{result['engine']}, {result['machine']['processor']}; {result['num_envs']} environments where not varied", fontsize=9)
-    figure.savefig(path)
-    plt.close(figure)
+    plots.save(figure, path)
 
 
 def _step(result: dict[str, Any], path: Path) -> None:
     """Where the time of a step goes: one bar, its parts labelled beneath."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = _axes(1, 9, 1.9)
+    figure, ((axis,),) = plots.axes("bench plots", 1, 1, 9, 1.9)
     left, total = 0.0, result["milliseconds_in_all"]
     for (name, value), colour in zip(result["milliseconds"].items(), _COLOURS, strict=False):
         width = max(value, 0.0)
@@ -96,5 +80,4 @@ def _step(result: dict[str, Any], path: Path) -> None:
     axis.set_xlim(0, left)
     axis.set_xlabel(f"milliseconds a control step of {result['num_envs']} environments ({total:.1f} in all)")
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(path)
-    plt.close(figure)
+    plots.save(figure, path)

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from palaestra.policies.runs import Report, RunConfig
+from palaestra.policies.runs import RunConfig
 from palaestra.sim.errors import MissingExtraError
 
 
@@ -32,13 +32,3 @@ class WandbRun:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._run.finish(exit_code=0 if kind is None else 1)
-
-
-def both(first: Report, second: Report) -> Report:
-    """Two observers as one."""
-
-    def report(row: dict[str, float]) -> None:
-        first(row)
-        second(row)
-
-    return report

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from palaestra.policies import plots
 from palaestra.policies.results import configuration, t_interval
 from palaestra.policies.sweeps import Sweep
-from palaestra.sim.errors import MissingExtraError
 
 _COLOURS = ("#2b6cb0", "#dd6b20", "#38a169", "#805ad5", "#d53f8c", "#4a5568", "#b7791f", "#00a3c4")
 
@@ -36,25 +36,16 @@ def bands(curves: list[dict[float, float]]) -> np.ndarray:
 
 def draw(sweep: Sweep, folder: Path) -> Path | None:
     """curves.png, an axis an environment: success of training's own episodes where it is known, else their return."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise MissingExtraError("learning curves", "matplotlib", "bench") from None
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
     groups: dict[str, dict[str, list[Path]]] = {}
     for run in sweep.runs:
         label = configuration(run).removeprefix(run.config.env).strip() or run.config.learner.name
         groups.setdefault(run.config.env, {}).setdefault(label, []).append(folder / run.name)
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold"})
-    figure, axes = plt.subplots(1, len(groups), figsize=(1 + 4.5 * len(groups), 3.6), dpi=140, layout="constrained", squeeze=False)
+    figure, axes = plots.axes("learning curves", 1, len(groups), 1 + 4.5 * len(groups), 3.6)
     drawn = [_axis(axis, env, lines) for axis, (env, lines) in zip(axes[0], groups.items(), strict=True)]
-    path = folder / "curves.png"
-    if any(drawn):
-        figure.savefig(path)
-    plt.close(figure)
-    return path if any(drawn) else None
+    if not any(drawn):
+        return None
+    plots.save(figure, folder / "curves.png")
+    return folder / "curves.png"
 
 
 def _axis(axis: Any, env: str, lines: dict[str, list[Path]]) -> bool:

@@ -27,6 +27,11 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max((centre - spread) / scale, 0.0), min((centre + spread) / scale, 1.0)
 
 
+def rate(successes: int, n: int) -> dict[str, Any]:
+    """`value`, `n` and its 95% `interval`, as every command prints them."""
+    return {"value": successes / n, "n": n, "interval": list(wilson(successes, n))}
+
+
 def evaluation_keys(seed: int, episodes: int) -> jax.Array:
     """[episodes] keys that no training run draws from."""
     base = jax.random.fold_in(jax.random.key(seed), _EVALUATION)
@@ -43,12 +48,9 @@ class Result:
     metrics: dict[str, np.ndarray]  # [n] each, at the end of the episode
 
     def summary(self) -> dict[str, Any]:
-        n, won = len(self.success), int(self.success.sum())
-        low, high = wilson(won, n)
+        won = int(self.success.sum())
         return {
-            "value": won / n,
-            "n": n,
-            "interval": [low, high],
+            **rate(won, len(self.success)),
             "median_steps": float(np.median(self.steps[self.success])) if won else None,
             "mean_return": float(self.total.mean()),
         }

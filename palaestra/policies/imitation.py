@@ -33,6 +33,7 @@ from palaestra.policies.networks import (
     initial,
     log_prob,
 )
+from palaestra.policies.rollouts import annealed_adam
 from palaestra.sim.engines import compiler_options
 from palaestra.sim.errors import PalaestraError
 
@@ -74,12 +75,6 @@ def apart(part: dict[str, jax.Array], outputs: Outputs) -> jax.Array:
 def fading(update: jax.Array, until: float) -> jax.Array:
     """From 1 at the first update linearly to 0 at `until`, and 0 from then on []."""
     return jnp.maximum(1.0 - update.astype(jnp.float32) / max(until, 1e-6), 0.0)
-
-
-def optimiser(learning_rate: float, max_grad_norm: float, steps: int) -> optax.GradientTransformation:
-    """Adam, the rate falling linearly to a tenth in so many gradient steps."""
-    rate = optax.linear_schedule(learning_rate, 0.1 * learning_rate, max(steps, 1))
-    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(rate, eps=1e-5))
 
 
 def descend(
@@ -130,7 +125,7 @@ def clone(key: jax.Array, observation: np.ndarray, action: np.ndarray, config: C
     batch = {"observation": statistics.normalise(jnp.asarray(observation, jnp.float32)), "action": jnp.asarray(action, jnp.float32)}
     size = min(config.minibatch, len(action))
     steps = len(action) // size
-    transform = optimiser(config.learning_rate, config.max_grad_norm, steps * config.epochs)
+    transform = annealed_adam(config.learning_rate, config.max_grad_norm, steps * config.epochs)
 
     def loss(params: Any, part: dict[str, jax.Array]) -> jax.Array:
         mean, log_std, _ = forward(network, params, part["observation"])
@@ -243,7 +238,7 @@ class Distiller:
         self.school, self.config, self.total_updates = school, config, max(total_updates, 1)
         self.envs = tuple(AutoReset(lesson.env, config.num_envs, sampler) for lesson in school.lessons)
         self.network = ActorCritic(school.action_size, config.hidden)
-        self._optimiser = optimiser(config.learning_rate, config.max_grad_norm, self.total_updates * config.epochs * config.minibatches)
+        self._optimiser = annealed_adam(config.learning_rate, config.max_grad_norm, self.total_updates * config.epochs * config.minibatches)
         options = compiler_options()
         self._collect = tuple(
             jax.jit(lambda state, batch, key, i=i: self.rollout(i, state, batch, key), compiler_options=options)

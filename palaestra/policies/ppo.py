@@ -35,7 +35,7 @@ from palaestra.policies.networks import (
 )
 from palaestra.policies.objectives import DRIFTS, entropy_price, entropy_weight, penalty_weight
 from palaestra.policies.returns import generalised_advantages
-from palaestra.policies.rollouts import average, refreshed, report_overflow, tally
+from palaestra.policies.rollouts import annealed_adam, average, refreshed, report_overflow, tally
 from palaestra.policies.shares import ALONE, Share
 from palaestra.policies.trust import bounded
 from palaestra.sim.engines import compiler_options
@@ -190,8 +190,7 @@ class Learner:
 
     def _optimiser(self, hyper: Hyper) -> optax.GradientTransformation:
         steps = self.total_updates * self.config.epochs * self.config.minibatches
-        rate = optax.linear_schedule(hyper.learning_rate, 0.1 * hyper.learning_rate, steps)
-        return optax.chain(optax.clip_by_global_norm(self.config.max_grad_norm), optax.adam(rate, eps=1e-5))
+        return annealed_adam(hyper.learning_rate, self.config.max_grad_norm, steps)
 
     def init(self, key: jax.Array) -> TrainState:
         """A fresh run; key is consumed."""

@@ -1,4 +1,4 @@
-"""What every learner that steps environments does around a step."""
+"""What learners that step environments share: what is done around a rollout, and the steps down a gradient."""
 
 import warnings
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from palaestra.envs.autoreset import Act, AutoReset, BatchState
 from palaestra.envs.types import TimeStep
@@ -36,6 +37,12 @@ def report_overflow(sums: dict[str, jax.Array], metrics: dict[str, Any]) -> None
             f"environments {ids}: more contacts than the engine has room for; these episodes were ended. Fix: more max_contacts",
             stacklevel=3,
         )
+
+
+def annealed_adam(learning_rate: float | jax.Array, max_grad_norm: float, steps: int) -> optax.GradientTransformation:
+    """Adam with clipped gradients, the rate falling linearly to a tenth in so many gradient steps."""
+    rate = optax.linear_schedule(learning_rate, 0.1 * learning_rate, max(steps, 1))
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(rate, eps=1e-5))
 
 
 def average(x: jax.Array, learn: jax.Array | None) -> jax.Array:

@@ -1,6 +1,5 @@
 """Entering the library: a policy is measured against its skill's gate, and shipped with a card that says how it did."""
 
-import csv
 import itertools
 import json
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 
 from palaestra.envs.types import INSIDE, KINDS, entity_kinds
+from palaestra.policies.curves import curve
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash
 from palaestra.policies.learner import LEARNERS
@@ -88,17 +88,14 @@ def _training(skill: Skill, run: Path) -> dict[str, Any]:
         "easy": config["easy"],
         "minutes": round((weights.stat().st_mtime - (run / "config.json").stat().st_mtime) / 60, 1) if weights.exists() else None,
         **{name: config[name] for name in LEARNERS if name in config},
-        "curve": _curve(run / "metrics.csv"),
+        "curve": _thinned(curve(run, "success")),
     }
 
 
-def _curve(path: Path) -> list[list[float]]:
-    """Steps and success in training, easy starts included: at most so many points, each the mean of the rows since the last."""
-    if not path.exists():
-        return []
-    rows = [(float(row["steps"]), float(row["success"])) for row in csv.DictReader(path.read_text().splitlines()) if row.get("success")]
-    parts = np.array_split(np.array(rows), min(_POINTS, len(rows))) if rows else []
-    return [[float(part[-1, 0]), round(float(np.nanmean(part[:, 1])), 4)] for part in parts]
+def _thinned(points: dict[float, float]) -> list[list[float]]:
+    """Steps and success in training, easy starts included: at most so many points, each the mean of those since the last."""
+    parts = np.array_split(np.array(list(points.items())), min(_POINTS, len(points))) if points else []
+    return [[float(part[-1, 0]), round(float(part[:, 1].mean()), 4)] for part in parts]
 
 
 Groups = dict[str, list[float]]  # by name: rate, lower and upper end of its 95% interval, number of starts

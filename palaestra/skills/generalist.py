@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from palaestra.envs.types import TimeStep
-from palaestra.policies.evaluate import evaluate, wilson
+from palaestra.policies.evaluate import evaluate, rate
 from palaestra.policies.files import file_hash, load_policy
 from palaestra.policies.imitation import Labels, Lesson, School, Teacher, teacher
 from palaestra.sim.engines import make_engine
@@ -99,12 +99,9 @@ def measure_generalist(episodes: int, seed: int, policy: Path, engine: str = "na
             for kind, result in (("generalist", ours), ("specialist", theirs))
         }
         won += int(ours.success.sum())
-    n = episodes * len(SKILLS)
     return {
         "name": NAME,
-        "value": won / n,
-        "n": n,
-        "interval": list(wilson(won, n)),
+        **rate(won, episodes * len(SKILLS)),
         "skills": found,
         "weights": file_hash(policy),
         "seed": seed,

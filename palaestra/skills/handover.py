@@ -18,7 +18,7 @@ from palaestra.envs.env import Rearrange
 from palaestra.envs.generation import generator
 from palaestra.envs.generation.doors import hang_swings
 from palaestra.envs.types import IN_ROOM, Goal, Scene, room_entity
-from palaestra.policies.evaluate import evaluation_keys, wilson
+from palaestra.policies.evaluate import evaluation_keys, rate
 from palaestra.sim.engine import Engine
 from palaestra.sim.engines import make_engine
 from palaestra.sim.world import WorldSpec, world
@@ -146,10 +146,7 @@ def handovers(episode: Episode) -> list[tuple[Pair, str]]:
 
 def report(won: Counter[Pair], run: Counter[Pair], reasons: dict[Pair, Counter[str]], episodes: int, skills: list[str]) -> dict[str, Any]:
     """Rates by pair, the worst first; pairs that were met less often than wanted stand apart."""
-    rates: dict[str, dict[str, Any]] = {
-        f"{a} -> {b}": {"value": won[a, b] / n, "n": n, "interval": list(wilson(won[a, b], n)), "failures": dict(reasons[a, b])}
-        for (a, b), n in run.items()
-    }
+    rates: dict[str, dict[str, Any]] = {f"{a} -> {b}": rate(won[a, b], n) | {"failures": dict(reasons[a, b])} for (a, b), n in run.items()}
     worst = sorted(rates, key=lambda name: (rates[name]["value"], name))
     often = [name for name in worst if rates[name]["n"] >= episodes]
     return {

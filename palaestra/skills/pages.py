@@ -13,8 +13,8 @@ from palaestra.envs.display.film import Film
 from palaestra.envs.display.render import TopDown
 from palaestra.envs.names import Entity, entities
 from palaestra.envs.types import row
+from palaestra.policies import plots
 from palaestra.policies.evaluate import evaluate, evaluation_keys
-from palaestra.sim.errors import MissingExtraError
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import prompt_text
 from palaestra.skills.record import Skill
@@ -81,19 +81,11 @@ def _after_others(skill: Skill) -> list[str]:
 
 def draw_card(about: dict[str, Any], path: Path) -> None:
     """Success by context with 95% intervals, a panel each, and the learning curve where the card has one."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise MissingExtraError("skills --pages", "matplotlib", "bench") from None
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
     contexts, curve = about["context"], about.get("training", {}).get("curve", [])
     count = len(contexts) + bool(curve)
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold"})
     columns = min(count, 3)
     rows = -(-count // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.5 * rows), dpi=120, layout="constrained", squeeze=False)
+    figure, grid = plots.axes("skills --pages", rows, columns, 3.6 * columns, 2.5 * rows)
     lowest = min((group[1] for groups in contexts.values() for group in groups.values()), default=0.8)
     for axis, (name, groups) in zip(grid.flat, contexts.items(), strict=False):
         rate, low, high = (np.array([group[i] for group in groups.values()]) for i in range(3))
@@ -112,8 +104,7 @@ def draw_card(about: dict[str, Any], path: Path) -> None:
         axis.set_title("while it learned")
     for axis in grid.flat[count:]:
         axis.set_visible(False)
-    figure.savefig(path)
-    plt.close(figure)
+    plots.save(figure, path)
 
 
 def _title(name: str) -> str:

@@ -1,6 +1,7 @@
 """How each thing is trained: `palaestra train <id>` retrains a shipped skill from nothing, with no other argument."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from palaestra.envs.env import Levelled
 from palaestra.envs.tasksets import TASK_SETS, TaskSetEnv, task_set
 from palaestra.envs.trials import Trials
-from palaestra.policies.board import WandbRun, both
+from palaestra.policies.board import WandbRun
 from palaestra.policies.envgen import EnvGen, tally
 from palaestra.policies.imitation import Distillation, School
 from palaestra.policies.learner import LearnerConfig, learner_config
@@ -131,6 +132,7 @@ def train(
     num_envs: int,
     easy: float,
     folder: Path | None,
+    *,
     resume: bool,
     engine: str = "native",
     sampler: str = "randomise",
@@ -174,17 +176,24 @@ def train(
     if not share.leads:
         run.train(resume=resume)
         return {}
+    last = _reported(run, resume, wandb)
+    asked = {"author": tally(run.folder)} if made else {}
+    return {"name": f"train {name}", "value": last.get("success", last.get("return")), "folder": str(run.folder), **last, **asked}
+
+
+def _reported(run: Run, resume: bool, wandb: bool) -> dict[str, float]:
+    """Train with a progress bar, and Weights & Biases where asked for; the figures of the last row."""
     last: dict[str, float] = {}
-    with TrainingBar(name, run.steps_at(run.updates), run.steps_done if resume else 0) as bar:
+    with ExitStack() as stack:
+        bar = stack.enter_context(TrainingBar(run.config.env, run.steps_at(run.updates), run.steps_done if resume else 0))
+
+        board = stack.enter_context(WandbRun(run.config, run.folder)) if wandb else None
 
         def report(row: dict[str, float]) -> None:
             last.update(row)
             bar.report(row)
+            if board:
+                board.report(row)
 
-        if wandb:
-            with WandbRun(config, folder) as board:
-                run.train(resume=resume, report=both(report, board.report))
-        else:
-            run.train(resume=resume, report=report)
-    asked = {"author": tally(run.folder)} if made else {}
-    return {"name": f"train {name}", "value": last.get("success", last.get("return")), "folder": str(run.folder), **last, **asked}
+        run.train(resume=resume, report=report)
+    return last

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from palaestra.envs.perturbations import AXES
-from palaestra.policies.evaluate import wilson
+from palaestra.policies.evaluate import rate
 from palaestra.policies.files import write_atomically
 from palaestra.skills import table
 from palaestra.skills.evaluation import Config, Options, measure_task_set
@@ -36,7 +36,7 @@ def measure_suite(name: str, episodes: int, seed: int, split: str, choice: Plann
         "name": name,
         "value": sum(pair["value"] for pair in sets.values()) / len(sets),
         "n": episodes,
-        "base": {"set": base, "value": sum(won[base]) / episodes, "interval": list(wilson(sum(won[base]), episodes))},
+        "base": {"set": base, **rate(sum(won[base]), episodes)},
         "sets": sets,
         "planner": choice.name,
         "split": split,
@@ -53,5 +53,4 @@ def paired(base: list[bool], perturbed: list[bool]) -> dict[str, Any]:
     """
     pairs = list(zip(base, perturbed, strict=True))
     lost, gained, n = pairs.count((True, False)), pairs.count((False, True)), len(pairs)
-    rate = {"value": sum(perturbed) / n, "interval": list(wilson(sum(perturbed), n))}
-    return rate | {"drop": (lost - gained) / n, "lost": lost, "gained": gained, "p": sign_test(lost, gained)}
+    return rate(sum(perturbed), n) | {"drop": (lost - gained) / n, "lost": lost, "gained": gained, "p": sign_test(lost, gained)}

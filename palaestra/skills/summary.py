@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from palaestra.policies.evaluate import wilson
+from palaestra.policies.evaluate import rate
 from palaestra.skills import scores
 from palaestra.skills.executor import Episode
 from palaestra.skills.library import SKILLS
@@ -24,9 +24,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         for value in (lambda r: r.success, lambda r: r.recall, lambda r: r.spl, lambda r: r.recall - r.recall_at_start)
     )
     result: dict[str, Any] = {
-        "value": won / n,
-        "n": n,
-        "interval": list(wilson(won, n)),
+        **rate(won, n),
         "recall": float(recall.mean()),
         "spl": float(spl.mean()),
         "participation": float((gain > 0).any(0).mean()),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from palaestra.envs.trials import Trials
-from palaestra.policies.evaluate import evaluate, wilson
+from palaestra.policies.evaluate import evaluate, rate
 from palaestra.policies.files import file_hash, load_policy, policy_about
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.recipes import environment
@@ -48,8 +48,7 @@ def measure_trials(name: str, episodes: int, seed: int, split: str, policy: Path
 
 
 def _rate(success: np.ndarray) -> dict[str, Any]:
-    won, n = int(success.sum()), len(success)
-    return {"value": won / n, "n": n, "interval": list(wilson(won, n))}
+    return rate(int(success.sum()), len(success))
 
 
 def _by_trial(metrics: dict[str, np.ndarray], trials: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from palaestra.policies.board import WandbRun, both
+from palaestra.policies.board import WandbRun
 from palaestra.policies.runs import Run
 from palaestra.sim.errors import MissingExtraError
 from tests.policies.test_runs import CONFIG, probe
@@ -27,7 +27,7 @@ def test_rows_go_there_at_their_steps_and_a_resumed_run_to_the_same_place(tmp_pa
     noted, seen = Noted(), []
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=noted.init))
     with WandbRun(CONFIG, tmp_path / "run") as board:
-        Run(probe(), CONFIG, tmp_path / "run").train(report=both(seen.append, board.report))
+        Run(probe(), CONFIG, tmp_path / "run").train(report=lambda row: (seen.append(row), board.report(row)))
     assert [step for step, _ in noted.rows] == [64, 128, 192, 256, 320, 384]
     assert [row for _, row in noted.rows] == seen
     assert noted.opened[0]["config"]["ppo"]["num_envs"] == 8

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from palaestra.policies import curricula, files, runs
 from palaestra.policies.curricula import Learnable
@@ -22,6 +21,7 @@ from palaestra.policies.files import CheckpointError, load_policy
 from palaestra.policies.ppo import PPO, Learner
 from palaestra.policies.runs import Run, RunConfig, TrainingError
 from tests.policies.probes import LevelProbe, Probe
+from tests.policies.resuming import resumed_like_whole, same_bits
 
 SMALL = PPO(num_envs=8, num_steps=4, epochs=2, minibatches=2, hidden=(8,))
 CONFIG = RunConfig(env="probe", steps=32 * 12, log_every=2, checkpoint_every=4, learner=SMALL)
@@ -67,12 +67,7 @@ def test_killed_and_resumed_it_comes_to_the_same_bits(tmp_path):
     assert child.returncode == -signal.SIGKILL
     assert not (broken / "checkpoint-0000012.safetensors").exists()
     Run(probe(), CONFIG, broken).train(resume=True)
-    assert (whole / "metrics.csv").read_bytes() == (broken / "metrics.csv").read_bytes()
-    for name in ("checkpoint-0000012.safetensors", "policy.safetensors"):
-        ours, theirs = load_file(whole / name), load_file(broken / name)
-        assert ours.keys() == theirs.keys()
-        for leaf, values in ours.items():
-            assert values.tobytes() == theirs[leaf].tobytes(), (name, leaf)
+    same_bits(whole, broken)
 
 
 @pytest.mark.parametrize("name", ["accel", "learnability"])
@@ -80,28 +75,13 @@ def test_a_samplers_levels_are_part_of_the_checkpoint(tmp_path, monkeypatch, nam
     """Stopped after its first checkpoint and resumed, a run with a level buffer comes to the same bits."""
     small = {"learnability": Learnable(candidates=4, tries=2, keep=2, every=5)}.get(name) or replace(curricula.sampler(name), size=8)
     monkeypatch.setitem(curricula.SAMPLERS, name, small)
-    config, whole, broken = replace(CONFIG, sampler=name), tmp_path / "whole", tmp_path / "broken"
+    config = replace(CONFIG, sampler=name)
 
-    def env():
-        return LevelProbe(lambda sign, step, action: -((action - sign) ** 2), length=3)
+    def run(folder):
+        return Run(LevelProbe(lambda sign, step, action: -((action - sign) ** 2), length=3), config, folder)
 
-    class Stop(Exception):
-        pass
-
-    def stop(row):
-        if row["update"] == 6:
-            raise Stop
-
-    Run(env(), config, whole).train()
-    with pytest.raises(Stop):
-        Run(env(), config, broken).train(report=stop)
-    Run(env(), config, broken).train(resume=True)
-    assert (whole / "metrics.csv").read_bytes() == (broken / "metrics.csv").read_bytes()
-    last = Run(env(), config, whole).checkpoints()[-1].name
-    ours, theirs = load_file(whole / last), load_file(broken / last)
-    assert any(leaf.startswith("batch/sampler/") for leaf in ours)
-    for leaf, values in ours.items():
-        assert values.tobytes() == theirs[leaf].tobytes(), leaf
+    last = resumed_like_whole(run, tmp_path, 6)
+    assert any(leaf.startswith("batch/sampler/") for leaf in last)
 
 
 def test_the_steps_of_a_run_include_what_its_sampler_spends(tmp_path, monkeypatch):

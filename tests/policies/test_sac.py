@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 from scipy import integrate, stats
 
 from palaestra.policies.evaluate import evaluate
@@ -14,6 +13,7 @@ from palaestra.policies.replay import Experience, ReplayBuffer
 from palaestra.policies.runs import Run, RunConfig
 from palaestra.policies.sac import SAC, Hyper, polyak
 from tests.policies.probes import LevelProbe, Probe
+from tests.policies.resuming import resumed_like_whole
 
 # A target of entropy far below what is reached: the temperature falls, and values are those of rewards alone.
 HYPER = Hyper(learning_rate=5e-3, gamma=0.9, tau=0.05, temperature=0.005, target_entropy=-4.0, reward_scale=1.0)
@@ -138,31 +138,15 @@ def test_before_the_warm_up_is_over_nothing_is_learned_and_actions_are_uniform()
 def test_a_run_stopped_and_resumed_comes_to_the_same_bits_replay_included(tmp_path):
     """With a sampler that lets only some of the steps be learned from, so that these flags are in the replay too."""
     config = RunConfig(env="probe", steps=64 * 12, sampler="robust-plr", log_every=2, checkpoint_every=4, learner=SMALL)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
 
     def env():
         return LevelProbe(lambda sign, step, action: -((action - sign) ** 2), length=3)
 
-    class Stop(Exception):
-        pass
+    last = resumed_like_whole(lambda folder: Run(env(), config, folder), tmp_path, 6)
+    assert {"replay/steps/learn", "replay/position"} <= last.keys()
 
-    def stop(row):
-        if row["update"] == 6:
-            raise Stop
-
-    Run(env(), config, whole).train()
-    with pytest.raises(Stop):
-        Run(env(), config, broken).train(report=stop)
-    policy = Run(env(), config, broken).train(resume=True)
-    assert (whole / "metrics.csv").read_bytes() == (broken / "metrics.csv").read_bytes()
-    for name in ("checkpoint-0000012.safetensors", "policy.safetensors"):
-        ours, theirs = load_file(whole / name), load_file(broken / name)
-        assert ours.keys() == theirs.keys()
-        for leaf, values in ours.items():
-            assert values.tobytes() == theirs[leaf].tobytes(), (name, leaf)
-    assert {"replay/steps/learn", "replay/position"} <= load_file(whole / "checkpoint-0000012.safetensors").keys()
-
-    network, loaded = load_policy(whole / "policy.safetensors", name="probe", observation_size=2, action_size=1)
+    policy = Run(env(), config, tmp_path / "broken").train(resume=True)  # all is done: it is loaded
+    network, loaded = load_policy(tmp_path / "whole" / "policy.safetensors", name="probe", observation_size=2, action_size=1)
     assert isinstance(network, SquashedActor)
     x = jnp.asarray([[1.0, 0.0], [-1.0, 2.0]])
     np.testing.assert_array_equal(loaded.act(network, x), policy.act(network, x))
