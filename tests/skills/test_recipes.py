@@ -10,7 +10,7 @@ from tests.policies.probes import Probe
 
 
 def train(tmp_path, steps=64, **how):
-    return recipes.train("pick", 0, steps, 16, -1.0, tmp_path / "run", False, **how)
+    return recipes.train("pick", 0, steps, 16, -1.0, tmp_path / "run", resume=False, **how)
 
 
 def test_a_learner_by_name_with_changed_settings_and_the_environments_own(tmp_path, monkeypatch):
