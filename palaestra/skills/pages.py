@@ -15,6 +15,7 @@ from palaestra.envs.names import Entity, entities
 from palaestra.envs.types import row
 from palaestra.policies import plots
 from palaestra.policies.evaluate import evaluate, evaluation_keys
+from palaestra.sim.errors import PalaestraError
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import prompt_text
 from palaestra.skills.record import Skill
@@ -28,7 +29,12 @@ _FPS = 20
 
 def write_pages(folder: Path, films: int = 0) -> list[Path]:
     """A page in Markdown and a picture for every skill that has a card, and `films` failures of each; the pages' paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    if films < 0:
+        raise PalaestraError(f"films: got {films}, expected 0 or more")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PalaestraError(f"{folder}: cannot write ({error.strerror}). Fix: another folder") from error
     pages = []
     for skill in SKILLS.values():
         about = card(skill)

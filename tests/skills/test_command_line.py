@@ -49,6 +49,8 @@ def run(capsys, *arguments):
         (["train", "hidden-rules", "--trials", "0"], "trials: got 0, expected 1 or more"),
         (["demo", "--seed", "5000000000"], "seed: got 5000000000, expected 0 to 2147483647"),
         (["demo", "--planner", "openai"], "got no model"),
+        (["skills", "--pages", "/dev/null/pages"], "/dev/null/pages: cannot write (Not a directory). Fix: another folder"),
+        (["skills", "--pages", "unused", "--films", "-1"], "films: got -1, expected 0 or more"),
         (["bench", "engine", "--num-envs", "-1"], "num_envs: got -1, expected 1 or more"),
         (["play", "--task-set", "kitchens"], "unknown task set 'kitchens'"),
     ],
