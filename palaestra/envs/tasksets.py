@@ -53,6 +53,7 @@ class TaskSet:
     min_goals: int = 1
     max_goals: int = 3
     horizon: int = 1200  # control steps
+    calls: int = 0  # of skills that planners may make; 0: as many as there is time for
     goals: str = "literals"  # a key of KINDS
     subtasks: int = 5  # of a chain
     rules: RuleRange = RuleRange()  # of kind "rules": how many
@@ -146,7 +147,8 @@ TASK_SETS = {
     "primitive": TaskSet(
         "one skill call: go to a thing, enter a room, pick up what is near, or put down what is held; houses of one to four rooms",
         max_goals=1,
-        horizon=400,
+        horizon=300,
+        calls=1,
         goals="primitive",
     ),
     "long-5": _growing(

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palaestra.envs.env import Env
-from palaestra.policies.networks import Network, Outputs, Policy, blank, wiped
+from palaestra.envs.env import Env, Levelled
+from palaestra.envs.types import TimeStep
+from palaestra.policies.networks import Network, Policy, blank, wiped
 
 # Training splits the seed's key; evaluation folds this into it, so that the two never meet (a test compares the keys).
 _EVALUATION = 0x6576616C
@@ -86,8 +87,23 @@ def evaluate(
     padded = jnp.concatenate([keys, keys[: -episodes % size]])  # whole batches, so that one program serves
     run = _program(env, network, noise is not None, wipe)  # type: ignore[arg-type]  # environments are told apart by identity
     number = jnp.asarray(noise or 0)
-    parts = [jax.device_get(run(policy, padded[i : i + size], number)) for i in range(0, len(padded), size)]
-    whole = jax.tree.map(lambda *xs: np.concatenate(xs)[:episodes], *parts)
+    return _result([run(policy, padded[i : i + size], number) for i in range(0, len(padded), size)], episodes)
+
+
+def evaluate_random(env: Levelled[Any], levels: Any, numbers: Sequence[int], *, seed: int = 0, batch: int = 500) -> Result:
+    """One episode from each of the levels (leading axis n, numbered), in which every action is drawn uniformly from [-1, 1]."""
+    size = min(batch, len(numbers))
+    padded = [*numbers, *[numbers[0]] * (-len(numbers) % size)]
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(evaluation_keys(seed, 1)[0], jnp.asarray(padded))
+    levels = jax.tree.map(lambda x: np.concatenate([x, np.repeat(x[:1], -len(numbers) % size, 0)]), levels)
+    run = _random_program(env)  # type: ignore[arg-type]  # environments are told apart by identity
+    parts = [run(keys[i : i + size], jax.tree.map(lambda x, i=i: x[i : i + size], levels)) for i in range(0, len(padded), size)]
+    return _result(parts, len(numbers))
+
+
+def _result(parts: Sequence[dict[str, Any]], episodes: int) -> Result:
+    """Records of batches as the evaluation of the first `episodes` of them."""
+    whole = jax.tree.map(lambda *xs: np.concatenate(xs)[:episodes], *jax.device_get(parts))
     return Result(success=whole["metrics"]["success"], steps=whole["steps"], total=whole["total"], metrics=whole["metrics"])
 
 
@@ -96,32 +112,54 @@ def _program(env: Env, network: Network, explores: bool, wipes: bool) -> Callabl
     """A batch of episodes by keys, with this number of noise."""
 
     def run(policy: Policy, keys: jax.Array, noise: jax.Array) -> dict[str, Any]:
-        state, timestep = jax.vmap(env.begin)(keys)
-        zero = jnp.zeros(len(keys))
-        record = {"steps": zero.astype(jnp.int32), "total": zero, "metrics": timestep.metrics}
-
-        def act(outputs: Outputs, count: jax.Array) -> jax.Array:
-            action, log_std, _ = outputs
+        def act(memory: Any, obs: jax.Array, count: jax.Array) -> tuple[Any, jax.Array]:
+            memory, (action, log_std, _) = policy.recall(network, memory, obs)
             if not explores:
-                return action
+                return memory, action
             draw = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, noise), count), action.shape[-1:]))
-            return action + jnp.exp(log_std) * draw(keys)
+            return memory, action + jnp.exp(log_std) * draw(keys)
 
-        def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            state, obs, over, record, count, memory = carry
-            memory, outputs = policy.recall(network, memory, obs)
-            state, timestep = jax.vmap(env.step)(state, act(outputs, count))
-            if wipes:
-                memory = wiped(memory, timestep.metrics["trial"] != record["metrics"]["trial"])
-            record = {
-                "steps": record["steps"] + ~over,
-                "total": record["total"] + jnp.where(over, 0.0, timestep.reward),
-                "metrics": jax.tree.map(lambda new, old: jnp.where(over, old, new), timestep.metrics, record["metrics"]),
-            }
-            return state, timestep.observation, over | timestep.done, record, count + 1, memory
-
-        count, memory = jnp.zeros((), jnp.int32), blank(network, len(keys))
-        first = (state, timestep.observation, jnp.zeros(len(keys), bool), record, count, memory)
-        return jax.lax.while_loop(lambda carry: ~carry[2].all(), one, first)[3]
+        return _episodes(env, jax.vmap(env.begin)(keys), act, blank(network, len(keys)), wipes)
 
     return jax.jit(run)
+
+
+@functools.lru_cache(maxsize=1)
+def _random_program(env: Levelled[Any]) -> Callable[[jax.Array, Any], dict[str, Any]]:
+    """A batch of episodes by keys and levels."""
+
+    def run(keys: jax.Array, levels: Any) -> dict[str, Any]:
+        def act(memory: Any, obs: jax.Array, count: jax.Array) -> tuple[Any, jax.Array]:
+            draw = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1 + count), (env.action_size,), minval=-1, maxval=1))
+            return memory, draw(keys)
+
+        begun = jax.vmap(env.reset)(jax.vmap(jax.random.fold_in, (0, None))(keys, 0), levels)
+        return _episodes(env, begun, act, ())
+
+    return jax.jit(run)
+
+
+Act = Callable[[Any, jax.Array, jax.Array], tuple[Any, jax.Array]]  # memory, observations, number of the step -> memory, actions
+
+
+def _episodes(env: Env, begun: tuple[Any, TimeStep], act: Act, memory: Any, wipes: bool = False) -> dict[str, Any]:
+    """From these beginnings, each episode once to its end."""
+    state, timestep = begun
+    zero = jnp.zeros(len(timestep.observation))
+    record = {"steps": zero.astype(jnp.int32), "total": zero, "metrics": timestep.metrics}
+
+    def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        state, obs, over, record, count, memory = carry
+        memory, action = act(memory, obs, count)
+        state, timestep = jax.vmap(env.step)(state, action)
+        if wipes:
+            memory = wiped(memory, timestep.metrics["trial"] != record["metrics"]["trial"])
+        record = {
+            "steps": record["steps"] + ~over,
+            "total": record["total"] + jnp.where(over, 0.0, timestep.reward),
+            "metrics": jax.tree.map(lambda new, old: jnp.where(over, old, new), timestep.metrics, record["metrics"]),
+        }
+        return state, timestep.observation, over | timestep.done, record, count + 1, memory
+
+    first = (state, timestep.observation, jnp.zeros(len(zero), bool), record, jnp.zeros((), jnp.int32), memory)
+    return jax.lax.while_loop(lambda carry: ~carry[2].all(), one, first)[3]

@@ -24,7 +24,7 @@ import numpy as np
 from palaestra.envs.env import Rearrange
 from palaestra.envs.tasksets import SPLITS, TaskSetEnv, task_set
 from palaestra.envs.types import Task
-from palaestra.policies.evaluate import evaluation_keys
+from palaestra.policies.evaluate import evaluate_random, evaluation_keys
 from palaestra.policies.files import file_hash, write_atomically
 from palaestra.sim.engines import best, make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
@@ -80,6 +80,7 @@ class Config:
     engine: str
     lanes: int
     max_steps: int
+    max_calls: int = 0  # 0: as many as there is time for
     weights: dict[str, str]  # of the skills, hashes
     versions: dict[str, str]
     format: str = _FORMAT
@@ -129,6 +130,7 @@ class Arena:
             runner.skills,
             OraclePlanner(),
             max_steps=config.max_steps,
+            max_calls=config.max_calls,
             noise=config.noise,
             runner=runner,
             lanes=config.lanes,
@@ -147,6 +149,11 @@ class Arena:
         """The episodes of these numbers, each as it goes alone."""
         self.executor.planner = planner
         return self.executor.run(self.tasks(numbers) if tasks is None else tasks, numbers=numbers, trial=trial)
+
+    def flail(self, episodes: int) -> dict[str, Any]:
+        """What actions of the body come to that are drawn at random, in the same tasks."""
+        numbers = range(episodes)
+        return evaluate_random(self.env, self.tasks(numbers), numbers, seed=self.config.seed).summary()
 
     def row(self, name: str, trial: int, episode: Episode) -> Row:
         """The episode as a row of the table, under a planner's name."""
@@ -206,6 +213,7 @@ def measure_task_set(
     beside = [which for which in config.planners if which != choice.name]
     if beside:
         result["beside"] = {which: summary([row for row in rows if row.planner == which]) for which in beside}
+        result["beside"]["random-actions"] = arena.flail(episodes)
     (folder / _PARTIAL).replace(folder / "episodes.csv")
     write_atomically(folder / "summary.json", (json.dumps(result, indent=1) + "\n").encode())
     return result | {"folder": str(folder), "seconds": time.perf_counter() - clock}
@@ -226,6 +234,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         engine=engine,
         lanes=LANES if engine == "native" else min(options.batch, episodes),  # a GPU takes many or is slow, and is exact at one width only
         max_steps=task_set(name).of(split).horizon,
+        max_calls=task_set(name).of(split).calls,
         weights=weights(),
         versions=versions(),
     )

@@ -103,6 +103,7 @@ class Executor:
         planner: makes plans, and new ones from the real state when one fails.
         max_replans: plans after the first one, an episode.
         max_steps: control steps, an episode; the environment's horizon without it.
+        max_calls: of skills, an episode; 0: as many as there is time for.
         noise: "retries", where the policies are deterministic but for calls that have failed before; "always", where every call adds
             its policy's own noise.
         runner: one of this world and these skills that is compiled already.
@@ -120,6 +121,7 @@ class Executor:
         *,
         max_replans: int = 6,
         max_steps: int | None = None,
+        max_calls: int = 0,
         noise: str = "retries",
         runner: Runner | None = None,
         lanes: int = LANES,
@@ -129,7 +131,7 @@ class Executor:
         self.env, self.skills, self.planner = env, skills, planner
         self.runner = runner or Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
-        self.noise, self.lanes = noise, lanes
+        self.max_calls, self.noise, self.lanes = max_calls, noise, lanes
         self._listen, self.watch = listen, watch
 
     def run(
@@ -247,6 +249,10 @@ class Executor:
         while True:
             if not episode.plan and _under_way(episode, now):
                 episode.waited += CHUNK
+                return None
+            if self.max_calls and len(episode.calls) >= self.max_calls:
+                made = f"{self.max_calls} call{'s' if self.max_calls > 1 else ''}"
+                self._end(episode, f"out of calls ({_last_failure(episode)})", f"the goal did not hold after {made}")
                 return None
             if not episode.plan and not self._replan(episode, now, task):
                 return None

@@ -21,7 +21,7 @@ from palaestra.skills.recipes import full_id
 from palaestra.skills.shipped import WEIGHTS, card, learned
 from palaestra.skills.suites import SUITES, measure_suite
 from palaestra.skills.training import SkillEnv
-from palaestra.skills.trials import measure_trials
+from palaestra.skills.trials import measure_policy
 
 
 def measure(
@@ -61,7 +61,7 @@ def measure(
     if policy is not None and name in SUITES:
         raise PalaestraError(f"--policy: got {policy} for the suite {name!r}, expected a skill or a task set: suites take planners")
     if policy is not None:
-        return measure_trials(name, episodes, seed, split, policy, engine)
+        return measure_policy(name, episodes, seed, split, policy, engine)
     if name in SUITES:
         if log is not None:
             raise PalaestraError(f"--log: got {log} for the suite {name!r}, expected a task set: a suite leaves a table a set")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from palaestra.envs.trials import Trials
-from palaestra.policies.evaluate import evaluate, wilson
+from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import load_policy, save_policy
-from palaestra.policies.networks import RecurrentActorCritic, blank, describe, initial, recall
+from palaestra.policies.networks import ActorCritic, Policy, RecurrentActorCritic, Statistics, blank, describe, initial, recall
 from palaestra.policies.ppo import Hyper, Learner
 from palaestra.policies.recurrent import RecurrentPPO, unroll
 from palaestra.policies.runs import Run, RunConfig
@@ -61,19 +61,28 @@ def test_an_evaluation_says_success_by_trial_with_and_without_memory(learned, tm
     about = {"name": env.name, "trials": TRIALS} | sizes | describe(learner.network)
     save_policy(path, learner.policy(state), about)
     monkeypatch.setattr(trials, "environment", lambda *_, **__: HiddenSign())
-    found = trials.measure_trials("probe", 400, 0, "train", path)
+    found = trials.measure_policy("probe", 400, 0, "train", path)
     assert found["value"] == found["trials"]["3"]["value"] >= 0.99
     assert [found["trials"][k]["value"] for k in "123"] == rates(learner, state)
     assert [found["wiped"][k]["value"] for k in "123"] == rates(learner, state, wipe=True)
     assert found["trials"]["2"]["interval"] == list(wilson(round(400 * found["trials"]["2"]["value"]), 400))
     assert max(found["p"].values()) < 1e-6
-    save_policy(path, learner.policy(state), about | {"trials": 1})
-    with pytest.raises(PalaestraError, match=r"trained without trials; expected one that was trained with several.*--trials 3"):
-        trials.measure_trials("probe", 400, 0, "train", path)
     network, policy = load_policy(path, name=env.name, **sizes)
     assert network == learner.network
     with pytest.raises(PalaestraError, match="act: got a network with a memory"):
         policy.act(network, jnp.zeros((1, env.observation_size)))
+
+
+def test_a_policy_that_was_trained_without_trials_is_measured_by_one(tmp_path, monkeypatch):
+    env, path, network = HiddenSign(), tmp_path / "policy.safetensors", ActorCritic(1, (8,))
+    policy = Policy(params=initial(network, jax.random.key(0), 2), statistics=Statistics.new(2))
+    save_policy(path, policy, {"name": env.name, "observation_size": 2, "action_size": 1} | describe(network))
+    monkeypatch.setattr(trials, "environment", lambda *_, **__: env)
+    found = trials.measure_policy("probe", 60, 0, "train", path)
+    action = float(policy.act(network, env.begin(jax.random.key(0))[1].observation)[0])  # the same in all episodes: the sign is hidden
+    won = sum(float(env.begin(key)[0].sign) * action > 0 for key in evaluation_keys(0, 60))
+    assert (found["name"], found["value"], found["n"]) == ("probe", won / 60, 60)
+    assert "trials" not in found
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 
 from palaestra.policies import curricula, files, runs
 from palaestra.policies.curricula import Learnable
-from palaestra.policies.evaluate import evaluate, evaluation_keys, joined, wilson
+from palaestra.policies.evaluate import evaluate, evaluate_random, evaluation_keys, joined, wilson
 from palaestra.policies.files import CheckpointError, load_policy
 from palaestra.policies.ppo import PPO, Learner
 from palaestra.policies.runs import Run, RunConfig, TrainingError
@@ -214,6 +214,17 @@ def test_trials_with_noise_differ_by_their_actions_alone():
     np.testing.assert_allclose(one.total, again.total, rtol=1e-5)
     np.testing.assert_array_equal(one.success, other.success)
     assert (one.total != other.total).all()
+
+
+def test_random_actions_are_uniform_each_episode_its_own_whatever_the_batch():
+    env = LevelProbe(lambda sign, step, action: jnp.where(action > 0.5, 1.0, 0.0), length=50)
+    levels, numbers = np.where(np.arange(90) % 3, 1.0, -1.0).astype(np.float32), range(90)
+    one, other = (evaluate_random(env, levels, numbers, batch=batch) for batch in (100, 40))
+    np.testing.assert_array_equal(one.total, other.total)
+    np.testing.assert_array_equal(one.success, levels > 0)
+    np.testing.assert_array_equal(evaluate_random(env, levels[7:9], numbers[7:9]).total, one.total[7:9])
+    assert len(set(one.total.tolist())) > 10, "episodes draw for themselves"
+    assert abs(one.total.mean() / 50 - 0.25) < 4 * (0.25 * 0.75 / (50 * 90)) ** 0.5  # P(a > 0.5) = 1/4, four standard errors
 
 
 def test_evaluation_never_meets_training():

@@ -46,14 +46,14 @@ class Scripted:
 @pytest.fixture
 def scripted(executor):
     """The same compiled executor with another planner."""
-    real = executor.planner, executor.max_steps, executor._listen
+    real = executor.planner, executor.max_steps, executor.max_calls, executor._listen
 
-    def use(*answers, max_steps=2400, listen=None):
-        executor.planner, executor.max_steps, executor._listen = Scripted(*answers), max_steps, listen
+    def use(*answers, max_steps=2400, max_calls=0, listen=None):
+        executor.planner, executor.max_steps, executor.max_calls, executor._listen = Scripted(*answers), max_steps, max_calls, listen
         return executor
 
     yield use
-    executor.planner, executor.max_steps, executor._listen = real
+    executor.planner, executor.max_steps, executor.max_calls, executor._listen = real
 
 
 def test_skills_feel_the_context_of_their_task(executor):
@@ -143,6 +143,25 @@ def test_the_episode_has_an_end(scripted, some):
     (episode,) = scripted(drives, max_steps=80).run(jax.tree.map(lambda x: x[:1], some))
     assert episode.outcome.startswith(("timeout", "incomplete plan"))
     assert episode.step <= 80 + 8
+
+
+def test_where_one_call_is_granted_there_is_no_second(scripted, some):
+    """Whether the one call ends in success, or was not started at all."""
+
+    def goes_to_two(problem):
+        near = {f[2] for f in problem.facts if f[0] == "near"}
+        return Plan(
+            tuple(Call("navigate", {"target": t.name}) for t in problem.things if t.type in ("table", "bin") and t.name not in near)
+        )
+
+    (went,) = scripted(goes_to_two, max_calls=1).run(jax.tree.map(lambda x: x[:1], some))
+    assert [c.verdict for c in went.calls] == ["succeeded"]
+    assert went.outcome == "out of calls (no call failed)"
+    assert went.detail == "the goal did not hold after 1 call"
+    thing = next(t.name for t in went.things if t.type == "object" and ("near", "robot", t.name) not in went.start)
+    (refused,) = scripted(Plan((Call("pick", {"object": thing}),)), max_calls=1).run(jax.tree.map(lambda x: x[:1], some))
+    assert refused.outcome == "out of calls (pick: precondition)"
+    assert len(refused.plans) == 1
 
 
 def test_several_environments_run_different_skills_at_once(executor, some):
