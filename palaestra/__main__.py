@@ -225,12 +225,12 @@ class Eval(PlannerArguments):
     episodes: int = 200
     seed: int = 0
     split: str = "test"  # of a task set
-    policy: Path | None = None  # a run's policy.safetensors instead of the shipped weights, for a skill
+    policy: Path | None = None  # a run's policy.safetensors: of a skill, instead of the shipped weights; of a task set, without a planner
     log: Path | None = None  # JSON lines of every episode, for a task set
     folder: Path | None = None  # of a task set: config.json, episodes.csv, summary.json; runs/eval/<set>-<split>-... when not given
     trials: int = 1  # of every task; an even number gives CVaR: half of them rank the tasks, the others are reported
     noise: str = "retries"  # of the skills: retries (only on calls that failed before), or always
-    probes: bool = False  # measure oracle, nothing, random, no-language and shuffled beside the planner
+    probes: bool = False  # measure oracle, nothing, random (calls, and actions), no-language and shuffled beside the planner
     batch: int = 200  # episodes between two writings of the table; no result depends on it
     engine: str = "native"  # native, mjx, warp, or auto
     cluster: str = ""  # ray: the episodes of a skill as tasks of a Ray cluster, that of RAY_ADDRESS or this machine

@@ -13,7 +13,10 @@ import pytest
 from palaestra.bench import ant as bench
 from palaestra.bench.protocol import Settings
 from palaestra.envs.autoreset import AutoReset
+from palaestra.policies.sweeps import read
 from palaestra.sim.errors import MissingExtraError, PalaestraError
+from palaestra.skills import recipes
+from palaestra.skills.library import SKILLS
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 pytestmark = pytest.mark.skipif(not EXAMPLES.exists(), reason="the examples stand in the repository only")
@@ -185,3 +188,9 @@ def test_the_benchmark_runs():
         assert result[name] > 0
     assert result["num_envs"] == dict.fromkeys(("ours", "envpool", "async", "sync"), 2)
     assert result["spread"][0] <= result["value"] <= result["spread"][1]
+
+
+def test_one_sweep_trains_the_whole_library_by_its_recipes():
+    sweep = read(EXAMPLES / "skills.toml", recipes.configuration)
+    assert [run.config for run in sweep.runs] == [recipes.configuration(f"skill/{name}") for name in SKILLS]
+    assert len(sweep.parts()) == len(SKILLS), "each by a program of its own"
