@@ -38,7 +38,7 @@ class EndpointArguments:
 class PlannerArguments(EndpointArguments):
     """Which planner, and where its endpoint is."""
 
-    planner: str = "oracle"  # oracle, openai (any compatible endpoint), or a probe: nothing, random, no-language, shuffled
+    planner: str = "oracle"  # oracle, careful (by the cards), openai (any endpoint), or a probe: nothing, random, no-language, shuffled
 
     def choice(self) -> "PlannerChoice":
         return self.named(self.planner)

@@ -1,21 +1,19 @@
 """Entering the library: a policy is measured against its skill's gate, and shipped with a card that says how it did."""
 
-import itertools
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from palaestra.envs.types import INSIDE, KINDS, entity_kinds
 from palaestra.policies.curves import curve
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
 from palaestra.policies.files import file_hash
 from palaestra.policies.learner import LEARNERS
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import write_atomically
+from palaestra.skills.contexts import Split, contexts
 from palaestra.skills.handover import measure_handover
 from palaestra.skills.library import SKILLS
 from palaestra.skills.recipes import full_id
@@ -99,67 +97,21 @@ def _thinned(points: dict[float, float]) -> list[list[float]]:
 
 
 Groups = dict[str, list[float]]  # by name: rate, lower and upper end of its 95% interval, number of starts
-_HEIGHTS = [-0.3, -0.15, 0.0, 0.15, 0.3]  # m, of the lift
-
-
-def by_range(values: np.ndarray, success: np.ndarray, edges: list[float]) -> Groups:
-    """Success in ranges of a context: {"low..high": ...}."""
-    return _grouped({f"{low:g}..{high:g}": (values >= low) & (values < high) for low, high in itertools.pairwise(edges)}, success)
-
-
-def by_name(values: np.ndarray, success: np.ndarray, names: Sequence[str] = ("no", "yes")) -> Groups:
-    """Success by a context that counts from 0: the names of its values, in their order."""
-    return _grouped({name: values == value for value, name in enumerate(names) if name}, success)
-
-
-def _grouped(members: dict[str, np.ndarray], success: np.ndarray) -> Groups:
-    counts = {name: (int(success[inside].sum()), int(inside.sum())) for name, inside in members.items() if inside.any()}
-    return {name: [*(round(x, 4) for x in (won / n, *wilson(won, n))), n] for name, (won, n) in counts.items()}
 
 
 def by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) -> dict[str, Groups]:
-    """Success by distance, size, shape, and where things stood at the start."""
+    """Success by what the starts of these episodes differ in."""
     start, _ = jax.jit(jax.vmap(env.begin))(keys)
-    n, spec = len(success), env.world.spec
-    args, lay, seen = np.asarray(start.args), start.scene.layout, jax.jit(jax.vmap(env.view))(start)
-    entity, position, robot = args[:, 0], np.asarray(seen.geo.position)[..., :2], np.asarray(seen.geo.robot)
-    rooms = by_name(np.asarray(start.scene.room_used).sum(1), success, ("", *map(str, range(1, spec.rooms + 1))))
-    holds = by_name(np.asarray(seen.geo.grasped.any(1)), success)
-    height = by_range(np.asarray(lay.robot_q)[:, 3], success, _HEIGHTS)
+    seen = jax.jit(jax.vmap(env.view))(start)
+    return {what: grouped(split, success) for what, split in contexts(name, env.world, seen).items()}
 
-    def away(which: np.ndarray, origin: np.ndarray, edges: list[float]) -> Groups:
-        return by_range(np.linalg.norm(position[np.arange(n), which] - origin, axis=-1), success, edges)
 
-    if name == "navigate":
-        return {"distance_m": away(entity, robot, [0, 1, 2, 3, 4, 6]), "rooms": rooms, "holds_something": holds}
-    if name == "push_open":
-        ajar = np.abs(np.asarray(lay.leaf_angle)).max(1, initial=0.0)
-        return {
-            "distance_m": away(entity, robot, [0, 0.4, 0.6, 0.8, 1.3]),
-            "holds_something": holds,
-            "ajar_rad": by_range(ajar, success, [0, 0.01, 0.6, 1.3]),
-        }
-    if name == "push":
-        kind = np.append(-1, entity_kinds(spec))[args[:, 1]]
-        target = np.select([kind == KINDS.index("plate"), kind == KINDS.index("room")], [1, 2], 0)
-        return {
-            "pushed_to": by_name(target, success, ("next to a thing", "onto a plate", "into a room")),
-            "distance_of_target_m": away(args[:, 1], position[np.arange(n), entity], [0, 1, 2, 3, 4, 8]),
-            "rooms": rooms,
-            "lift_at_start_m": height,
-        }
-    goal = args[:, 1] if name == "place" else entity
-    context = {"distance_m": away(goal, robot, [0, 0.3, 0.45, 0.6, 1.2]), "lift_at_start_m": height}
-    if name in ("open", "close"):
-        context["something_lies_in_it"] = by_name(np.asarray(seen.table[:, INSIDE].any((1, 2))), success)
-    if name in ("open", "close", "press", "turn_on", "turn_off"):
-        return context
-    half = np.asarray(lay.object_half)[np.arange(n), entity - 1]
-    context["object_half_size_m"] = by_range(half, success, [0.02, 0.03, 0.04])
-    context["object"] = by_name(spec.are("ball")[entity - 1], success, ("cube", "ball"))
-    if name == "pick":
-        support = np.asarray(seen.geo.support)[np.arange(n), entity - 1]
-        context["it_lies_on"] = by_name(support > 0.05, success, ("the floor", "a table"))
-    else:
-        context["put_down"] = by_name(goal >= 1 + spec.objects + spec.tables, success, ("on a table", "into a bin"))
-    return context
+def grouped(split: Split, success: np.ndarray) -> Groups:
+    """Success in each of the groups that have starts."""
+    found: Groups = {}
+    for group, name in enumerate(split.names):
+        inside = split.member == group
+        if name and inside.any():
+            won, n = int(success[inside].sum()), int(inside.sum())
+            found[name] = [*(round(x, 4) for x in (won / n, *wilson(won, n))), n]
+    return found

@@ -13,7 +13,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,16 @@ from palaestra.sim.engines import best, make_engine
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.world import WorldSpec, world
 from palaestra.skills import table
+from palaestra.skills.chances import shipped_chances
 from palaestra.skills.executor import LANES, Episode, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.plan import PlanError
 from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem
+from palaestra.skills.planners.careful import CarefulPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.runner import Runner
-from palaestra.skills.shipped import WEIGHTS, learned
-from palaestra.skills.summary import of_calls, summary
+from palaestra.skills.shipped import CARDS, WEIGHTS, learned
+from palaestra.skills.summary import of_calls, of_chances, summary
 from palaestra.skills.table import Row
 
 NOISE = ("retries", "always")
@@ -83,6 +85,7 @@ class Config:
     max_calls: int = 0  # 0: as many as there is time for
     weights: dict[str, str]  # of the skills, hashes
     versions: dict[str, str]
+    cards: dict[str, str] = field(default_factory=dict)  # hashes, where a planner goes by them
     format: str = _FORMAT
 
     @property
@@ -134,6 +137,7 @@ class Arena:
             noise=config.noise,
             runner=runner,
             lanes=config.lanes,
+            chances=shipped_chances() if config.cards else None,
         )
         # One at a time, by one program, so that no task depends on how many there are.
         self._sample = jax.jit(self.env.sample_task)
@@ -204,6 +208,7 @@ def measure_task_set(
         "name": name,
         **summary([row for row in rows if row.planner == choice.name]),
         **of_calls(first),
+        **(of_chances(first, arena.executor.chances) if arena.executor.chances else {}),
         "engine": arena.env.engine.name,
         "planner": choice.name,
         "max_steps": config.max_steps,
@@ -221,6 +226,7 @@ def measure_task_set(
 
 def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoice, engine: str, options: Options) -> Config:
     beside = [which for which in ("oracle", *PROBES) if which != choice.name] if options.probes else []
+    planners = [choice.name, *beside]
     engine = best() if engine == "auto" else engine
     return Config(
         set=name,
@@ -229,7 +235,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         episodes=episodes,
         trials=options.trials,
         noise=options.noise,
-        planners=[choice.name, *beside],
+        planners=planners,
         model=choice.model if choice.name == "openai" else "",
         engine=engine,
         lanes=LANES if engine == "native" else min(options.batch, episodes),  # a GPU takes many or is slow, and is exact at one width only
@@ -237,6 +243,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         max_calls=task_set(name).of(split).calls,
         weights=weights(),
         versions=versions(),
+        cards={path.stem: file_hash(path) for path in sorted(CARDS.glob("*.json"))} if CarefulPlanner.name in planners else {},
     )
 
 

@@ -1,6 +1,7 @@
 """The executor: from a plan to physics. Check the precondition, run the policy, check the effect, replan; a reason for each
 failure. Any number of environments at once: the host decides for those whose skill has ended, all others move on."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,9 +18,13 @@ from palaestra.envs.mechanics import Mechanics, mechanics
 from palaestra.envs.names import Entity, Fact, entities, facts
 from palaestra.envs.types import State, Task, row
 from palaestra.envs.words import language
+from palaestra.sim.world import World
+from palaestra.skills import contexts
+from palaestra.skills.chances import Chances
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
 from palaestra.skills.plan import PlanError, static_faults
-from palaestra.skills.planners.base import Planner, Problem
+from palaestra.skills.planners.base import Labelling, Planner, Problem, Tried, chance_of
+from palaestra.skills.record import View
 from palaestra.skills.rules import Rulebook
 from palaestra.skills.runner import Motion, Outcome, Runner
 from palaestra.skills.shipped import LearnedSkill
@@ -39,6 +44,7 @@ class CallRecord:
     verdict: str = "running"  # succeeded, precondition, effect, lost, timeout, diverged, interrupted
     steps: int = 0
     reason: str = ""
+    chance: float | None = None  # of success when it was started, where the executor knows chances
 
     @property
     def text(self) -> str:
@@ -73,6 +79,12 @@ class Episode:
     @property
     def success(self) -> bool:
         return self.outcome == "success"
+
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """The calls that were started and have ended."""
+        ended = [c for c in self.calls if c.verdict not in ("running", "precondition", "interrupted")]
+        return tuple(Tried(Call(c.skill, c.args), c.verdict == "succeeded") for c in ended)
 
     def has_failed(self, call: Call) -> bool:
         """Whether this call was run before in vain: then the next try adds the policy's own noise."""
@@ -109,6 +121,7 @@ class Executor:
         runner: one of this world and these skills that is compiled already.
         lanes: environments that are stepped together. Always so many, however many tasks there are, so that a task goes the same to
             the bit, alone or among others; where one ends the next begins.
+        chances: of success, by the cards; what they say of each call as it starts is kept with it.
         listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
         watch: called with the states [steps, lanes] of every chunk and the episodes in the lanes that are in use, for films.
     """
@@ -125,13 +138,14 @@ class Executor:
         noise: str = "retries",
         runner: Runner | None = None,
         lanes: int = LANES,
+        chances: Chances | None = None,
         listen: Listener | None = None,
         watch: Watcher | None = None,
     ):
         self.env, self.skills, self.planner = env, skills, planner
         self.runner = runner or Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
-        self.max_calls, self.noise, self.lanes = max_calls, noise, lanes
+        self.max_calls, self.noise, self.lanes, self.chances = max_calls, noise, lanes, chances
         self._listen, self.watch = listen, watch
 
     def run(
@@ -189,6 +203,7 @@ class Executor:
         lanes = len(outcomes)
         start, noisy = np.zeros(lanes, bool), np.zeros(lanes, bool)
         skill, args = np.zeros(lanes, np.int32), np.zeros((lanes, 2), np.int32)
+        seen = functools.cache(lambda: jax.device_get(self.runner.see(motion)))
         for lane, i in enumerate(seats):
             episode = episodes[i]
             done, broken = sight.progress.done[lane], sight.progress.broken[lane]
@@ -210,7 +225,8 @@ class Executor:
             elif late:
                 self._end(episode, f"timeout ({_last_failure(episode)})", f"the goal did not hold after {self.max_steps} control steps")
             else:
-                call = self._next_call(episode, now, row(tasks, i))
+                labels = _labelling(self.env.world, seen, lane, episode.things)
+                call = self._next_call(episode, now, row(tasks, i), labels)
                 if call is not None:
                     start[lane] = True
                     noisy[lane] = self.noise == "always" or episode.has_failed(call)
@@ -244,7 +260,7 @@ class Executor:
             episode.plan = []
         self._tell("skill", episode, {**asdict(call)})
 
-    def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task) -> Call | None:
+    def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task, labels: Labelling) -> Call | None:
         """The next call whose precondition holds, from a new plan if need be; None where the episode has ended, or the robot waits."""
         while True:
             if not episode.plan and _under_way(episode, now):
@@ -254,7 +270,7 @@ class Executor:
                 made = f"{self.max_calls} call{'s' if self.max_calls > 1 else ''}"
                 self._end(episode, f"out of calls ({_last_failure(episode)})", f"the goal did not hold after {made}")
                 return None
-            if not episode.plan and not self._replan(episode, now, task):
+            if not episode.plan and not self._replan(episode, now, task, labels):
                 return None
             call = episode.plan.pop(0)
             record = CallRecord(call.skill, dict(call.args), episode.step)
@@ -262,6 +278,8 @@ class Executor:
             if contract.add <= now and not contract.delete & now:
                 continue  # an additional step: its effect holds already
             unmet = _unmet(contract.pre, contract.neg, now)
+            if not unmet and self.chances:
+                record.chance = chance_of(self.chances, call, labels([call])[0], episode.tried)
             episode.calls.append(record)
             if not unmet:
                 self._tell("start", episode, {"call": record.text})
@@ -271,7 +289,7 @@ class Executor:
             episode.plan = []
             self._tell("skill", episode, asdict(record))
 
-    def _replan(self, episode: Episode, now: frozenset[Fact], task: Task) -> bool:
+    def _replan(self, episode: Episode, now: frozenset[Fact], task: Task, labels: Labelling) -> bool:
         """A plan from the state that really is; False, and the episode's end, where there is none."""
         if len(episode.plans) > self.max_replans:
             self._end(episode, f"skill failure ({_last_failure(episode)})", f"{self.max_replans} new plans did not help")
@@ -279,7 +297,17 @@ class Executor:
         scene_text = language.describe(self.env.world.spec, task.scene, with_rules=self.env.show_rules, with_positions=True)
         left, history = episode.goal.after(episode.stage), tuple(episode.history)
         problem = Problem(
-            episode.instruction, episode.things, now, left, scene_text, history, episode.number, task.scene, episode.mechanics
+            episode.instruction,
+            episode.things,
+            now,
+            left,
+            scene_text,
+            history,
+            episode.number,
+            task.scene,
+            episode.mechanics,
+            episode.tried,
+            labels,
         )
         clock = time.perf_counter()
         try:
@@ -306,6 +334,11 @@ class Executor:
     def _tell(self, event: str, episode: Episode, more: dict[str, Any]) -> None:
         if self._listen is not None:
             self._listen({"event": event, "step": episode.step, **more})
+
+
+def _labelling(world: World, seen: Callable[[], View], lane: int, things: Sequence[Entity]) -> Labelling:
+    """The contexts of calls in a lane, for whoever asks; `seen` looks at all lanes, and is asked only then."""
+    return lambda calls: contexts.labels(world, row(seen(), lane), things, calls)
 
 
 def _under_way(episode: Episode, now: frozenset[Fact]) -> bool:

@@ -1,6 +1,5 @@
 """A page for every skill: what its card says, in words and plots, and films of where it fails. `palaestra skills --pages`."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from palaestra.sim.errors import PalaestraError
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import prompt_text
 from palaestra.skills.record import Skill
-from palaestra.skills.shipped import CARDS, LearnedSkill, card, learned
+from palaestra.skills.shipped import LearnedSkill, card, handover_card, learned
 from palaestra.skills.training import SkillEnv
 
 _BLUE, _GREY, _RED = "#2b6cb0", "#a0aec0", "#c53030"
@@ -72,14 +71,11 @@ def _page(skill: Skill, about: dict[str, Any], films: list[Path]) -> str:
 
 def _after_others(skill: Skill) -> list[str]:
     """How it does where other skills end, as a table."""
-    path = CARDS / "handover.json"
-    if not path.exists():
-        return []
-    measured = json.loads(path.read_text())
+    measured = handover_card()
     rows = [
         f"| `{pair.split(' -> ')[0]}` | {rate['value']:.3f} ({rate['interval'][0]:.3f} to {rate['interval'][1]:.3f}) | {rate['n']} |"
         for kind in ("pairs", "rarer")
-        for pair, rate in measured[kind].items()
+        for pair, rate in measured.get(kind, {}).items()
         if pair.endswith(f" -> {skill.name}")
     ]
     return ["Right after other skills:", "\n".join(["| after | success | n |", "|---|---|---|", *rows])] if rows else []

@@ -11,7 +11,7 @@ from flax import struct
 from palaestra.envs import context, goals, rules
 from palaestra.envs.env import Rearrange, advance
 from palaestra.envs.types import Progress, State, entity_used
-from palaestra.skills.record import view
+from palaestra.skills.record import View, view
 from palaestra.skills.shipped import LearnedSkill
 from palaestra.skills.training import Monitor
 
@@ -59,6 +59,7 @@ class Runner:
         self.run = jax.jit(self._run, static_argnums=1)
         self.begin = jax.jit(jax.vmap(self._begin))
         self.look = jax.jit(jax.vmap(self._look))
+        self.see = jax.jit(jax.vmap(self._see))
         self.put = jax.jit(jax.vmap(lambda which, new, old: jax.tree.map(lambda n, o: jnp.where(which, n, o), new, old)))
 
     def _begin(self, task: Any, key: jax.Array) -> Motion:
@@ -78,6 +79,11 @@ class Runner:
     def _look(self, motion: Motion) -> Sight:
         _, table = self.env.perceive(motion.state)
         return Sight(table=table, holds=goals.terms(table, motion.state.task.goal), progress=motion.state.progress)
+
+    def _see(self, motion: Motion) -> View:
+        """What the skills' functions see of an environment."""
+        state = motion.state
+        return view(self.env.world, state.task.scene, state.physics, state.ctrl, motion.args)
 
     def start(self, motion: Motion, which: jax.Array, skill: jax.Array, args: jax.Array, noisy: jax.Array) -> Motion:
         """Begin skills where `which` [B] holds; elsewhere nothing changes."""

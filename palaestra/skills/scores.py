@@ -39,6 +39,11 @@ def halves(success: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return success[:middle].mean(0), success[middle:].mean(0)
 
 
+def brier(chance: np.ndarray, happened: np.ndarray) -> float:
+    """Mean of (p - o)² of forecasts [n] and what happened [n], 0 or 1 (Brier 1950): less is better."""
+    return float(np.square(chance - happened).mean())
+
+
 def sign_test(lost: int, gained: int) -> float:
     """Two-sided p of the exact sign test: that of pairs which differ, as likely either way, so few or fewer go one way."""
     n, few = lost + gained, min(lost, gained)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from palaestra.policies.files import CheckpointError, load_policy
 from palaestra.policies.networks import Network, Policy
+from palaestra.sim.errors import PalaestraError
 from palaestra.skills.record import Skill
 
 _HERE = Path(__file__).parent
@@ -46,7 +47,58 @@ def learned(skill: Skill, path: Path | None = None) -> LearnedSkill:
     return LearnedSkill(skill, network, policy)
 
 
+class CardError(PalaestraError, ValueError):
+    """A card that does not say what a card says."""
+
+
 def card(skill: Skill) -> dict[str, Any]:
     """How the skill was trained and measured; empty where it never was."""
     path = CARDS / f"{skill.name}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    about = _read(path)
+    if about and about.get("skill") != skill.name:
+        raise _damaged(path, f"skill {about.get('skill')!r}", f"{skill.name!r}")
+    if about:
+        _check_rate(path, "success", about)
+    contexts = about.get("context", {})
+    if not isinstance(contexts, dict) or not all(isinstance(groups, dict) for groups in contexts.values()):
+        raise _damaged(path, "other contexts", "groups by context")
+    for what, groups in contexts.items():
+        for name, group in groups.items():
+            rate, _, _, n = group if isinstance(group, list) and len(group) == 4 else [None] * 4
+            _check_rate(path, f"{what}, {name}", {"value": rate, "n": n})
+    return about
+
+
+def handover_card() -> dict[str, Any]:
+    """How each skill does right after each other one: `pairs` and `rarer` by "first -> second"; empty where that was never measured."""
+    path = CARDS / "handover.json"
+    about = _read(path)
+    if about and not all(isinstance(about.get(kind), dict) for kind in ("pairs", "rarer")):
+        raise _damaged(path, f"{', '.join(about)}", "pairs and rarer")
+    for pair, rate in [*about.get("pairs", {}).items(), *about.get("rarer", {}).items()]:
+        if len(pair.split(" -> ")) != 2:
+            raise _damaged(path, f"the pair {pair!r}", '"first -> second"')
+        _check_rate(path, pair, rate)
+    return about
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error), "JSON") from None
+    if not isinstance(about, dict):
+        raise _damaged(path, f"a {type(about).__name__}", "an object")
+    return about
+
+
+def _check_rate(path: Path, what: str, about: Any) -> None:
+    """Refuse what is no rate of a number of starts."""
+    value, n = (about.get("value"), about.get("n")) if isinstance(about, dict) else (None, None)
+    fits = isinstance(value, int | float) and 0 <= value <= 1 and isinstance(n, int) and n > 0
+    if not fits:
+        raise _damaged(path, f"{what}: {value!r} of {n!r} starts", "a rate from 0 to 1 of one start or more")
+
+
+def _damaged(path: Path, got: str, expected: str) -> CardError:
+    return CardError(f"{path}: got {got}, expected {expected}. Fix: remove it, and measure again: palaestra admit {path.stem}")

@@ -1,5 +1,6 @@
 """What an evaluation says: success with its interval, recall, SPL, the worst tasks; and how the skills did."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from palaestra.policies.evaluate import rate
 from palaestra.skills import scores
+from palaestra.skills.chances import Chances
 from palaestra.skills.executor import Episode
 from palaestra.skills.library import SKILLS
 from palaestra.skills.table import Row
@@ -79,6 +81,35 @@ def of_calls(done: Sequence[Episode]) -> dict[str, Any]:
         },
         "failed_calls": _count(f"{c.skill}: {c.verdict}" for c in calls if c.verdict != "succeeded"),
         "mean_plans": float(np.mean([len(e.plans) for e in done])),
+    }
+
+
+_EDGES = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0]  # of chances
+
+
+def of_chances(done: Sequence[Episode], chances: Chances) -> dict[str, Any]:
+    """How chances went with what happened, over the calls that ran to their end: Brier's score beside those of each skill's own rate
+    and of one rate for all (the observed one), and success where the chance was so and so. Empty without calls."""
+    calls = [
+        c for episode in done for c in episode.calls if c.chance is not None and c.verdict in ("succeeded", "effect", "lost", "timeout")
+    ]
+    if not calls:
+        return {}
+    chance, rates = np.array([c.chance for c in calls]), np.array([chances.of(c.skill) for c in calls])
+    won = np.array([c.verdict == "succeeded" for c in calls])
+    table = {}
+    for low, high in itertools.pairwise(_EDGES):
+        inside = (chance >= low) & ((chance < high) | (high == 1.0))
+        if inside.any():
+            table[f"{low:g}..{high:g}"] = {"mean_chance": float(chance[inside].mean()), **rate(int(won[inside].sum()), int(inside.sum()))}
+    return {
+        "chances": {
+            "brier": scores.brier(chance, won),
+            "brier_of_skills_rates": scores.brier(rates, won),
+            "brier_of_one_rate": scores.brier(np.full(len(won), won.mean()), won),
+            "n": len(calls),
+            "by_chance": table,
+        }
     }
 
 

@@ -10,11 +10,12 @@ from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.planners.base import Planner as Planner
 from palaestra.skills.planners.base import Problem as Problem
+from palaestra.skills.planners.careful import CarefulPlanner
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.planners.probes import PROBES as PROBES
 
-PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, OpenAIPlanner)}
+PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, CarefulPlanner, OpenAIPlanner)}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Geffner, "Admissible Heuristics for Optimal Planning", 2000). That tells why a g
 import contextlib
 import heapq
 import itertools
+from collections.abc import Callable
 
 from palaestra.skills.operators import Call, Skills
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
@@ -14,7 +15,7 @@ from palaestra.skills.planners.base import LIBRARY, Problem
 from palaestra.skills.planners.remaining import NEVER, Remaining, RemainingInHouse
 from palaestra.skills.planners.space import Action, Space, ones
 
-_STEP = 1 << 10  # what a step costs; putting something where something is already costs one more
+STEP = 1 << 10  # what a step costs; putting something where something is already costs one more
 _SHORT = 500  # states of a search that takes less time than to work out what can hold together
 
 
@@ -28,16 +29,27 @@ class OraclePlanner:
 
     def plan(self, problem: Problem) -> Plan:
         """The shortest plan. Raises PlanError: impossible (with the reason), limit, or goal if there is none to plan for."""
-        space = Space(problem, self.skills)
-        if all(space.ways) and space.allowed(space.start):
-            with contextlib.suppress(PlanError):
-                return _search(space, min(self.max_nodes, _SHORT))
-        pairs = _pairs(space)
-        fault = _obstacle(space, pairs)
-        if fault:
-            raise PlanError(fault)
-        space.keep(a for a in space.actions if _together(a, pairs) is not None)
-        return _search(space, self.max_nodes)
+        return cheapest(Space(problem, self.skills), self.max_nodes)
+
+
+Price = Callable[[tuple[Action, ...], Action | None], int]
+
+
+def cheapest(space: Space, max_nodes: int, price: Price | None = None) -> Plan:
+    """The plan with the fewest steps or, with a price, that of the least steps and prices together.
+
+    `price`: what actions, one right after the other, cost beside the steps that they are, in parts of STEP, 0 or more; the second argument
+    is the action before them, None at the start. Of the ways to a state the best so far says which that is.
+    """
+    if all(space.ways) and space.allowed(space.start):
+        with contextlib.suppress(PlanError):
+            return _search(space, min(max_nodes, _SHORT), price)
+    pairs = _pairs(space)
+    fault = _obstacle(space, pairs)
+    if fault:
+        raise PlanError(fault)
+    space.keep(a for a in space.actions if _together(a, pairs) is not None)
+    return _search(space, max_nodes, price)
 
 
 def why_impossible(problem: Problem, skills: Skills = LIBRARY) -> Fault | None:
@@ -130,7 +142,7 @@ def _reason(space: Space, pairs: list[int], literal: int) -> str:
 _Node = tuple[int, int]  # a state, and how many stages are reached
 
 
-def _search(space: Space, max_nodes: int) -> Plan:
+def _search(space: Space, max_nodes: int, price: Price | None = None) -> Plan:
     """A*: shortest first; of equals, the one that puts fewer things where something is already, then the one that is further along.
 
     In houses with doors and rules the heuristic takes most of the time, so nodes wait with what is known from those before them.
@@ -142,7 +154,7 @@ def _search(space: Space, max_nodes: int) -> Plan:
     came: dict[_Node, tuple[_Node, tuple[Action, ...]]] = {}
     order = itertools.count()
     between_matters = len(space.stages) > 1 or bool(space.goal.always)  # else what holds after a step alone
-    queue = [(remaining(*start) * _STEP, 0, next(order), start, True)]
+    queue = [(remaining(*start) * STEP, 0, next(order), start, True)]
     for _ in range(max_nodes):
         if not queue:
             got = f"{space.goal_text}, of which no state in reach has all"
@@ -153,10 +165,11 @@ def _search(space: Space, max_nodes: int) -> Plan:
             return _plan(space, node, came)
         if -back > best[node]:
             continue
-        if not looked_at and (left := remaining(*node)) * _STEP - back > least:
+        if not looked_at and (left := remaining(*node)) * STEP - back > least:
             if left < NEVER:
-                heapq.heappush(queue, (left * _STEP - back, back, number, node, True))
+                heapq.heappush(queue, (left * STEP - back, back, number, node, True))
             continue
+        last = came[node][1][-1] if node in came else None
         for pre, neg, add, delete, crowd, actions, numbers in space.steps(state):
             if state & pre == pre and not state & neg:
                 after = state & ~delete | add
@@ -169,7 +182,8 @@ def _search(space: Space, max_nodes: int) -> Plan:
                     if not space.allowed(between) or fleeting & ~between:
                         continue
                     before = space.onward(stage, between)
-                reached, cost = (after, space.onward(before, after)), len(actions) * _STEP + bool(state & crowd) - back
+                reached, cost = (after, space.onward(before, after)), len(actions) * STEP + bool(state & crowd) - back
+                cost += price(actions, last) if price else 0
                 if cost < best.get(reached, cost + 1) and space.allowed(after):
                     best[reached], came[reached] = cost, (node, actions)
                     if isinstance(remaining, RemainingInHouse):
@@ -177,7 +191,7 @@ def _search(space: Space, max_nodes: int) -> Plan:
                     else:
                         left = remaining(*reached)
                     if left < NEVER:
-                        heapq.heappush(queue, (cost + left * _STEP, -cost, next(order), reached, house is None))
+                        heapq.heappush(queue, (cost + left * STEP, -cost, next(order), reached, house is None))
     got, fix = f"no plan after {max_nodes} states", "split the goal, or raise max_nodes"
     raise PlanError(Fault(Failure.LIMIT, "the search gave up", got, "one within that many", fix))
 
