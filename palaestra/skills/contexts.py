@@ -84,7 +84,8 @@ def contexts(name: str, world: World, seen: View) -> dict[str, Split]:
     if name == "pick":
         context["it_lies_on"] = by_name(np.asarray(seen.geo.support)[number, entity - 1] > 0.05, ("the floor", "a table"))
     else:
-        context["put_down"] = by_name(goal >= 1 + spec.objects + spec.tables, ("on a table", "into a bin"))
+        kind = (goal >= 1 + spec.objects + spec.tables).astype(int) + (goal >= 1 + spec.objects + spec.receptacles - spec.drawers)
+        context["put_down"] = by_name(kind, ("on a table", "into a bin", "into a drawer"))
     return context
 
 
