@@ -41,7 +41,7 @@ def test_it_has_the_name_it_is_registered_by(made):
 
 
 def test_unknown_planners_and_options_are_refused():
-    with pytest.raises(UnknownNameError, match="unknown planner 'gpt'; expected one of: openai, oracle"):
+    with pytest.raises(UnknownNameError, match="unknown planner 'gpt'; expected one of: careful, openai, oracle"):
         planner("gpt")
     with pytest.raises(PalaestraError, match="oracle"):
         planner("oracle", model="x")

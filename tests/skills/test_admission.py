@@ -11,7 +11,7 @@ import pytest
 from palaestra.policies.evaluate import Result, wilson
 from palaestra.policies.files import file_hash
 from palaestra.sim.errors import PalaestraError
-from palaestra.skills import admission, pages
+from palaestra.skills import admission, contexts, pages
 from palaestra.skills.library import SKILLS
 from palaestra.skills.shipped import WEIGHTS, card
 
@@ -88,11 +88,12 @@ def test_what_is_shipped_is_measured_again_without_a_run(library):
 
 def test_groups_are_counted_by_hand():
     success = np.array([1, 1, 0, 1, 0], bool)
-    by_range = admission.by_range(np.array([0.1, 0.4, 0.5, 0.9, 2.0]), success, [0, 0.5, 1])
-    assert {name: (group[0], group[3]) for name, group in by_range.items()} == {"0..0.5": (1.0, 2), "0.5..1": (0.5, 2)}
-    by_name = admission.by_name(np.array([0, 1, 1, 0, 0]), success, ("cube", "ball", "crate"))
-    assert {name: (round(group[0], 3), group[3]) for name, group in by_name.items()} == {"cube": (0.667, 3), "ball": (0.5, 2)}
-    assert by_name["ball"][1:3] == [round(x, 4) for x in wilson(1, 2)]
+    ranges = admission.grouped(contexts.by_range(np.array([0.1, 0.4, 0.5, 0.9, 2.0]), [0, 0.5, 1]), success)
+    assert {name: (group[0], group[3]) for name, group in ranges.items()} == {"0..0.5": (1.0, 2), "0.5..1": (0.5, 2)}
+    names = admission.grouped(contexts.by_name(np.array([0, 1, 1, 0, 0]), ("cube", "ball", "crate")), success)
+    assert {name: (round(group[0], 3), group[3]) for name, group in names.items()} == {"cube": (0.667, 3), "ball": (0.5, 2)}
+    assert names["ball"][1:3] == [round(x, 4) for x in wilson(1, 2)]
+    assert [contexts.by_name(np.array([0, 1, 2]), ("", "1")).label(i) for i in range(3)] == ["", "1", ""]
 
 
 def test_every_card_makes_a_page_with_a_picture(tmp_path):

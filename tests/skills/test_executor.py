@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from palaestra.skills.chances import Chances
 from palaestra.skills.executor import CHUNK, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call
@@ -102,6 +103,30 @@ def test_success_is_what_the_simulator_says(executor, some):
     for i, episode in enumerate(episodes):
         ever = any(held[:, i].any() for held, (_, over) in zip(holds, seen, strict=True) if not over[i])
         assert ever == episode.success, (i, episode.outcome)
+
+
+def test_what_a_card_says_is_looked_up_in_the_state_in_which_a_call_starts(scripted, some):
+    """How far it is to what the robot is to drive to, by hand; by a card on which distance is all."""
+
+    def drives(problem):
+        away = [t for t in problem.things if t.type == "object" and ("near", "robot", t.name) not in problem.facts]
+        return Plan((Call("navigate", {"target": away[0].name}),))
+
+    context = {"distance_m": {f"{i}..{i + 1}": [0.5 + i / 10, 0, 0, 400] for i in range(4)}}
+    executor = scripted(drives, max_steps=CHUNK)
+    executor.chances = chances = Chances({"navigate": {"value": 0.65, "n": 1600, "context": context}})
+    episodes = executor.run(some)
+    executor.chances = None
+    lay, groups = some.scene.layout, set()
+    for i, (episode, problem) in enumerate(zip(episodes, executor.planner.problems, strict=True)):
+        (call,) = episode.calls
+        index = next(t.index for t in episode.things if t.name == call.args["target"])
+        low = int(np.linalg.norm(lay.object_pos[i, index - 1, :2] - lay.robot_q[i, :2]))
+        groups.add(f"{low}..{low + 1}")
+        assert problem.labels([Call(call.skill, call.args)])[0]["distance_m"] == f"{low}..{low + 1}"
+        labels = {"distance_m": f"{low}..{low + 1}"}
+        assert call.chance == chances.of("navigate", labels)
+    assert len(groups) > 1
 
 
 def test_a_call_whose_precondition_fails_is_not_started_and_the_history_says_so(scripted, some):

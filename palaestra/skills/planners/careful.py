@@ -34,14 +34,14 @@ class CarefulPlanner:
         """The likeliest plan among short ones. Raises PlanError as the oracle does."""
         space = Space(problem, self.skills)
         try:
-            return cheapest(space, self.max_nodes, _Prices(space, self.chances, self.step))
+            return cheapest(space, self.max_nodes, Prices(space, self.chances, self.step))
         except PlanError as error:
             if error.failure is not Failure.LIMIT:
                 raise
             return cheapest(space, self.max_nodes)
 
 
-class _Prices:
+class Prices:
     """What calls cost beside the steps that they are.
 
     Of the first call all contexts are known; of later ones those that are not about the robot, as things are now.
