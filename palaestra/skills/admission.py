@@ -53,7 +53,7 @@ def admit(name: str, run: Path | None, episodes: int, seed: int) -> dict[str, An
         **summary,
         "gate": skill.gate,
         "failures": {"lost": lost, "timeout": episodes - int(result.success.sum()) - lost},
-        "context": by_context(skill.name, env, result.success, evaluation_keys(seed, episodes)),
+        "context": by_context(skill, env, result.success, evaluation_keys(seed, episodes)),
         "measured_with": f"palaestra eval skill/{skill.name} --episodes {episodes} --seed {seed}",
         "training": training,
         "weights": file_hash(weights),
@@ -99,11 +99,11 @@ def _thinned(points: dict[float, float]) -> list[list[float]]:
 Groups = dict[str, list[float]]  # by name: rate, lower and upper end of its 95% interval, number of starts
 
 
-def by_context(name: str, env: SkillEnv, success: np.ndarray, keys: jax.Array) -> dict[str, Groups]:
+def by_context(skill: Skill, env: SkillEnv, success: np.ndarray, keys: jax.Array) -> dict[str, Groups]:
     """Success by what the starts of these episodes differ in."""
     start, _ = jax.jit(jax.vmap(env.begin))(keys)
     seen = jax.jit(jax.vmap(env.view))(start)
-    return {what: grouped(split, success) for what, split in contexts(name, env.world, seen).items()}
+    return {what: grouped(split, success) for what, split in contexts(skill, env.world, seen).items()}
 
 
 def grouped(split: Split, success: np.ndarray) -> Groups:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from palaestra.envs.names import Entity
 from palaestra.envs.types import INSIDE, KINDS, entity_kinds, leaf_entity
 from palaestra.sim.world import World
+from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call
-from palaestra.skills.record import View
+from palaestra.skills.record import Skill, View
 
 OF_THE_ROBOT = frozenset({"distance_m", "lift_at_start_m", "holds_something"})  # contexts that change with every call
 _HEIGHTS = [-0.3, -0.15, 0.0, 0.15, 0.3]  # m, of the lift
@@ -41,10 +42,10 @@ def by_name(values: npt.ArrayLike, names: Sequence[str] = ("no", "yes")) -> Spli
     return Split(tuple(names), np.asarray(values).astype(int))
 
 
-def contexts(name: str, world: World, seen: View) -> dict[str, Split]:
+def contexts(skill: Skill, world: World, seen: View) -> dict[str, Split]:
     """The contexts of n starts of a skill, or of n calls (leading axis of every leaf of `seen`): by distance, size, shape, and where
     things stand."""
-    spec, args, lay = world.spec, np.asarray(seen.args), seen.scene.layout
+    name, spec, args, lay = skill.name, world.spec, np.asarray(seen.args), seen.scene.layout
     position, robot = np.asarray(seen.geo.position)[..., :2], np.asarray(seen.geo.robot)
     entity, number = args[:, 0], np.arange(len(args))
     rooms = by_name(np.asarray(seen.scene.room_used).sum(1), ("", *map(str, range(1, spec.rooms + 1))))
@@ -96,7 +97,7 @@ def labels(world: World, seen: View, things: Sequence[Entity], calls: Sequence[C
     for name in {call.skill for call in calls}:
         those = [i for i, call in enumerate(calls) if call.skill == name]
         many = _repeated(seen, [[index[value] for value in calls[i].args.values()] for i in those])
-        for what, split in contexts(name, world, many).items():
+        for what, split in contexts(SKILLS[name], world, many).items():
             for start, i in enumerate(those):
                 if label := split.label(start):
                     found[i][what] = label
