@@ -84,7 +84,7 @@ def of_calls(done: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-_EDGES = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0]  # of chances
+_EDGES = [0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0]  # of chances
 
 
 def of_chances(done: Sequence[Episode], chances: Chances) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_chances_are_set_beside_what_happened():
     assert found["brier_of_skills_rates"] == pytest.approx((2 * (1 - p) ** 2 + 2 * p**2) / 4)
     assert found["brier_of_one_rate"] == pytest.approx(0.25)
     rows = {name: (row["mean_chance"], row["value"], row["n"]) for name, row in found["by_chance"].items()}
-    assert rows == {"0..0.5": (0.3, 0.0, 1), "0.9..0.95": (0.9, 0.5, 2), "0.98..1": (1.0, 1.0, 1)}
+    assert rows == {"0.2..0.5": (0.3, 0.0, 1), "0.9..0.95": (0.9, 0.5, 2), "0.99..1": (1.0, 1.0, 1)}
     assert of_chances([], chances) == {}
 
 
