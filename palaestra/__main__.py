@@ -20,6 +20,19 @@ _ARGUMENTS: list[str] = []  # of this command, for the processes that it starts 
 
 
 @dataclass(kw_only=True)
+class OwnSkills:
+    """Skills of one's own, beside those that come with the package."""
+
+    own: Annotated[tuple[Path, ...], tyro.conf.arg(name="with")] = ()  # files with one each, see docs/your-own-skill.md
+
+    def load(self) -> None:
+        from palaestra.skills.own import load
+
+        for path in self.own:
+            load(path)
+
+
+@dataclass(kw_only=True)
 class EndpointArguments:
     """Where a language model is."""
 
@@ -35,7 +48,7 @@ class EndpointArguments:
 
 
 @dataclass(kw_only=True)
-class PlannerArguments(EndpointArguments):
+class PlannerArguments(EndpointArguments, OwnSkills):
     """Which planner, and where its endpoint is."""
 
     planner: str = "oracle"  # oracle, careful (by the cards), openai (any endpoint), or a probe: nothing, random, no-language, shuffled
@@ -49,7 +62,7 @@ class Demo(PlannerArguments):
     """An instruction in English becomes a plan, skills, physics and a film."""
 
     seed: int = 0  # of the house and its task
-    instruction: str = ""  # what to do; the task's own words when empty
+    instruction: str = ""  # what to do, in English or as facts: "on(red_cube, blue_table)"; the task's own words when empty
     folder: Path = Path("runs/demo")  # film, contact sheet and log
     json: bool = False  # print one JSON object last
 
@@ -105,7 +118,8 @@ class Train(EndpointArguments):
     With --sweep, or several seeds, many runs and one table of them; the same command goes on with what is unfinished.
     """
 
-    id: tyro.conf.Positional[str] = ""  # a skill (pick), a task set (rearrange), or `generalist`: all skills in one network
+    # A skill (pick, or a file with one of your own), a task set (rearrange), or `generalist`: all skills in one network.
+    id: tyro.conf.Positional[str] = ""
     seed: str = "0"  # or several: 1..5
     steps: int = 0  # environment steps; 0 takes the recipe's
     learner: str = "ppo"  # ppo, recurrent-ppo, sac or distillation (of shipped weights)
@@ -199,7 +213,7 @@ class Train(EndpointArguments):
 class Export:
     """Write episodes of a skill's policy in Minari's format, for offline learning; needs palaestra[minari]."""
 
-    id: tyro.conf.Positional[str]  # a skill
+    id: tyro.conf.Positional[str]  # a skill, or a file with one
     episodes: int = 100
     seed: int = 0
     policy: Path | None = None  # a run's policy.safetensors instead of the shipped weights
@@ -221,7 +235,8 @@ class Eval(PlannerArguments):
     A task set leaves a folder with a row an episode, of which `palaestra watch` films any.
     """
 
-    id: tyro.conf.Positional[str]  # a skill (pick), all `skills`, `handover` (one after the other), a task set (rearrange), or `perturbed`
+    # A skill (pick, or a file with one), all `skills`, `handover` (one after the other), a task set (rearrange), or `perturbed`.
+    id: tyro.conf.Positional[str]
     episodes: int = 200
     seed: int = 0
     split: str = "test"  # of a task set
@@ -249,7 +264,7 @@ class Eval(PlannerArguments):
 
 
 @dataclass
-class Watch:
+class Watch(OwnSkills):
     """Repeat one episode of an evaluation and film it; status 0 only where it goes as the table says."""
 
     run_folder: tyro.conf.Positional[Path]  # of `palaestra eval` with a task set
@@ -291,7 +306,7 @@ class Bench:
 class Admit:
     """Measure a run's policy and ship it with its card, if it passes the skill's gate; without a run, measure what is shipped again."""
 
-    id: tyro.conf.Positional[str]  # a skill, or handover: the card of how each skill does after each other one
+    id: tyro.conf.Positional[str]  # a skill, a file with one, or handover: the card of how each skill does after each other one
     run_folder: tyro.conf.Positional[Path | None] = None  # of the training run
     episodes: int = 2000  # of handover: for each pair
     seed: int = 1  # not that of `eval`: the gate and the figure are measured on different episodes
@@ -305,7 +320,7 @@ class Admit:
 
 
 @dataclass
-class Skills:
+class Skills(OwnSkills):
     """List the skills: what they do, take and need, and how well they were measured to work."""
 
     pages: Path | None = None  # a folder for a page a skill, with plots of its card (extra: bench)
@@ -497,6 +512,8 @@ def main(arguments: list[str] | None = None) -> int:
     command = tyro.cli(Command, prog="palaestra", description=__doc__, args=arguments)
     try:
         set_up_jax()
+        if isinstance(command, OwnSkills):
+            command.load()
         return command.run()
     except PalaestraError as error:
         print(f"palaestra: {error}", file=sys.stderr)

@@ -242,7 +242,7 @@ class Rearrange:
         """Geometry and the truth table [predicates, E, E] of a state."""
         scene = state.task.scene
         geo = predicates.geometry(self.world, scene, state.physics, state.ctrl)
-        return geo, predicates.truth_table(self.world, scene, geo, entity_used(self.world.spec, scene))
+        return geo, predicates.truths(self.world, scene, state.physics, geo)
 
     def terms(self, state: State) -> jax.Array:
         """Which of the goal's terms hold [G] bool; unused ones do."""

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palaestra.envs import vocabulary
 from palaestra.envs.names import ROBOT, Fact, entities
-from palaestra.envs.types import ALWAYS, MANY, MAX_TERMS, PREDICATES, UNARY, Goal, Progress, Scene, Task, num_entities
+from palaestra.envs.types import ALWAYS, MANY, MAX_TERMS, UNARY, Goal, Progress, Scene, Task, num_entities
 from palaestra.sim.errors import PalaestraError
 from palaestra.sim.world import WorldSpec
 
@@ -221,12 +222,12 @@ def possible(facts: Iterable[Fact]) -> bool:
 
 def named_terms(spec: WorldSpec, scene: Scene, goal: Goal) -> list[tuple[int, int, int, Term]]:
     """The used terms of a goal by name: (number, stage, option, term); on the host, for one task."""
-    names = {e.index: e.name for e in entities(spec, scene)}
+    names, predicates = {e.index: e.name for e in entities(spec, scene)}, vocabulary.predicates()
     goal = jax.tree.map(np.asarray, goal)
     found = []
     for i in map(int, np.flatnonzero(goal.used)):
         subjects, targets = (tuple(names[int(e)] for e in np.flatnonzero(row[i])) for row in (goal.subjects, goal.targets))
-        term = Term(PREDICATES[goal.predicate[i]], subjects, targets, int(goal.at_least[i]), int(goal.at_most[i]))
+        term = Term(predicates[goal.predicate[i]], subjects, targets, int(goal.at_least[i]), int(goal.at_most[i]))
         found.append((i, int(goal.stage[i]), int(goal.option[i]), term))
     return found
 
@@ -260,7 +261,7 @@ def write(said: Formula, spec: WorldSpec, scene: Scene) -> Goal:
                 if word not in index:
                     raise PalaestraError(f"goal: got {word!r}, expected one of: {', '.join(index)}")
                 mask[index[word]] = True
-        numbers[:, i] = PREDICATES.index(term.predicate), term.at_least, term.at_most, stage, option
+        numbers[:, i] = vocabulary.number(term.predicate), term.at_least, term.at_most, stage, option
     predicate, at_least, at_most, of_stage, of_option = numbers
     return Goal(
         predicate=predicate,
@@ -349,13 +350,13 @@ def fact_phrase(fact: Fact) -> str:
     predicate, subject, target = fact
     if predicate in UNARY:
         return f"{subject} {predicate}"
-    return f"{subject} {_WORDS[predicate]} {target}"
+    return f"{subject} {_WORDS.get(predicate, predicate)} {target}"
 
 
 def term_phrase(term: Term) -> str:
     """A term for the viewer and logs: "red_cube not on blue_table", "exactly 2 of red_cube, blue_cube, red_ball in red_bin"."""
     n, subjects = len(term.pairs), ", ".join(term.subjects)
-    rest = term.predicate if term.predicate in UNARY else f"{_WORDS[term.predicate]} {' or '.join(term.targets)}"
+    rest = term.predicate if term.predicate in UNARY else f"{_WORDS.get(term.predicate, term.predicate)} {' or '.join(term.targets)}"
     if term.at_most == 0:
         return f"{subjects} not {rest}"
     one_of_places = len(term.subjects) == 1 and term.at_least == 1 and term.at_most >= n

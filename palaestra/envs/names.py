@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from palaestra.envs import vocabulary
 from palaestra.envs.types import (
     BUTTONS,
     COLOURS,
@@ -15,7 +16,6 @@ from palaestra.envs.types import (
     IN_ROOM,
     KINDS,
     LARGE,
-    PREDICATES,
     ROOMS,
     Scene,
     button_entity,
@@ -85,10 +85,10 @@ Fact = tuple[str, str, str]  # (predicate, subject's name, target's name)
 
 
 def facts(things: tuple[Entity, ...], table: np.ndarray) -> frozenset[Fact]:
-    """The literals that hold, by name; `table` [predicates, E, E] bool, as `truth_table` makes it."""
-    there = {e.index: e for e in things}
+    """The literals that hold, by name; `table` [predicates, E, E] bool, as `truths` makes it."""
+    there, predicates = {e.index: e for e in things}, vocabulary.predicates()
     return frozenset(
-        (PREDICATES[p], there[a].name, there[b].name)
+        (predicates[p], there[a].name, there[b].name)
         for p, a, b in np.argwhere(table).tolist()
         if a in there and b in there and not (p == IN_ROOM and there[a].kind == "room")
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from palaestra.envs import drawers, hampers, house, toggles
+from palaestra.envs import drawers, hampers, house, toggles, vocabulary
 from palaestra.envs.types import (
     KINDS,
     OPEN,
@@ -242,6 +242,15 @@ def truth_table(world: World, scene: Scene, geo: Geometry, used: jax.Array) -> j
     return table & used[:, None] & used[None, :]
 
 
+def truths(world: World, scene: Scene, physics: PhysicsState, geo: Geometry) -> jax.Array:
+    """The truth table, and after it a row for each predicate of one's own: [predicates, E, E] bool, as `vocabulary.predicates` has them."""
+    used = entity_used(world.spec, scene)
+    table = truth_table(world, scene, geo, used)
+    there = used[:, None] & used[None, :]
+    own = [p.holds(world, scene, physics, geo) & p.fits(world.spec) & there for p in vocabulary.OWN.values() if p.holds]
+    return jnp.concatenate([table, jnp.stack(own)]) if own else table
+
+
 def _beside(spec: WorldSpec, geo: Geometry, room: jax.Array) -> jax.Array:
     """What each crate at rest is near to: tables, bins, drawers and buttons [crates, E] bool; `room` [E], in which things are."""
     kinds = entity_kinds(spec)
@@ -266,7 +275,7 @@ def table_at_start(world: World, scene: Scene) -> jax.Array:
         overflow=no,
     )
     geo = geometry(world, scene, rest, set_points_at_start(world.spec, scene))
-    return truth_table(world, scene, geo, entity_used(world.spec, scene))
+    return truths(world, scene, rest, geo)
 
 
 def set_points_at_start(spec: WorldSpec, scene: Scene) -> jax.Array:

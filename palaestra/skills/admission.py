@@ -18,7 +18,7 @@ from palaestra.skills.handover import measure_handover
 from palaestra.skills.library import SKILLS
 from palaestra.skills.recipes import full_id
 from palaestra.skills.record import Skill
-from palaestra.skills.shipped import CARDS, WEIGHTS, card, learned
+from palaestra.skills.shipped import CARDS, card, card_file, learned, weights_file
 from palaestra.skills.training import SkillEnv
 
 _POINTS = 40  # of a learning curve, at most
@@ -38,7 +38,7 @@ def admit(name: str, run: Path | None, episodes: int, seed: int) -> dict[str, An
     if plain not in SKILLS:
         raise UnknownNameError("skill", name, [*SKILLS, "handover"])
     skill = SKILLS[plain]
-    weights = run / "policy.safetensors" if run else WEIGHTS / f"{plain}.safetensors"
+    weights = run / "policy.safetensors" if run else weights_file(skill)
     training = _training(skill, run) if run else card(skill).get("training", {})
     loaded, env = learned(skill, weights), SkillEnv(skill)
     result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
@@ -54,13 +54,13 @@ def admit(name: str, run: Path | None, episodes: int, seed: int) -> dict[str, An
         "gate": skill.gate,
         "failures": {"lost": lost, "timeout": episodes - int(result.success.sum()) - lost},
         "context": by_context(skill, env, result.success, evaluation_keys(seed, episodes)),
-        "measured_with": f"palaestra eval skill/{skill.name} --episodes {episodes} --seed {seed}",
+        "measured_with": f"palaestra eval {skill.file or env.name} --episodes {episodes} --seed {seed}",
         "training": training,
         "weights": file_hash(weights),
     }
     if run:
-        write_atomically(WEIGHTS / f"{skill.name}.safetensors", weights.read_bytes())
-    path = CARDS / f"{skill.name}.json"
+        write_atomically(weights_file(skill), weights.read_bytes())
+    path = card_file(skill)
     write_atomically(path, (json.dumps(about, indent=1) + "\n").encode())
     return {"name": f"admit skill/{skill.name}", **summary, "gate": skill.gate, "card": str(path)}
 
@@ -68,7 +68,7 @@ def admit(name: str, run: Path | None, episodes: int, seed: int) -> dict[str, An
 def _admit_handover(run: Path | None, episodes: int, seed: int) -> dict[str, Any]:
     if run is not None:
         raise PalaestraError(f"handover: got the run {run}, expected none: it is measured of the skills that are shipped")
-    about = measure_handover(episodes, seed) | {"weights": {name: file_hash(WEIGHTS / f"{name}.safetensors") for name in SKILLS}}
+    about = measure_handover(episodes, seed) | {"weights": {name: file_hash(weights_file(skill)) for name, skill in SKILLS.items()}}
     path = CARDS / "handover.json"
     write_atomically(path, (json.dumps(about, indent=1) + "\n").encode())
     return {"name": "admit handover", **{key: about[key] for key in ("value", "n", "interval")}, "card": str(path)}
@@ -81,7 +81,7 @@ def _training(skill: Skill, run: Path) -> dict[str, Any]:
     config = json.loads((run / "config.json").read_text())
     weights = run / "policy.safetensors"
     return {
-        "command": f"palaestra train {skill.name} --seed {config['seed']}",
+        "command": f"palaestra train {skill.id} --seed {config['seed']}",
         "steps": config["steps"],
         "easy": config["easy"],
         "minutes": round((weights.stat().st_mtime - (run / "config.json").stat().st_mtime) / 60, 1) if weights.exists() else None,

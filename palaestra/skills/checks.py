@@ -11,7 +11,7 @@ from palaestra.skills.operators import DOMAIN, Operator, contracts, exclude, fac
 from palaestra.skills.record import ROBOT, Skill
 
 # What parameters can be, and a kind of entity of each. Objects are cubes and balls.
-_KINDS = {kind: kind for p in DOMAIN.values() for kind in (*p.subjects, *p.targets) if kind != ROBOT} | {"object": "cube"}
+KINDS = {kind: kind for p in DOMAIN.values() for kind in (*p.subjects, *p.targets) if kind != ROBOT} | {"object": "cube"}
 
 
 class RecordError(PalaestraError, ValueError):
@@ -30,8 +30,8 @@ def _names(skill: Skill) -> Iterable[str]:
     """What is said of things that are not there."""
     for param in skill.params:
         for kind in param.kinds:
-            if kind not in _KINDS:
-                yield f"parameter {param.name!r}: got kind {kind!r}, expected of: {', '.join(sorted(_KINDS))}"
+            if kind not in KINDS:
+                yield f"parameter {param.name!r}: got kind {kind!r}, expected of: {', '.join(sorted(KINDS))}"
     known = {ROBOT, "_", *(param.name for param in skill.params)}
     for literal in (*skill.precondition, *skill.effect):
         for predicate in literal.predicates:
@@ -61,7 +61,7 @@ def _numbers(skill: Skill) -> Iterable[str]:
 
 def _meaning(skill: Skill) -> Iterable[str]:
     """Why no call of it could ever do anything, where that is so: the reason of the first call."""
-    kinds = dict.fromkeys(_KINDS[kind] for param in skill.params for kind in param.kinds)
+    kinds = dict.fromkeys(KINDS[kind] for param in skill.params for kind in param.kinds)
     names = [(ROBOT, ROBOT), *((f"{kind}_{i}", kind) for kind in (*kinds, "room") for i in (1, 2))]
     things = [Entity(i, name, kind) for i, (name, kind) in enumerate(dict(names).items())]
     calls = contracts([skill], things)

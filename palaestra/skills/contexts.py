@@ -44,8 +44,8 @@ def by_name(values: npt.ArrayLike, names: Sequence[str] = ("no", "yes")) -> Spli
 
 def contexts(skill: Skill, world: World, seen: View) -> dict[str, Split]:
     """The contexts of n starts of a skill, or of n calls (leading axis of every leaf of `seen`): by distance, size, shape, and where
-    things stand."""
-    name, spec, args, lay = skill.name, world.spec, np.asarray(seen.args), seen.scene.layout
+    things stand; of a skill of one's own, by the kinds of its arguments."""
+    name, spec, args, lay = "" if skill.file else skill.name, world.spec, np.asarray(seen.args), seen.scene.layout
     position, robot = np.asarray(seen.geo.position)[..., :2], np.asarray(seen.geo.robot)
     entity, number = args[:, 0], np.arange(len(args))
     rooms = by_name(np.asarray(seen.scene.room_used).sum(1), ("", *map(str, range(1, spec.rooms + 1))))
@@ -78,7 +78,10 @@ def contexts(skill: Skill, world: World, seen: View) -> dict[str, Split]:
     context = {"distance_m": away(goal, robot, [0, 0.3, 0.45, 0.6, 1.2]), "lift_at_start_m": height}
     if name in ("open", "close"):
         context["something_lies_in_it"] = by_name(np.asarray(seen.table)[number, INSIDE, :, entity].any(1))
-    if name in ("open", "close", "press", "turn_on", "turn_off"):
+    if not name:
+        kinds = np.append(-1, entity_kinds(spec))
+        context |= {param.name: by_name(kinds[args[:, i]], KINDS) for i, param in enumerate(skill.params)}
+    if name in ("", "open", "close", "press", "turn_on", "turn_off"):
         return context
     context["object_half_size_m"] = by_range(np.asarray(lay.object_half)[number, entity - 1], [0.02, 0.03, 0.04])
     context["object"] = by_name(spec.are("ball")[entity - 1], ("cube", "ball"))

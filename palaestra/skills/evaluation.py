@@ -33,12 +33,14 @@ from palaestra.skills import table
 from palaestra.skills.chances import shipped_chances
 from palaestra.skills.executor import LANES, Episode, Executor
 from palaestra.skills.library import SKILLS
+from palaestra.skills.operators import Skills
 from palaestra.skills.plan import PlanError
 from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem
+from palaestra.skills.planners.base import library
 from palaestra.skills.planners.careful import CarefulPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.runner import Runner
-from palaestra.skills.shipped import CARDS, WEIGHTS, learned
+from palaestra.skills.shipped import CARDS, learned, weights_file
 from palaestra.skills.summary import of_calls, of_chances, summary
 from palaestra.skills.table import Row
 
@@ -106,7 +108,7 @@ class Config:
 
 
 def weights() -> dict[str, str]:
-    return {name: file_hash(WEIGHTS / f"{name}.safetensors") for name in SKILLS}
+    return {name: file_hash(weights_file(skill)) for name, skill in SKILLS.items()}
 
 
 def versions() -> dict[str, str]:
@@ -114,11 +116,9 @@ def versions() -> dict[str, str]:
 
 
 @lru_cache(maxsize=2)
-def _runner(engine: str, spec: WorldSpec) -> Runner:
+def _runner(engine: str, spec: WorldSpec, skills: Skills) -> Runner:
     """The skills in a world, compiled once for all sets of it: tasks are data."""
-    return Runner(
-        Rearrange(engine=make_engine(engine, world(spec))), {name: learned(skill) for name, skill in SKILLS.items() if skill.fits(spec)}
-    )
+    return Runner(Rearrange(engine=make_engine(engine, world(spec))), {skill.name: learned(skill) for skill in skills if skill.fits(spec)})
 
 
 class Arena:
@@ -126,7 +126,7 @@ class Arena:
 
     def __init__(self, config: Config):
         self.config = config
-        runner = _runner(config.engine, task_set(config.set).of(config.split).spec)
+        runner = _runner(config.engine, task_set(config.set).of(config.split).spec, library())
         self.env = TaskSetEnv(config.set, config.split, engine=runner.env.engine)
         self.executor = Executor(
             self.env,

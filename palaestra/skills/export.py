@@ -12,7 +12,7 @@ from palaestra.policies.files import file_hash
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills.library import skill
 from palaestra.skills.recipes import environment, full_id
-from palaestra.skills.shipped import WEIGHTS, learned
+from palaestra.skills.shipped import learned, weights_file
 
 
 def export_skill(name: str, episodes: int, seed: int, policy: Path | None, dataset: str, folder: Path | None) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def export_skill(name: str, episodes: int, seed: int, policy: Path | None, datas
     if episodes < 1:
         raise PalaestraError(f"episodes: got {episodes}, expected 1 or more")
     plain = full_id(name).removeprefix("skill/")
-    weights = policy or WEIGHTS / f"{plain}.safetensors"
+    weights = policy or weights_file(skill(plain))
     loaded, env = learned(skill(plain), weights), environment(f"skill/{plain}")
     found = record(env, loaded.act, episodes, seed)
     dataset = dataset or f"palaestra/{plain}/policy-v0"

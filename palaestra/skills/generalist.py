@@ -17,25 +17,25 @@ from palaestra.policies.files import file_hash, load_policy
 from palaestra.policies.imitation import Labels, Lesson, School, Teacher, teacher
 from palaestra.sim.engines import make_engine
 from palaestra.sim.world import world
-from palaestra.skills.library import SKILLS
+from palaestra.skills.library import SHIPPED
 from palaestra.skills.record import Skill
 from palaestra.skills.shipped import LearnedSkill, learned
 from palaestra.skills.training import SkillEnv, SkillState
 
 NAME = "generalist"
-_PADDED = max(skill.observation_size for skill in SKILLS.values())
+_PADDED = max(skill.observation_size for skill in SHIPPED)
 
 
 class GeneralEnv:
     """A skill's training environment as the generalist sees it. An `Env`."""
 
     name = NAME
-    observation_size = _PADDED + len(SKILLS)
+    observation_size = _PADDED + len(SHIPPED)
 
     def __init__(self, env: SkillEnv):
         self.env, self.horizon = env, env.horizon
         self.action_size = len(env.world.body.action_names)
-        self._which = jax.nn.one_hot(list(SKILLS).index(env.skill.name), len(SKILLS))
+        self._which = jax.nn.one_hot(SHIPPED.index(env.skill), len(SHIPPED))
 
     def begin(self, key: jax.Array) -> tuple[SkillState, TimeStep]:
         state, timestep = self.env.begin(key)
@@ -70,7 +70,7 @@ def environment_of(skill: Skill, engine: str = "native", dump: Path | None = Non
 def school(engine: str = "native", dump: Path | None = None, easy: float = 0.2) -> School:
     """All skills as lessons, taught by the shipped weights; `easy`: the share of easy starts, for the states near the end."""
     lessons = []
-    for skill in SKILLS.values():
+    for skill in SHIPPED:
         env = environment_of(skill, engine, dump, easy)
         lessons.append(Lesson(env, specialist(learned(skill), env.action_size), skill.commands))
     return School(NAME, tuple(lessons))
@@ -88,20 +88,20 @@ def measure_generalist(episodes: int, seed: int, policy: Path, engine: str = "na
     `value` is the generalist's success over all skills.
     """
     clock, found, won = time.perf_counter(), {}, 0
-    for name, skill in SKILLS.items():
+    for skill in SHIPPED:
         env = environment_of(skill, engine)
         network, general = load_policy(policy, name=NAME, observation_size=env.observation_size, action_size=env.action_size)
         ours = evaluate(env, network, general, episodes, seed=seed)
         own = learned(skill)
         theirs = evaluate(env.env, own.network, own.policy, episodes, seed=seed)
-        found[name] = {
+        found[skill.name] = {
             kind: {key: result.summary()[key] for key in ("value", "n", "interval", "median_steps")}
             for kind, result in (("generalist", ours), ("specialist", theirs))
         }
         won += int(ours.success.sum())
     return {
         "name": NAME,
-        **rate(won, episodes * len(SKILLS)),
+        **rate(won, episodes * len(SHIPPED)),
         "skills": found,
         "weights": file_hash(policy),
         "seed": seed,

@@ -7,6 +7,7 @@ from palaestra.envs import arguments
 from palaestra.envs.gymnasium import FunctionalEnv, FunctionalVectorEnv, register_id
 
 if TYPE_CHECKING:
+    from palaestra.skills.record import Skill
     from palaestra.skills.training import SkillEnv
 
 
@@ -40,15 +41,14 @@ def register() -> None:
 def _skill_env(name: str, horizon: int | None = None, at_most: int | None = None) -> "SkillEnv":
     from palaestra.skills.library import skill
 
-    return _cached(name, arguments.horizon(skill(name).horizon, horizon, at_most))
+    return _cached(skill(name), arguments.horizon(skill(name).horizon, horizon, at_most))
 
 
 @lru_cache(maxsize=16)
-def _cached(name: str, horizon: int) -> "SkillEnv":
+def _cached(skill: "Skill", horizon: int) -> "SkillEnv":
     """The one object for a skill and a horizon, so that it compiles once."""
-    from palaestra.skills.library import skill
     from palaestra.skills.training import SkillEnv
 
-    env = SkillEnv(skill(name))
+    env = SkillEnv(skill)
     env.horizon = horizon
     return env

@@ -26,7 +26,7 @@ from palaestra.skills.executor import Episode, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call, Operator, ground
 from palaestra.skills.plan import Plan
-from palaestra.skills.planners.base import LIBRARY, Problem
+from palaestra.skills.planners.base import Problem, library
 from palaestra.skills.shipped import learned
 
 Pair = tuple[str, str]  # names of skills, one after the other
@@ -70,7 +70,7 @@ class Rarest:
     _runs: dict[int, "_Run"] = field(default_factory=dict)  # by the number of the episode
 
     def plan(self, problem: Problem) -> Plan:
-        run = self._runs.setdefault(problem.number, _Run(ground(LIBRARY, problem.things, problem.mechanics)))
+        run = self._runs.setdefault(problem.number, _Run(ground(library(), problem.things, problem.mechanics)))
         if len(problem.history) > run.failures:
             run.failures, run.shunned, run.last = len(problem.history), run.shunned | {run.call}, ""
         able = {o.call for o in run.operators if o.applicable(problem.facts) and o.apply(problem.facts) != problem.facts} - run.shunned

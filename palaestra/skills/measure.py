@@ -18,7 +18,7 @@ from palaestra.skills.handover import measure_handover
 from palaestra.skills.library import SKILLS
 from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.recipes import full_id
-from palaestra.skills.shipped import WEIGHTS, card, learned
+from palaestra.skills.shipped import card, learned, weights_file
 from palaestra.skills.suites import SUITES, measure_suite
 from palaestra.skills.training import SkillEnv
 from palaestra.skills.trials import measure_policy
@@ -74,12 +74,12 @@ def measure_skill(
 ) -> dict[str, Any]:
     """Success of a skill over its whole precondition: no easy starts."""
     skill = SKILLS[name]
-    weights = policy or WEIGHTS / f"{name}.safetensors"
+    weights = policy or weights_file(skill)
     loaded = learned(skill, weights)
     env = SkillEnv(skill, engine=make_engine(engine, world(skill.train_spec)))
     clock = time.perf_counter()
     if cluster:
-        result = evaluated(cluster, name, weights, episodes, seed, engine)
+        result = evaluated(cluster, skill.id, weights, episodes, seed, engine)
     else:
         result = evaluate(env, loaded.network, loaded.policy, episodes, seed=seed)
     lost, diverged, overflow = (int(result.metrics[m].sum()) for m in ("lost", "diverged", "overflow"))  # overflow ends as diverged too

@@ -20,6 +20,9 @@ from typing import Any
 from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Entity, Fact
 from palaestra.envs.types import DOORS, SOLID, UNARY
+from palaestra.envs.vocabulary import Pattern
+from palaestra.envs.vocabulary import Predicate as Predicate
+from palaestra.envs.words.literals import fact_text as fact_text
 from palaestra.skills.record import MECHANISMS, ROBOT, Literal, Skill
 from palaestra.skills.rules import PLAIN, Rulebook
 
@@ -30,26 +33,7 @@ _FIXED = ("table", "bin", "plate", "button", "drawer", "shelf", "hamper", "toggl
 _NONE: frozenset[Fact] = frozenset()
 
 
-@dataclass(frozen=True)
-class Predicate:
-    """What a predicate speaks of, how it reads, and which other facts end when one of its own becomes true."""
-
-    subjects: tuple[str, ...]  # types of entities
-    targets: tuple[str, ...]  # of a predicate of one thing the same: subject and target are that thing
-    verb: str
-    denial: str
-    ends: tuple[tuple[str, str, str], ...]  # patterns over s, t (this fact's subject and target) and _ (anything)
-    rule: str = ""  # what of this a planner has to know, in words
-    about: tuple[str, ...] = ()  # the kinds that the rule is of, where it is not of all subjects
-    through: tuple[str, ...] = ()  # kinds of targets that have to be open for a fact about them to begin
-    own: tuple[tuple[str, tuple[str, ...]], ...] = ()  # kinds of subjects that have targets of their own, and these
-
-    def of(self, subject: str) -> tuple[str, ...]:
-        """The kinds of targets of a subject of this kind."""
-        return dict(self.own).get(subject, self.targets)
-
-
-DOMAIN = {
+DOMAIN: dict[str, Predicate] = {
     "near": Predicate(
         ("robot", "crate"),
         ("object", *_FIXED, *DOORS, "crate"),
@@ -146,11 +130,6 @@ class Operator:
         return (facts - self.delete) | self.add
 
 
-def fact_text(fact: Fact) -> str:
-    """A fact as people, plans and logs write it: `on(red_cube, blue_table)`, `open(red_door)`."""
-    return f"{fact[0]}({fact[1]})" if fact[0] in UNARY else f"{fact[0]}({fact[1]}, {fact[2]})"
-
-
 def universe(things: Things) -> list[Fact]:
     """Every fact that the kinds of these things allow."""
     return [(name, s.name, t.name) for name in DOMAIN for s in things for t in things if _fits(name, s, t)]
@@ -164,8 +143,13 @@ def _fits(predicate: str, subject: Entity, target: Entity) -> bool:
 
 def ends(fact: Fact, other: Fact) -> bool:
     """Whether `other` ends when `fact` becomes true."""
+    return _matches(DOMAIN[fact[0]].ends, fact, other) or _matches(DOMAIN[other[0]].ended_by, other, fact)
+
+
+def _matches(patterns: Iterable[Pattern], fact: Fact, other: Fact) -> bool:
+    """Whether one of the patterns, over a fact's subject and target, fits the other."""
     at = {"s": fact[1], "t": fact[2]}
-    return any(p == other[0] and at.get(s, other[1]) == other[1] and at.get(t, other[2]) == other[2] for p, s, t in DOMAIN[fact[0]].ends)
+    return any(p == other[0] and at.get(s, other[1]) == other[1] and at.get(t, other[2]) == other[2] for p, s, t in patterns)
 
 
 def contracts(skills: Skills, things: Things) -> dict[Call, Operator]:

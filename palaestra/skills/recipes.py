@@ -24,6 +24,7 @@ from palaestra.sim.world import world
 from palaestra.skills import generalist
 from palaestra.skills.authors import author
 from palaestra.skills.library import SKILLS
+from palaestra.skills.own import load
 from palaestra.skills.planners import PlannerChoice
 from palaestra.skills.training import SkillEnv
 
@@ -53,11 +54,15 @@ RECIPES = {
 }
 _RULE = PlannerChoice("scripted")
 _ALIASES = {"Palaestra/Rearrange-v0": "rearrange", "long": "long-5"}
+_OWN = Recipe(4_000_000, easy=0.3)  # of a skill of one's own
 _TASK_SET = Recipe(20_000_000, ppo=PPO(hidden=(256, 256), hyper=Hyper(gamma=0.995, reward_scale=1.0)))
 
 
 def full_id(name: str) -> str:
-    """`pick` and `skill/pick` are one; task sets go by their names, `long` is `long-5`. Unknown ids raise, with the valid ones."""
+    """`pick` and `skill/pick` are one; task sets go by their names, `long` is `long-5`; a file of one's own is loaded, and goes by its
+    skill. Unknown ids raise, with the valid ones."""
+    if name.endswith(".py"):
+        return f"skill/{load(name).name}"
     if name in _ALIASES:
         return _ALIASES[name]
     if name in SKILLS:
@@ -70,7 +75,7 @@ def full_id(name: str) -> str:
 def configuration(name: str, learner: str = "") -> RunConfig:
     """How an id is trained when nothing else is said; by the recipe's own learner where none is named."""
     name = full_id(name)
-    recipe = RECIPES.get(name, _TASK_SET)
+    recipe = RECIPES.get(name, _OWN if name.startswith("skill/") else _TASK_SET)
     learner = Distillation.name if name == generalist.NAME else learner
     settings: LearnerConfig = recipe.ppo if learner in ("", PPO.name) else _suited(learner_config(learner), recipe)
     return RunConfig(env=name, steps=recipe.steps, easy=recipe.easy, learner=settings)

@@ -3,13 +3,15 @@ operator, the applicability mask, the training environment and the check after e
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from palaestra.envs.predicates import Geometry, geometry, truth_table
-from palaestra.envs.types import PREDICATES, Scene, entity_used, kinds_of
+from palaestra.envs import vocabulary
+from palaestra.envs.predicates import Geometry, geometry, truths
+from palaestra.envs.types import Scene, kinds_of
 from palaestra.sim.engine import PhysicsState
 from palaestra.sim.world import World, WorldSpec
 
@@ -78,6 +80,12 @@ class Skill:
     train_spec: WorldSpec  # the world it is trained in
     flags: tuple[int, ...] = ()  # components of the observation that are 0 or 1, on which a sensor's noise is not
     gate: float = 0.9  # the success rate that weights must show, with the lower end of its interval, to enter the library
+    file: Path | None = None  # that it was read from, beside which its weights and its card lie; None for what comes with the package
+
+    @property
+    def id(self) -> str:
+        """What the command line calls it: its name, or the file of one's own."""
+        return str(self.file or self.name)
 
     @property
     def action_size(self) -> int:
@@ -98,7 +106,7 @@ class Skill:
 
     def literal_holds(self, literal: Literal, view: View) -> jax.Array:
         """Whether one literal holds [] bool."""
-        rows = view.table[jnp.asarray([PREDICATES.index(p) for p in literal.predicates])].any(0)  # [E, E]
+        rows = view.table[jnp.asarray([vocabulary.number(p) for p in literal.predicates])].any(0)  # [E, E]
         at = {p.name: view.args[i] for i, p in enumerate(self.params)} | {ROBOT: jnp.asarray(0)}
         rows = rows.any(0) if literal.subject == "_" else rows[at[literal.subject]]
         value = rows.any(0) if literal.target == "_" else rows[at[literal.target]]
@@ -108,7 +116,7 @@ class Skill:
 def view(world: World, scene: Scene, physics: PhysicsState, ctrl: jax.Array, args: jax.Array) -> View:
     """What a skill called with `args` sees of this moment."""
     geo = geometry(world, scene, physics, ctrl)
-    table = truth_table(world, scene, geo, entity_used(world.spec, scene))
+    table = truths(world, scene, physics, geo)
     return View(scene=scene, physics=physics, ctrl=ctrl, geo=geo, table=table, args=args)
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 from palaestra.envs.mechanics import Mechanics, Rule
 from palaestra.envs.names import ROBOT, Entity, Fact
 from palaestra.envs.types import DOORS
+from palaestra.envs.vocabulary import OWN
 from palaestra.sim.errors import PalaestraError
 
 PLAIN = Mechanics()  # of a house without doors and rules
@@ -211,6 +212,7 @@ class Rulebook:
     def about(self) -> Mapping[str, list[Fact]]:
         """All facts about each object that rules consume."""
         names = dict.fromkeys(name for rule in self.mechanics.rules for name in rule.consumes)
+        own = [(p, s, t) for p, d in OWN.items() for s in self._named(*d.subjects) for t in self._named(*d.targets)]
         tables, bins = self._named("table", "plate", "shelf"), self._named("bin", "drawer", "hamper")
         return {
             x: [
@@ -219,6 +221,7 @@ class Rulebook:
                 *(("on", x, t) for t in tables),
                 *(("inside", x, b) for b in bins),
                 *(("in_room", x, r) for r in self.rooms),
+                *(fact for fact in own if x in fact[1:]),
             ]
             for x in names
         }

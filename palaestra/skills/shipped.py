@@ -35,14 +35,25 @@ class LearnedSkill:
         return action, jnp.exp(log_std)
 
 
+def weights_file(skill: Skill) -> Path:
+    """Where a skill's weights are shipped: in the package, or beside the file that it is from."""
+    return skill.file.with_name(f"{skill.name}.safetensors") if skill.file else WEIGHTS / f"{skill.name}.safetensors"
+
+
+def card_file(skill: Skill) -> Path:
+    """Where its card is."""
+    return skill.file.with_name(f"{skill.name}.json") if skill.file else CARDS / f"{skill.name}.json"
+
+
 def learned(skill: Skill, path: Path | None = None) -> LearnedSkill:
     """The skill with its shipped weights, or with those of a run's policy file.
 
     Raises CheckpointError where there are none, or where they are for something else.
     """
-    path = path or WEIGHTS / f"{skill.name}.safetensors"
+    path = path or weights_file(skill)
     if not path.exists():
-        raise CheckpointError(f"{path}: no weights for skill {skill.name!r}. Fix: palaestra train {skill.name}")
+        fix = f"palaestra train {skill.id}" + (f", then palaestra admit {skill.id} RUN" if skill.file else "")
+        raise CheckpointError(f"{path}: no weights for skill {skill.name!r}. Fix: {fix}")
     network, policy = load_policy(path, name=f"skill/{skill.name}", observation_size=skill.observation_size, action_size=skill.action_size)
     return LearnedSkill(skill, network, policy)
 
@@ -53,7 +64,7 @@ class CardError(PalaestraError, ValueError):
 
 def card(skill: Skill) -> dict[str, Any]:
     """How the skill was trained and measured; empty where it never was."""
-    path = CARDS / f"{skill.name}.json"
+    path = card_file(skill)
     about = _read(path)
     if about and about.get("skill") != skill.name:
         raise _damaged(path, f"skill {about.get('skill')!r}", f"{skill.name!r}")

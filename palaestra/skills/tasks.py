@@ -27,7 +27,7 @@ from palaestra.sim.files import write_atomically
 from palaestra.sim.world import WorldSpec
 from palaestra.skills import pddl
 from palaestra.skills.planners import Problem
-from palaestra.skills.planners.base import LIBRARY
+from palaestra.skills.planners.base import library
 from palaestra.skills.planners.oracle import OraclePlanner
 
 CHUNK = 1024  # tasks made side by side
@@ -92,9 +92,9 @@ class Example:
         """Domain, problem and plan."""
         p, goal = self.problem, self.problem.goal or goals.Formula(())
         return {
-            "domain.pddl": pddl.domain(LIBRARY, p.things, goal, p.mechanics, p.facts),
-            "problem.pddl": pddl.problem(LIBRARY, p.things, p.facts, goal, f"task-{self.number}", p.mechanics),
-            "plan": pddl.plan_text(self.plan, LIBRARY, p.things, p.facts, goal, p.mechanics),
+            "domain.pddl": pddl.domain(library(), p.things, goal, p.mechanics, p.facts),
+            "problem.pddl": pddl.problem(library(), p.things, p.facts, goal, f"task-{self.number}", p.mechanics),
+            "plan": pddl.plan_text(self.plan, library(), p.things, p.facts, goal, p.mechanics),
         }
 
     def report(self) -> dict[str, Any]:

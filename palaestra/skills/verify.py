@@ -30,7 +30,7 @@ from palaestra.sim.world import WorldSpec
 from palaestra.skills import pddl
 from palaestra.skills.plan import Plan, PlanError
 from palaestra.skills.planners import Problem
-from palaestra.skills.planners.base import LIBRARY
+from palaestra.skills.planners.base import library
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.referee import Referee
 from palaestra.skills.tasks import CHUNK, NUMBERS, Source, problem, source
@@ -180,8 +180,8 @@ def _judge(asked: Problem, plan: Plan, finding: Finding) -> None:
     """Before the referee; a plan of theirs that is shorter than ours would be our fault."""
     goal = asked.goal or goals.Formula(())
     things, now, mechanics = asked.things, asked.facts, asked.mechanics
-    texts = pddl.domain(LIBRARY, things, goal, mechanics, now), pddl.problem(LIBRARY, things, now, goal, mechanics=mechanics)
-    verdict = Referee().judge(*texts, pddl.plan_text(plan, LIBRARY, things, now, goal, mechanics))
+    texts = pddl.domain(library(), things, goal, mechanics, now), pddl.problem(library(), things, now, goal, mechanics=mechanics)
+    verdict = Referee().judge(*texts, pddl.plan_text(plan, library(), things, now, goal, mechanics))
     if not verdict.valid:
         finding.pddl = "our plan is not valid"
     elif verdict.undecided:

@@ -18,9 +18,9 @@ from palaestra.envs.words.language import plain, render, say
 from palaestra.envs.words.parser import parse, read
 from palaestra.envs.words.references import Things
 from palaestra.envs.words.wordings import STEPWISE, Taste
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import ground
 from palaestra.skills.planners import Problem
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from tests.envs.worlds import env, one, tables, tasks
 

@@ -13,8 +13,8 @@ from palaestra.envs.names import entities, facts
 from palaestra.envs.types import HOLDING
 from palaestra.envs.words.language import describe
 from palaestra.envs.words.references import Things
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import ground
-from palaestra.skills.planners.base import LIBRARY
 from tests.envs.worlds import env, one, tables, tasks
 
 COUNT = 256

@@ -13,8 +13,8 @@ from palaestra.envs.words.parser import InstructionError, parse, read
 from palaestra.envs.words.references import Place, Things
 from palaestra.envs.words.wordings import Taste
 from palaestra.sim.world import WorldSpec
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import Call, contracts, prompt_text
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.tasks import problem
 from tests.envs.worlds import env, one, tables, tasks

@@ -11,7 +11,7 @@ import pytest
 from palaestra.policies.evaluate import Result, wilson
 from palaestra.policies.files import file_hash
 from palaestra.sim.errors import PalaestraError
-from palaestra.skills import admission, contexts, pages
+from palaestra.skills import admission, contexts, pages, shipped
 from palaestra.skills.library import SKILLS
 from palaestra.skills.shipped import WEIGHTS, card
 
@@ -22,10 +22,9 @@ def library(tmp_path, monkeypatch):
     weights, cards = tmp_path / "weights", tmp_path / "cards"
     weights.mkdir(), cards.mkdir()
     (weights / "press.safetensors").write_bytes((WEIGHTS / "press.safetensors").read_bytes())
-    (cards / "press.json").write_text(json.dumps({"training": {"command": "as before"}}))
-    monkeypatch.setattr(admission, "WEIGHTS", weights)
-    monkeypatch.setattr(admission, "CARDS", cards)
-    monkeypatch.setattr(admission, "card", lambda skill: json.loads((cards / f"{skill.name}.json").read_text()))
+    (cards / "press.json").write_text(json.dumps({"skill": "press", "value": 1.0, "n": 1, "training": {"command": "as before"}}))
+    monkeypatch.setattr(shipped, "WEIGHTS", weights)
+    monkeypatch.setattr(shipped, "CARDS", cards)
     monkeypatch.setattr(admission, "by_context", lambda *a: {"distance_m": {"0..1": [1.0, 0.9, 1.0, 40]}})
 
     def winning(share):

@@ -11,9 +11,9 @@ from palaestra.envs.goals import Formula
 from palaestra.envs.mechanics import Door, Mechanics, Rule
 from palaestra.envs.names import ROBOT
 from palaestra.skills import pddl
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import Call, contracts, ground, json_schema, prompt_text, universe
 from palaestra.skills.plan import Failure, PlanError
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner, why_impossible
 from palaestra.skills.planners.remaining import Remaining, RemainingInHouse
 from palaestra.skills.planners.space import Space

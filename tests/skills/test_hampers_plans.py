@@ -6,10 +6,10 @@ from palaestra.envs.goals import Formula, literal
 from palaestra.envs.mechanics import Mechanics, Rule
 from palaestra.envs.names import ROBOT
 from palaestra.skills import pddl
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import Call, contracts, prompt_text
 from palaestra.skills.plan import Failure, PlanError
 from palaestra.skills.planners import Problem
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.referee import Referee, Verdict
 from tests.skills.simulator import House, make, settle, shortest, step

@@ -12,10 +12,10 @@ from palaestra.envs.names import entities
 from palaestra.envs.types import Task
 from palaestra.envs.words.language import render
 from palaestra.envs.words.references import Things
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import Plan, validate
 from palaestra.skills.planners import PROBES, Problem
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.planners.probes import drawn, overheard
 from tests.envs import worlds

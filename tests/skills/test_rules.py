@@ -12,10 +12,10 @@ from palaestra.envs.mechanics import Door, Mechanics, Rule
 from palaestra.envs.names import ROBOT, Fact
 from palaestra.sim.errors import PalaestraError
 from palaestra.skills import pddl
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import Call, contracts, fact_text, ground, json_schema, prompt_text, universe
 from palaestra.skills.plan import Failure, Plan, PlanError, validate
 from palaestra.skills.planners import Problem
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner, why_impossible
 from palaestra.skills.planners.remaining import RemainingInHouse
 from palaestra.skills.planners.space import Space

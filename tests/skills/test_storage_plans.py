@@ -4,9 +4,10 @@ import pytest
 
 from palaestra.envs.goals import Formula, literal
 from palaestra.skills import pddl
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.operators import Call, contracts, prompt_text
 from palaestra.skills.plan import Failure, Plan, validate
-from palaestra.skills.planners.base import LIBRARY, Problem
+from palaestra.skills.planners.base import Problem
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.referee import Referee
 from tests.envs.test_storage import THINGS as STORAGE

@@ -19,8 +19,8 @@ from palaestra.envs.words import rulebook
 from palaestra.envs.words.parser import parse
 from palaestra.envs.words.references import Things
 from palaestra.skills import verify as verifying
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.plan import Plan, validate
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.tasks import CHUNK, Example, Wanted, problem
 from palaestra.skills.tasks import source as source_of
 from tests.envs import houses

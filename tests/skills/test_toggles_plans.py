@@ -14,11 +14,11 @@ from palaestra.envs.names import ROBOT
 from palaestra.envs.types import OPEN, PRESSED
 from palaestra.skills import pddl
 from palaestra.skills.executor import WAIT, CallRecord, Episode, _under_way
+from palaestra.skills.library import SHIPPED as LIBRARY
 from palaestra.skills.library import TURN_OFF, TURN_ON
 from palaestra.skills.operators import Call, contracts, prompt_text
 from palaestra.skills.plan import Failure, PlanError
 from palaestra.skills.planners import Problem
-from palaestra.skills.planners.base import LIBRARY
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.referee import Referee, Verdict
 from palaestra.skills.runner import Outcome, Runner

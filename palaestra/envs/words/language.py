@@ -15,7 +15,7 @@ from palaestra.envs.mechanics import Rule, mechanics
 from palaestra.envs.names import ROBOT, Fact
 from palaestra.envs.predicates import OPEN_ENOUGH
 from palaestra.envs.types import Scene, Task, leaf_entity
-from palaestra.envs.words import rulebook
+from palaestra.envs.words import literals, rulebook
 from palaestra.envs.words import wordings as w
 from palaestra.envs.words.references import OBJECTS, Things, listing, noun_phrase
 from palaestra.envs.words.wordings import Taste
@@ -57,7 +57,12 @@ def plain(formula: Formula, things: Things) -> str:
 
 
 def say(formula: Formula, things: Things, taste: Taste) -> str:
-    """An instruction for the formula: its stages, and what must always hold before or behind them."""
+    """An instruction for the formula: its stages, and what must always hold before or behind them.
+
+    There are no words for predicates of one's own: a formula with some is said as facts.
+    """
+    if literals.has_own(formula):
+        return literals.say(formula)
     writer = Writer(formula, things, taste)
     body = writer.stages(formula.stages)
     before, behind, sentences = writer.rules(formula.always, loose=is_loose(body))

@@ -25,6 +25,7 @@ from palaestra.envs import goals
 from palaestra.envs.goals import Formula, Option, Term, literal
 from palaestra.envs.names import ROBOT, Entity, Fact
 from palaestra.envs.types import BUTTONS, DOORS, MANY, SOLID, UNARY, Goal, Scene
+from palaestra.envs.words import literals
 from palaestra.envs.words.consistency import contradiction
 from palaestra.envs.words.language import clauses, plain
 from palaestra.envs.words.lexicon import Chunk, Item, Word, split_clauses
@@ -51,19 +52,21 @@ def parse(text: str, spec: WorldSpec, scene: Scene) -> Goal:
     """The goal that an English instruction states in this scene, as arrays of NumPy.
 
     Args:
-        text: what to bring about: "Put the red cube on the blue table, then go into the kitchen without touching any ball."
+        text: what to bring about: "Put the red cube on the blue table, then go into the kitchen without touching any ball."; or the
+            facts to make true: "on(red_cube, blue_table), not open(green_door)".
         spec: the world's slots.
         scene: one scene, without a batch axis. "The cube in the kitchen" is one that starts there.
 
     Raises:
         InstructionError: with what was understood, what was not, and the nearest phrasing that works here.
+        PalaestraError: where facts are about what is not here.
     """
     return goals.write(read(text, Things.of(spec, scene)), spec, scene)
 
 
 def read(text: str, things: Things) -> Formula:
     """The formula that an instruction states among these things; raises as `parse` does."""
-    return _Reader(text, things).read()
+    return literals.read(text, things) if literals.are_facts(text) else _Reader(text, things).read()
 
 
 # --- clauses to parts ---------------------------------------------------------------------------------------------

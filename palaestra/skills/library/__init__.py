@@ -11,7 +11,8 @@ from palaestra.skills.library.push import PUSH
 from palaestra.skills.library.push_open import PUSH_OPEN
 from palaestra.skills.record import Skill
 
-SKILLS: dict[str, Skill] = {s.name: checked(s) for s in (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE, PUSH_OPEN, PUSH, TURN_ON, TURN_OFF)}
+SHIPPED = (NAVIGATE, PICK, PLACE, PRESS, OPEN, CLOSE, PUSH_OPEN, PUSH, TURN_ON, TURN_OFF)
+SKILLS: dict[str, Skill] = {s.name: checked(s) for s in SHIPPED}  # `palaestra.skills.own` adds those of one's own
 
 
 def skill(name: str) -> Skill:

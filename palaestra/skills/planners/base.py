@@ -13,7 +13,10 @@ from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call, Skills
 from palaestra.skills.plan import Plan
 
-LIBRARY: Skills = tuple(SKILLS.values())
+
+def library() -> Skills:
+    """All skills, those of one's own as well."""
+    return tuple(SKILLS.values())
 
 
 Labels = dict[str, str]  # of a call: by context its group, as cards divide success

@@ -7,7 +7,7 @@ from palaestra.skills.chances import Chances, shipped_chances
 from palaestra.skills.contexts import OF_THE_ROBOT
 from palaestra.skills.operators import Call, Skills
 from palaestra.skills.plan import Failure, Plan, PlanError
-from palaestra.skills.planners.base import LIBRARY, Labels, Problem, chance_of
+from palaestra.skills.planners.base import Labels, Problem, chance_of, library
 from palaestra.skills.planners.oracle import STEP, cheapest
 from palaestra.skills.planners.space import Action, Space
 
@@ -26,8 +26,8 @@ class CarefulPlanner:
 
     name = "careful"
 
-    def __init__(self, skills: Skills = LIBRARY, max_nodes: int = 50_000, chances: Chances | None = None, step: float = 0.1):
-        self.skills, self.max_nodes, self.step = skills, max_nodes, step
+    def __init__(self, skills: Skills | None = None, max_nodes: int = 50_000, chances: Chances | None = None, step: float = 0.1):
+        self.skills, self.max_nodes, self.step = skills or library(), max_nodes, step
         self.chances = chances or shipped_chances()
 
     def plan(self, problem: Problem) -> Plan:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from palaestra.skills.operators import Skills, fact_text, json_schema, prompt_text
 from palaestra.skills.plan import MAX_STEPS, Failure, Fault, Plan, PlanError, parse_plan, strip_thoughts, validate
-from palaestra.skills.planners.base import LIBRARY, Problem
+from palaestra.skills.planners.base import Problem, library
 from palaestra.skills.planners.client import Client, Message, Reply
 
 _ECHO = 4000  # characters of a refused reply that are sent back
@@ -50,13 +50,13 @@ class OpenAIPlanner:
         max_feedback: int = 2,
         log: Path | str | None = None,
         *,
-        skills: Skills = LIBRARY,
+        skills: Skills | None = None,
         temperature: float | None = 0.0,
         max_tokens: int | None = 4096,
     ):
         options = {"temperature": temperature, "max_tokens": max_tokens}
         self.client = Client(base_url, model, api_key, {k: v for k, v in options.items() if v is not None}, log)
-        self.skills, self.timeout, self.max_feedback = skills, timeout, max_feedback
+        self.skills, self.timeout, self.max_feedback = skills or library(), timeout, max_feedback
 
     def plan(self, problem: Problem) -> Plan:
         """A plan that can be carried out symbolically from here; whether it reaches the goal, the model alone knows.

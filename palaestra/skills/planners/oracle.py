@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from palaestra.skills.operators import Call, Skills
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
-from palaestra.skills.planners.base import LIBRARY, Problem
+from palaestra.skills.planners.base import Problem, library
 from palaestra.skills.planners.remaining import NEVER, Remaining, RemainingInHouse
 from palaestra.skills.planners.space import Action, Space, ones
 
@@ -24,8 +24,8 @@ class OraclePlanner:
 
     name = "oracle"
 
-    def __init__(self, skills: Skills = LIBRARY, max_nodes: int = 50_000):
-        self.skills, self.max_nodes = skills, max_nodes
+    def __init__(self, skills: Skills | None = None, max_nodes: int = 50_000):
+        self.skills, self.max_nodes = skills or library(), max_nodes
 
     def plan(self, problem: Problem) -> Plan:
         """The shortest plan. Raises PlanError: impossible (with the reason), limit, or goal if there is none to plan for."""
@@ -52,9 +52,9 @@ def cheapest(space: Space, max_nodes: int, price: Price | None = None) -> Plan:
     return _search(space, max_nodes, price)
 
 
-def why_impossible(problem: Problem, skills: Skills = LIBRARY) -> Fault | None:
+def why_impossible(problem: Problem, skills: Skills | None = None) -> Fault | None:
     """Which part of the goal can never hold, or which two never together; None if no such reason is found."""
-    space = Space(problem, skills)
+    space = Space(problem, skills or library())
     return _obstacle(space, _pairs(space))
 
 

@@ -16,7 +16,7 @@ from palaestra.envs.types import Goal, Scene, Task
 from palaestra.envs.words import parser
 from palaestra.skills.operators import ground
 from palaestra.skills.plan import MAX_STEPS, Plan
-from palaestra.skills.planners.base import LIBRARY, Planner, Problem
+from palaestra.skills.planners.base import Planner, Problem, library
 from palaestra.skills.planners.oracle import OraclePlanner
 
 Seed = tuple[int, ...]
@@ -43,7 +43,7 @@ class RandomCalls:
 
     def plan(self, problem: Problem) -> Plan:
         rng = np.random.default_rng([*self.seed, problem.number, len(problem.history)])
-        operators, facts, steps = ground(LIBRARY, problem.things, problem.mechanics), problem.facts, []
+        operators, facts, steps = ground(library(), problem.things, problem.mechanics), problem.facts, []
         for _ in range(MAX_STEPS):
             able = {o.call: o for o in operators if o.applicable(facts) and o.apply(facts) != facts}
             if not able:
