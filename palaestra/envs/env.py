@@ -105,10 +105,10 @@ class Rearrange:
     Observation, float32, each number clipped to [-10, 10], in the base frame: proprioception [9], rays [36], then an entity
     after the other (used, kind one-hot [7], open or pressed, colour one-hot [6], offset [3] m, half sizes [2] m), then the ways out of
     drawers [W, 2] (a kind after the first seven has a column only in worlds that have slots for it), then the goal's terms
-    (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [7],
-    subjects [E], targets [E]), then the rules, where they are shown (used, lasting, of each of two facts needed, predicate one-hot [7],
-    subject [E], target [E] and what vanishes [E], then what appears or opens [E]); last, where the context is visible, friction, mass,
-    strength, delay and noise (`Context`). Its noise is on proprioception, rays and offsets.
+    (used, holds, must always hold, belongs to the present stage, at least, at most, option one-hot [8], predicate one-hot [7] (zeros for
+    one of one's own), subjects [E], targets [E]), then the rules, where they are shown (used, lasting, of each of two facts needed,
+    predicate one-hot [7], subject [E], target [E] and what vanishes [E], then what appears or opens [E]); last, where the context is
+    visible, friction, mass, strength, delay and noise (`Context`). Its noise is on proprioception, rays and offsets.
     Action: the body's (see `MobileManipulator`). Reward: the gain in `Progress.share`, so an episode sums to at most 1.
     Terminated when the goal is done, or can no longer be because something that must always hold did not; truncated after
     `horizon` steps, or when the physics diverged.

@@ -77,12 +77,12 @@ def over_seeds(
     folder: Path | None,
 ) -> Path:
     """The file of a sweep over seeds of one id, in its folder."""
-    name = configuration(name, learner).env
+    env = configuration(name, learner).env
     given: dict[str, Any] = {"steps": steps, "num_envs": num_envs, "easy": easy if easy >= 0 else None, "trials": trials}
     given |= {"sampler": sampler, "learner": learner}
     usual: dict[str, Any] = {"steps": 0, "num_envs": 0, "easy": None, "trials": 1, "sampler": "randomise", "learner": "ppo"}
-    base = {"id": name} | {k: v for k, v in given.items() if v != usual[k]} | parse(changes)
-    folder = folder or Path("runs") / f"{name.replace('/', '-')}-seed{seeds[0]}..{seeds[-1]}"
+    base = {"id": name if name.endswith(".py") else env} | {k: v for k, v in given.items() if v != usual[k]} | parse(changes)
+    folder = folder or Path("runs") / f"{env.replace('/', '-')}-seed{seeds[0]}..{seeds[-1]}"
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["[base]", *(f"{k} = {json.dumps(v)}" for k, v in base.items()), "[grid]", f"seed = {list(seeds)}"]
     write_atomically(folder / _FILE, "".join(f"{line}\n" for line in lines).encode())

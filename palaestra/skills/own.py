@@ -24,8 +24,9 @@ from palaestra.skills.operators import DOMAIN
 from palaestra.skills.record import ROBOT, Skill, view
 from palaestra.skills.training import SkillEnv
 
-_REGISTRIES: tuple[dict[str, Any], ...] = (SKILLS, DOMAIN, OWN)
 _LOADED: dict[Path, tuple[str, ...]] = {}  # the names that are registered, by the file that they are from
+_BY_NAME: tuple[dict[str, Any], ...] = (SKILLS, DOMAIN, OWN)
+_REGISTRIES: tuple[dict[Any, Any], ...] = (*_BY_NAME, _LOADED)
 
 
 def load(path: Path | str) -> Skill:
@@ -34,7 +35,7 @@ def load(path: Path | str) -> Skill:
     Raises RecordError where the file makes no sense.
     """
     path = Path(path)
-    before, names = [dict(registry) for registry in _REGISTRIES], _LOADED.get(path.resolve(), ())
+    before = [dict(registry) for registry in _REGISTRIES]
     forget(path)
     try:
         found = _executed(path)
@@ -45,7 +46,6 @@ def load(path: Path | str) -> Skill:
         for registry, old in zip(_REGISTRIES, before, strict=True):
             registry.clear()
             registry.update(old)
-        _LOADED.update({path.resolve(): names} if names else {})
         kind = "" if isinstance(error, RecordError) else f"{type(error).__name__}: "
         raise RecordError(f"{path}: {kind}{error}") from error
 
@@ -53,7 +53,7 @@ def load(path: Path | str) -> Skill:
 def forget(path: Path | str) -> None:
     """The library without what a file gave it."""
     for name in _LOADED.pop(Path(path).resolve(), ()):
-        for registry in _REGISTRIES:
+        for registry in _BY_NAME:
             registry.pop(name, None)
 
 
