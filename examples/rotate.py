@@ -46,15 +46,15 @@ def observe(world: World, view: View) -> jax.Array:
 
 
 def around(world: World, view: View) -> jax.Array:
-    """Whether the hand is around the object, where it was turned and not pushed or thrown."""
-    return jnp.linalg.norm(view.geo.position[view.args[0]] - view.geo.grip) < 0.035
+    return jnp.linalg.norm(view.geo.position[view.args[0]] - view.geo.grip) < 0.035  # the hand, and so it was turned, not knocked
 
 
 def reward(world: World, view: View) -> jax.Array:
     """Take hold of it (what picking pays for that, and not for lifting), turn it where it lies, let go."""
     (error, true), near = seen(world, view), around(world, view)
-    way, opened = jnp.minimum(PICK.reward(world, view), 0.35), jnp.clip(1.0 - view.ctrl[4] / 0.05, 0.0, 1.0)
-    way = jnp.where(near & (jnp.abs(error) < CLOSER), 0.7 + 0.2 * opened, way + 0.25 * (1 - jnp.abs(error) / MOST))
+    taken, turned = jnp.minimum(PICK.reward(world, view), 0.35), jnp.where(near, 1 - jnp.abs(error) / MOST, 0.0)
+    opened = jnp.clip(1.0 - view.ctrl[4] / 0.05, 0.0, 1.0)
+    way = jnp.where(near & (jnp.abs(error) < CLOSER), 0.8 + 0.1 * opened, 1.4 * taken + 0.25 * turned)
     still = tolerance(world.object_speed(view.physics.qvel)[view.args[0] - 1], 0.2)
     return jnp.where(near & true, 1.0, way * (0.5 + 0.5 * still))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from palaestra.policies.curves import curve
 from palaestra.policies.evaluate import evaluate, evaluation_keys, wilson
-from palaestra.policies.files import file_hash
+from palaestra.policies.files import file_hash, policy_about
 from palaestra.policies.learner import LEARNERS
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import write_atomically
@@ -82,7 +82,7 @@ def _training(skill: Skill, run: Path) -> dict[str, Any]:
     weights = run / "policy.safetensors"
     return {
         "command": f"palaestra train {skill.id} --seed {config['seed']}",
-        "steps": config["steps"],
+        "steps": policy_about(weights)["steps"],  # fewer than were asked for where the run was stopped
         "easy": config["easy"],
         "minutes": round((weights.stat().st_mtime - (run / "config.json").stat().st_mtime) / 60, 1) if weights.exists() else None,
         **{name: config[name] for name in LEARNERS if name in config},
