@@ -52,9 +52,8 @@ def around(world: World, view: View) -> jax.Array:
 def reward(world: World, view: View) -> jax.Array:
     """Take hold of it (what picking pays for that, and not for lifting), turn it where it lies, let go."""
     (error, true), near = seen(world, view), around(world, view)
-    taken, turned = jnp.minimum(PICK.reward(world, view), 0.35), jnp.where(near, 1 - jnp.abs(error) / MOST, 0.0)
-    opened = jnp.clip(1.0 - view.ctrl[4] / 0.05, 0.0, 1.0)
-    way = jnp.where(near & (jnp.abs(error) < CLOSER), 0.8 + 0.1 * opened, 1.4 * taken + 0.25 * turned)
+    held, opened = jnp.minimum(PICK.reward(world, view), 0.35), jnp.clip(1.0 - view.ctrl[4] / 0.05, 0.0, 1.0)
+    way = jnp.where(near & (jnp.abs(error) < CLOSER), 0.7 + 0.2 * opened, held + 0.25 * (1 - jnp.abs(error) / MOST))
     still = tolerance(world.object_speed(view.physics.qvel)[view.args[0] - 1], 0.2)
     return jnp.where(near & true, 1.0, way * (0.5 + 0.5 * still))
 
@@ -95,5 +94,6 @@ SKILL = Skill(
     failed=lambda world, view: PICK.failed(world, view) | ~jnp.asarray(world.spec.are("cube"))[view.args[0] - 1],
     start=start,
     train_spec=WorldSpec(cubes=2, balls=0, tables=1, bins=1, rooms=2, buttons=1),
+    gate=0.6,
     flags=(4, *(5 + i for i in PICK.flags)),
 )

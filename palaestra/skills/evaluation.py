@@ -40,7 +40,7 @@ from palaestra.skills.planners.base import library
 from palaestra.skills.planners.careful import CarefulPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.runner import Runner
-from palaestra.skills.shipped import CARDS, learned, weights_file
+from palaestra.skills.shipped import cards, learned, weights_file
 from palaestra.skills.summary import of_calls, of_chances, summary
 from palaestra.skills.table import Row
 
@@ -243,7 +243,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         max_calls=task_set(name).of(split).calls,
         weights=weights(),
         versions=versions(),
-        cards={path.stem: file_hash(path) for path in sorted(CARDS.glob("*.json"))} if CarefulPlanner.name in planners else {},
+        cards={path.stem: file_hash(path) for path in cards()} if CarefulPlanner.name in planners else {},
     )
 
 

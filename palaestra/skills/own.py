@@ -24,9 +24,8 @@ from palaestra.skills.operators import DOMAIN
 from palaestra.skills.record import ROBOT, Skill, view
 from palaestra.skills.training import SkillEnv
 
-_LOADED: dict[Path, tuple[str, ...]] = {}  # the names that are registered, by the file that they are from
-_BY_NAME: tuple[dict[str, Any], ...] = (SKILLS, DOMAIN, OWN)
-_REGISTRIES: tuple[dict[Any, Any], ...] = (*_BY_NAME, _LOADED)
+_LOADED: dict[Path, tuple[str, tuple[str, ...]]] = {}  # the skill and the predicates that are registered, by the file that they are from
+_REGISTRIES: tuple[dict[Any, Any], ...] = (SKILLS, DOMAIN, OWN, _LOADED)
 
 
 def load(path: Path | str) -> Skill:
@@ -52,9 +51,10 @@ def load(path: Path | str) -> Skill:
 
 def forget(path: Path | str) -> None:
     """The library without what a file gave it."""
-    for name in _LOADED.pop(Path(path).resolve(), ()):
-        for registry in _BY_NAME:
-            registry.pop(name, None)
+    skill, predicates = _LOADED.pop(Path(path).resolve(), ("", ()))
+    SKILLS.pop(skill, None)
+    for name in predicates:
+        del DOMAIN[name], OWN[name]
 
 
 def _executed(path: Path) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _registered(skill: Skill, predicates: Mapping[str, Predicate]) -> Skill:
     SKILLS[skill.name] = skill
     DOMAIN.update(predicates)
     OWN.update(predicates)
-    _LOADED[(skill.file or Path()).resolve()] = (skill.name, *predicates)
+    _LOADED[(skill.file or Path()).resolve()] = skill.name, tuple(predicates)
     _check_functions(checked(skill), predicates)
     return skill
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from palaestra.policies.files import CheckpointError, load_policy
 from palaestra.policies.networks import Network, Policy
 from palaestra.sim.errors import PalaestraError
+from palaestra.skills.library import SKILLS
 from palaestra.skills.record import Skill
 
 _HERE = Path(__file__).parent
@@ -43,6 +44,12 @@ def weights_file(skill: Skill) -> Path:
 def card_file(skill: Skill) -> Path:
     """Where its card is."""
     return skill.file.with_name(f"{skill.name}.json") if skill.file else CARDS / f"{skill.name}.json"
+
+
+def cards() -> list[Path]:
+    """All cards that there are, that of handovers among them."""
+    own = {card_file(skill) for skill in SKILLS.values() if skill.file}
+    return sorted({*CARDS.glob("*.json"), *(path for path in own if path.exists())})
 
 
 def learned(skill: Skill, path: Path | None = None) -> LearnedSkill:
