@@ -89,6 +89,8 @@ def contexts(skill: Skill, world: World, seen: View) -> dict[str, Split]:
         context["it_lies_on"] = by_name(np.asarray(seen.geo.support)[number, entity - 1] > 0.05, ("the floor", "a table"))
     else:
         kind = (goal >= 1 + spec.objects + spec.tables).astype(int) + (goal >= 1 + spec.objects + spec.receptacles - spec.drawers)
+        there = np.minimum(np.asarray(seen.table)[number, INSIDE, :, goal].sum(1), 2)
+        context["lies_in_it"] = by_name(there, ("nothing", "one thing", "two or more"))
         context["put_down"] = by_name(kind, ("on a table", "into a bin", "into a drawer"))
     return context
 
