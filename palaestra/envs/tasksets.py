@@ -147,7 +147,7 @@ TASK_SETS = {
     "primitive": TaskSet(
         "one skill call: go to a thing, enter a room, pick up what is near, or put down what is held; houses of one to four rooms",
         max_goals=1,
-        horizon=300,
+        horizon=200,
         calls=1,
         goals="primitive",
     ),
