@@ -51,7 +51,7 @@ class EndpointArguments:
 class PlannerArguments(EndpointArguments, OwnSkills):
     """Which planner, and where its endpoint is."""
 
-    planner: str = "oracle"  # oracle, careful (by the cards), openai (any endpoint), or a probe: nothing, random, no-language, shuffled
+    planner: str = "oracle"  # oracle, careful (by cards), openai (any endpoint), or a probe: nothing, random-legal, no-language, shuffled
 
     def choice(self) -> "PlannerChoice":
         return self.named(self.planner)
@@ -245,7 +245,7 @@ class Eval(PlannerArguments):
     folder: Path | None = None  # of a task set: config.json, episodes.csv, summary.json; runs/eval/<set>-<split>-... when not given
     trials: int = 1  # of every task; an even number gives CVaR: half of them rank the tasks, the others are reported
     noise: str = "retries"  # of the skills: retries (only on calls that failed before), or always
-    probes: bool = False  # measure oracle, nothing, random (calls, and actions), no-language and shuffled beside the planner
+    probes: bool = False  # measure oracle, nothing, random (actions), random-legal (calls), no-language, shuffled beside the planner
     batch: int = 200  # episodes between two writings of the table; no result depends on it
     engine: str = "native"  # native, mjx, warp, or auto
     cluster: str = ""  # ray: the episodes of a skill as tasks of a Ray cluster, that of RAY_ADDRESS or this machine

@@ -218,7 +218,7 @@ def measure_task_set(
     beside = [which for which in config.planners if which != choice.name]
     if beside:
         result["beside"] = {which: summary([row for row in rows if row.planner == which]) for which in beside}
-        result["beside"]["random-actions"] = arena.flail(episodes)
+        result["beside"]["random"] = arena.flail(episodes)
     (folder / _PARTIAL).replace(folder / "episodes.csv")
     write_atomically(folder / "summary.json", (json.dumps(result, indent=1) + "\n").encode())
     return result | {"folder": str(folder), "seconds": time.perf_counter() - clock}

@@ -113,11 +113,11 @@ def test_probes_stand_beside_the_planner(shared, tmp_path):
     assert result["value"] == 0
     assert result["participation"] == 0
     assert result["outcomes"] == {"incomplete plan": FEW}
-    assert set(result["beside"]) == {"oracle", "random", "no-language", "shuffled", "random-actions"}
+    assert set(result["beside"]) == {"oracle", "random-legal", "no-language", "shuffled", "random"}
     assert result["beside"]["oracle"]["value"] > max(
-        result["beside"][p]["value"] for p in ("random", "no-language", "shuffled", "random-actions")
+        result["beside"][p]["value"] for p in ("random-legal", "no-language", "shuffled", "random")
     )
-    assert result["beside"]["random-actions"]["n"] == FEW
+    assert result["beside"]["random"]["n"] == FEW
 
 
 @pytest.mark.slow

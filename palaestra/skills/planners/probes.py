@@ -39,7 +39,7 @@ class RandomCalls:
     """A random walk over calls that can be made and change something, all equally likely."""
 
     seed: Seed
-    name: str = "random"
+    name: str = "random-legal"
 
     def plan(self, problem: Problem) -> Plan:
         rng = np.random.default_rng([*self.seed, problem.number, len(problem.history)])
@@ -112,7 +112,7 @@ def overheard(env: TaskSetEnv) -> Imagine:
 
 PROBES: dict[str, Callable[[TaskSetEnv, Seed], Planner]] = {
     "nothing": lambda env, seed: Nothing(),
-    "random": lambda env, seed: RandomCalls(seed),
+    "random-legal": lambda env, seed: RandomCalls(seed),
     "no-language": lambda env, seed: Misled("no-language", env, seed, drawn(env)),
     "shuffled": lambda env, seed: Misled("shuffled", env, seed, overheard(env)),
 }
