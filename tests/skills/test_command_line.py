@@ -24,7 +24,10 @@ def run(capsys, *arguments):
         ),
         (["eval", "rearange"], "Did you mean 'rearrange'?"),
         (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: larger, test, train, validation"),
-        (["eval", "rearrange", "--planner", "gpt"], "unknown planner 'gpt'; expected one of: no-language, nothing, openai, oracle, random"),
+        (
+            ["eval", "rearrange", "--planner", "gpt"],
+            "unknown planner 'gpt'; expected one of: careful, no-language, nothing, openai, oracle, random-legal",
+        ),
         (["eval", "rearrange", "--trials", "3"], "trials: got 3, expected 1 or an even number"),
         (["eval", "rearrange", "--batch", "0"], "batch: got 0, expected 1 or more"),
         (["eval", "rearrange", "--noise", "loud"], "unknown noise 'loud'; expected one of: always, retries"),

@@ -63,7 +63,9 @@ def _nearest(world: World, view: View) -> jax.Array:
     count = min(_OTHERS, world.spec.objects)
     _, which = jax.lax.top_k(jnp.where(lies, -jnp.linalg.norm(offset, axis=-1), -jnp.inf), count)
     there = lies[which, None]
-    near = jnp.concatenate([jnp.where(there, jnp.clip(5 * observation.to_base(view.geo.yaw, offset[which]), -2, 2), 0.0), there], -1)
+    near = jnp.concatenate(
+        [jnp.where(there, jnp.clip(5 * observation.to_base(view.geo.yaw, offset[which]), -2, 2), 0.0), there.astype(jnp.float32)], -1
+    )
     return jnp.zeros((_OTHERS, 3)).at[:count].set(near).reshape(-1)
 
 
@@ -169,7 +171,7 @@ def _filled(key: jax.Array, world: World, scene: Scene, may: jax.Array, centre: 
     spec, lay = world.spec, scene.layout
     quarter = jax.random.permutation(k_order, jnp.arange(spec.objects))  # one for each object; those above three get none
     lies = may & (quarter < jax.random.randint(k_how, (), 0, 4))
-    corner = jnp.stack([quarter % 2, quarter // 2 % 2], -1) * 2.0 - 1.0
+    corner = jnp.stack([quarter % 2, quarter // 2 % 2], -1).astype(jnp.float32) * 2.0 - 1.0
     jitter = jax.random.uniform(k_at, (spec.objects, 2), minval=-1.0, maxval=1.0)
     # One alone may lie anywhere.
     at = centre + jnp.where(lies.sum() == 1, jitter * (side - 0.05), 0.5 * side * corner + 0.012 * jitter)
