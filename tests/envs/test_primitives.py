@@ -107,5 +107,6 @@ def test_a_task_of_two_calls_is_not_admitted():
 
 def test_dtypes_are_strict():
     with jax.numpy_dtype_promotion("strict"):
-        jax.eval_shape(env("primitive").attempt_task, jax.random.key(0))
-        jax.eval_shape(env("primitive").admits, jax.eval_shape(env("primitive").attempt_task, jax.random.key(0))[0])
+        task, fits = jax.eval_shape(env("primitive").attempt_task, jax.random.key(0))
+        admitted = jax.eval_shape(env("primitive").admits, task)
+    assert [(x.shape, x.dtype) for x in (fits, admitted)] == [((), bool)] * 2
