@@ -53,7 +53,7 @@ def reward(world: World, view: View) -> jax.Array:
     """Take hold of it (what picking pays for that, and not for lifting), turn it where it lies, let go."""
     (error, true), near = seen(world, view), around(world, view)
     held, opened = jnp.minimum(PICK.reward(world, view), 0.35), jnp.clip(1.0 - view.ctrl[4] / 0.05, 0.0, 1.0)
-    way = jnp.where(near & (jnp.abs(error) < CLOSER), 0.7 + 0.2 * opened, held + 0.25 * (1 - jnp.abs(error) / MOST))
+    way = jnp.where(near & (jnp.abs(error) < CLOSER), 0.7 + 0.2 * opened, held + 0.25 * near * (1 - jnp.abs(error) / MOST))
     still = tolerance(world.object_speed(view.physics.qvel)[view.args[0] - 1], 0.2)
     return jnp.where(near & true, 1.0, way * (0.5 + 0.5 * still))
 
@@ -80,7 +80,7 @@ FACING = Predicate(
 PREDICATES = {"facing": FACING}
 SKILL = Skill(
     name="rotate",
-    version=1,
+    version=2,
     doc="Turn a cube where it lies, so that one of its sides faces the target. Needs an empty hand and the robot near the cube.",
     params=(Param("object", ("object",)), Param("target", TARGETS)),
     precondition=(*PICK.precondition, *(Literal((p,), "object", "target", negated=True) for p in ("on", "facing"))),
@@ -94,6 +94,6 @@ SKILL = Skill(
     failed=lambda world, view: PICK.failed(world, view) | ~jnp.asarray(world.spec.are("cube"))[view.args[0] - 1],
     start=start,
     train_spec=WorldSpec(cubes=2, balls=0, tables=1, bins=1, rooms=2, buttons=1),
-    gate=0.6,
+    gate=0.8,
     flags=(4, *(5 + i for i in PICK.flags)),
 )

@@ -37,15 +37,21 @@ def _at(layout: Layout, out: Any, along: Any) -> Any:
     return cabinets + (TRAY_MIDDLE + out + along)[:, None] * fronts(layout)
 
 
-def _turned(layout: Layout, long: float, wide: float) -> Any:
-    """Half sizes [W, 2] m in the world of boxes that are `long` along the way of the drawers."""
+def _turned(layout: Layout, long: Any, wide: float) -> Any:
+    """Half sizes [W, 2] m in the world of boxes that are `long` [W] m, or all as much, along the way of the drawers."""
     front = abs(fronts(layout))
-    return long * front + wide * front[:, ::-1]
+    return (long * front.T).T + wide * front[:, ::-1]
 
 
 def trays(layout: Layout, out: Any) -> tuple[Any, Any]:
     """Middles [W, 2] m and inner half sizes [W, 2] m of trays that are out by `out` [W] m."""
     return _at(layout, out, 0.0), _turned(layout, *DRAWER_INNER)
+
+
+def uncovered(layout: Layout, out: Any) -> tuple[Any, Any]:
+    """As `trays`, of what of them is not beneath the cabinet's top: what a hand reaches from above."""
+    covered = (DRAWER_HALF[0] - TRAY_MIDDLE + DRAWER_INNER[0] - out).clip(0.0, 2 * DRAWER_INNER[0])  # m, of their length
+    return _at(layout, out, covered / 2), _turned(layout, DRAWER_INNER[0] - covered / 2, DRAWER_INNER[1])
 
 
 def handles(layout: Layout, out: Any) -> Any:

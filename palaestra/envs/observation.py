@@ -63,14 +63,14 @@ def rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
 
 def rays_around(world: World, scene: Scene, geo: Geometry, entity: jax.Array, count: int, length: float) -> jax.Array:
     """As `rays`, from the middle of an object (its entity) over all that stands in its way, itself left out [count], in `length` m."""
-    seen = jnp.concatenate(
-        [
-            scene.fixture_used & obstructs(world.spec, scene.layout),
-            scene.layout.object_used & world.spec.are("crate") & (jnp.arange(world.spec.objects) != entity - 1),
-            geo.barriers.used,
-        ]
-    )
-    return _cast(world, scene, geo, geo.position[entity, :2], count, length, seen)
+    return _nearest(geo.yaw, geo.position[entity, :2], count, length, *obstacles(world, scene, geo, entity))
+
+
+def obstacles(world: World, scene: Scene, geo: Geometry, entity: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What stands in the way of an object (its entity): centres and half sizes of boxes [n, 2] m, and which are there [n] bool."""
+    centre, half = _boxes(world, scene, geo)
+    others = scene.layout.object_used & world.spec.are("crate") & (jnp.arange(world.spec.objects) != entity - 1)
+    return centre, half, jnp.concatenate([scene.fixture_used & obstructs(world.spec, scene.layout), others, geo.barriers.used])
 
 
 def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
@@ -82,14 +82,24 @@ def hand_rays(world: World, scene: Scene, geo: Geometry) -> jax.Array:
     return _cast(world, scene, geo, geo.grip[:2], NUM_HAND_RAYS, HAND_RAY_LENGTH, seen)
 
 
+def _boxes(world: World, scene: Scene, geo: Geometry) -> tuple[jax.Array, jax.Array]:
+    """Fixtures, objects and barriers as boxes: centres and half sizes [F + O + N, 2] m."""
+    lay, objects = scene.layout, geo.position[1 : 1 + world.spec.objects, :2]
+    centre = jnp.concatenate([lay.fixture_pos[:, :2], objects, geo.barriers.centre])
+    return centre, jnp.concatenate([lay.fixture_half[:, :2], jnp.repeat(lay.object_half[:, None], 2, -1), geo.barriers.half])
+
+
 def _cast(world: World, scene: Scene, geo: Geometry, origin: jax.Array, count: int, length: float, seen: jax.Array) -> jax.Array:
     """Rays from `origin` [2] to the fixtures, objects and barriers that are `seen` [F + O + N]: [count], in lengths."""
-    lay = scene.layout
-    angle = geo.yaw + jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False)
+    return _nearest(geo.yaw, origin, count, length, *_boxes(world, scene, geo), seen)
+
+
+def _nearest(
+    yaw: jax.Array, origin: jax.Array, count: int, length: float, centre: jax.Array, half: jax.Array, seen: jax.Array
+) -> jax.Array:
+    """Along rays from `origin` [2], the first of them along `yaw`, the nearest of the boxes that are `seen` [count], in lengths."""
+    angle = yaw + jnp.linspace(0.0, 2 * jnp.pi, count, endpoint=False)
     direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1)  # [rays, 2]
-    objects = geo.position[1 : 1 + world.spec.objects, :2]
-    centre = jnp.concatenate([lay.fixture_pos[:, :2], objects, geo.barriers.centre])
-    half = jnp.concatenate([lay.fixture_half[:, :2], jnp.repeat(lay.object_half[:, None], 2, -1), geo.barriers.half])
     inverse = 1.0 / jnp.where(jnp.abs(direction) < 1e-6, 1e-6, direction)
     middle = (centre - origin)[None] * inverse[:, None]  # [rays, boxes, 2]
     extent = half[None] * jnp.abs(inverse)[:, None]

@@ -1,5 +1,6 @@
 """What the starts of a skill differ in. By these contexts cards divide success, and by the same ones it is looked up for a call."""
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from palaestra.envs.names import Entity
 from palaestra.envs.types import INSIDE, KINDS, entity_kinds, leaf_entity
 from palaestra.sim.world import World
 from palaestra.skills.library import SKILLS
+from palaestra.skills.library.ways import room_around
 from palaestra.skills.operators import Call
 from palaestra.skills.record import Skill, View
 
@@ -70,6 +72,7 @@ def contexts(skill: Skill, world: World, seen: View) -> dict[str, Split]:
         target = np.select([kind == KINDS.index("plate"), kind == KINDS.index("room")], [1, 2], 0)
         return {
             "pushed_to": by_name(target, ("next to a thing", "onto a plate", "into a room")),
+            "free_around_it_m": by_range(np.asarray(_rooms_around(world, seen)), [-0.1, 0.15, 0.3, 0.5, 100]),
             "distance_of_target_m": away(args[:, 1], position[number, entity], [0, 1, 2, 3, 4, 8]),
             "rooms": rooms,
             "lift_at_start_m": height,
@@ -93,6 +96,11 @@ def contexts(skill: Skill, world: World, seen: View) -> dict[str, Split]:
         context["lies_in_it"] = by_name(there, ("nothing", "one thing", "two or more"))
         context["put_down"] = by_name(kind, ("on a table", "into a bin", "into a drawer"))
     return context
+
+
+@functools.partial(jax.jit, static_argnames="world")
+def _rooms_around(world: World, seen: View) -> jax.Array:
+    return jax.vmap(lambda view: room_around(world, view, view.args[0]))(seen)
 
 
 def labels(world: World, seen: View, things: Sequence[Entity], calls: Sequence[Call]) -> list[dict[str, str]]:

@@ -39,14 +39,14 @@ class Recipe:
 
 
 RECIPES = {
-    "skill/navigate": Recipe(6_000_000),
-    "skill/pick": Recipe(5_000_000, easy=0.3),
-    "skill/place": Recipe(6_000_000, easy=0.2),
+    "skill/navigate": Recipe(8_000_000),
+    "skill/pick": Recipe(8_000_000, easy=0.3),
+    "skill/place": Recipe(8_000_000, easy=0.2),
     "skill/press": Recipe(3_000_000, easy=0.2),
     "skill/open": Recipe(10_000_000, easy=0.3),
     "skill/close": Recipe(10_000_000, easy=0.3),
     "skill/push_open": Recipe(6_000_000, easy=0.2),
-    "skill/push": Recipe(8_000_000, easy=0.4),
+    "skill/push": Recipe(14_000_000, easy=0.4),
     "skill/turn_on": Recipe(2_000_000, easy=0.2),
     "skill/turn_off": Recipe(2_000_000, easy=0.2),
     generalist.NAME: Recipe(900_000, easy=0.2),

@@ -81,6 +81,15 @@ def test_where_trays_are_is_what_the_physics_says():
     np.testing.assert_allclose(low - high, [AT[0] - TRAY_MIDDLE - HANDLE_OUT - 0.016 - DRAWER_TRAVEL, -0.156], atol=1e-6)
 
 
+@pytest.mark.parametrize("out", [0.0, 0.1, 0.19, DRAWER_TRAVEL])
+def test_what_a_hand_reaches_of_a_tray_begins_where_the_cabinets_top_ends(out):
+    (at, half), (tray, inner) = (f(scene_of(out).layout, jnp.asarray([out])) for f in (drawers.uncovered, drawers.trays))
+    assert half[0, 1] == inner[0, 1]
+    west, east = (float(tray[0, 0] + side * inner[0, 0]) for side in (-1, 1))
+    assert float(at[0, 0] - half[0, 0]) == pytest.approx(west, abs=1e-6)  # to the tray's front
+    assert float(at[0, 0] + half[0, 0]) == pytest.approx(np.clip(AT[0] - 0.146, west, east), abs=1e-6)  # the cabinet's front
+
+
 # --- generated houses -----------------------------------------------------------------------------------------------
 
 

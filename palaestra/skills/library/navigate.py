@@ -11,10 +11,12 @@ from palaestra.envs.predicates import distances, table_at_start
 from palaestra.envs.types import IN_ROOM, KINDS, button_entity, entity_used, leaf_entity, num_entities, room_entity
 from palaestra.sim.world import LEAF_OPEN, World, WorldSpec
 from palaestra.skills.library import starts
+from palaestra.skills.library.ways import past
 from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
 
 _ARRIVED = 0.66  # m, a little nearer than `near` asks
 _INSIDE = 0.35  # m, how far into a room one has to be
+_WIDE = 0.15  # m, half of what the base takes on its way
 _SLOW = 0.3  # m/s
 _RAISED = 0.0  # m of the lift: high enough to pass over tables
 
@@ -43,7 +45,12 @@ def _way(world: World, view: View) -> tuple[jax.Array, jax.Array, jax.Array, jax
     surface = jnp.where(is_room, into, distances(view.geo)[target])
     # Through doorways: the way to the centre, less what of it lies inside the target.
     surface = jnp.where(final, surface, jnp.maximum(length, surface))
-    return observation.to_base(view.geo.yaw, point - view.geo.robot), final, length, surface, is_room
+    # And around furniture, as long as it is not near enough already.
+    robot = view.geo.robot
+    by = past(world, view, robot, point, target[None], _WIDE)
+    more = jnp.linalg.norm(by - robot) + jnp.linalg.norm(point - by) - jnp.linalg.norm(point - robot)
+    more = jnp.where(surface > _ARRIVED, more, 0.0)
+    return observation.to_base(view.geo.yaw, by - robot), final, length + more, surface + more, is_room
 
 
 def observe(world: World, view: View) -> jax.Array:
@@ -124,7 +131,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
 
 NAVIGATE = Skill(
     name="navigate",
-    version=2,
+    version=3,
     doc="Drive to an object, a table, a bin or a room, through doorways where needed. Keeps what the hand holds. "
     "Afterwards the robot is near the target (in it, if it is a room) and near nothing else that it was near before.",
     params=(Param("target", KINDS),),

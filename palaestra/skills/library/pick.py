@@ -8,6 +8,7 @@ from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.envs.types import INSIDE
 from palaestra.sim.world import World, WorldSpec
 from palaestra.skills.library import starts
+from palaestra.skills.library.ways import to_reach
 from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
 
 _HOVER = 0.12  # m above the object, while not yet over it
@@ -56,9 +57,9 @@ def observe(world: World, view: View) -> jax.Array:
 def reward(world: World, view: View) -> jax.Array:
     index = view.args[0] - 1
     rel = _relative(view)
-    aside = jnp.linalg.norm(rel[:2])
+    aside = to_reach(world, view.geo, view.geo.position[view.args[0], :2])
     height = jnp.where(aside > _OVER, 0.5 * jnp.abs(rel[2] + _HOVER) + 0.06, jnp.abs(rel[2]))
-    reach = 0.5 * tolerance(aside, 0.5) + 0.5 * tolerance(aside + height, 0.125)
+    reach = 0.5 * tolerance(aside, 1.0) + 0.5 * tolerance(aside + height, 0.125)
     turn = observation.quarter_turn(world, view.physics, view.geo)[index, 0]
     aligned = jnp.where(jnp.asarray(world.spec.are("ball"))[index], 1.0, 0.5 + 0.5 * turn)
     enclosed = (jnp.abs(rel[0]) < 0.03) & (jnp.abs(rel[1]) < 0.03) & (jnp.abs(rel[2]) < 0.03)
@@ -105,7 +106,7 @@ def start(key: jax.Array, world: World, easy: jax.Array) -> Start:
 
 PICK = Skill(
     name="pick",
-    version=2,
+    version=3,
     doc="Grasp an object that stands on the floor or on a table, and lift it. Needs an empty hand and the robot near the object.",
     params=(Param("object", ("object",)),),
     precondition=(

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from palaestra.envs import observation
+from palaestra.envs import drawers, observation
 from palaestra.envs.drawers import DRAWN
 from palaestra.envs.generation import poses
 from palaestra.envs.generation.generator import SceneRange, sample_scene
@@ -11,6 +11,7 @@ from palaestra.envs.types import INSIDE, ON, Scene, receptacle_boxes
 from palaestra.sim.drawers import DRAWER_FLOOR, DRAWER_TRAVEL
 from palaestra.sim.world import BIN_FLOOR, World, WorldSpec
 from palaestra.skills.library import starts
+from palaestra.skills.library.ways import to_reach
 from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
 
 _ABOVE = 0.05  # m above table or rim, while not yet over it
@@ -20,12 +21,24 @@ _APART = 1.5  # as far from what lies there already, in half sizes of both: cube
 _OTHERS = 2  # of what lies there are observed, the nearest ones
 
 
+def _box(world: World, view: View) -> tuple[jax.Array, jax.Array]:
+    """Middle [2] m and half sizes [2] m of where it can be put from above; of a drawer, what the cabinet does not cover."""
+    spec, which = world.spec, view.args[1]
+    middle, half = view.geo.position[which, :2], view.geo.half[which]
+    if not spec.drawers:
+        return middle, half
+    first = 1 + spec.objects + spec.receptacles - spec.drawers
+    at, sides = drawers.uncovered(view.scene.layout, world.drawer_q(view.physics.qpos))
+    is_drawer, number = (which >= first) & (which < first + spec.drawers), jnp.clip(which - first, 0, spec.drawers - 1)
+    return jnp.where(is_drawer, at[number], middle), jnp.where(is_drawer, sides[number], half)
+
+
 def _to_target(world: World, view: View) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Offset from object to where it goes, base frame [2] m: a table's middle, or a quarter of a bin or a drawer that is free, so that
+    """Offset from object to where it goes, world frame [2] m: a table's middle, or a quarter of a bin or a drawer that is free, so that
     there is room for more; distance to where it may be put down, and height of the object's underside above table top or rim, [] m."""
     obj, recep = view.args[0], view.args[1]
-    at, half = view.geo.position[obj, :2], view.geo.half[recep]
-    offset = view.geo.position[recep, :2] - at
+    at, (middle, half) = view.geo.position[obj, :2], _box(world, view)
+    offset = middle - at
     corners = jnp.asarray([[x, y] for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
     quarters = offset + corners * half  # [4, 2]
     taken = jax.vmap(lambda shift: _crowded(world, view, shift))(quarters)
@@ -38,7 +51,7 @@ def _to_target(world: World, view: View) -> tuple[jax.Array, jax.Array, jax.Arra
     )
     offset = jnp.where(is_bin, quarter, offset)
     height = view.geo.position[obj, 2] - view.scene.layout.object_half[obj - 1] - view.geo.position[recep, 2]
-    return observation.to_base(view.geo.yaw, offset), aside, height
+    return offset, aside, height
 
 
 def _others(world: World, view: View) -> tuple[jax.Array, jax.Array]:
@@ -80,8 +93,10 @@ def _placed(view: View) -> jax.Array:
 def observe(world: World, view: View) -> jax.Array:
     obj, recep = view.args[0], view.args[1]
     offset, aside, height = _to_target(world, view)
+    offset = observation.to_base(view.geo.yaw, offset)
+    middle, half = _box(world, view)
     in_hand = observation.to_base(view.geo.yaw, view.geo.position[obj] - view.geo.grip)
-    from_base = observation.to_base(view.geo.yaw, view.geo.position[recep, :2] - view.geo.robot)
+    from_base = observation.to_base(view.geo.yaw, middle - view.geo.robot)
     turn = 4 * view.geo.yaw
     return jnp.concatenate(
         [
@@ -90,7 +105,7 @@ def observe(world: World, view: View) -> jax.Array:
             jnp.clip(2 * offset, -3, 3),
             jnp.tanh(8 * offset),
             2 * from_base,
-            10 * view.geo.half[recep] - 1.5,
+            10 * half - 1.5,
             jnp.stack(
                 [
                     jnp.cos(turn),
@@ -113,12 +128,13 @@ def observe(world: World, view: View) -> jax.Array:
 
 
 def reward(world: World, view: View) -> jax.Array:
-    _, aside, height = _to_target(world, view)
+    offset, aside, height = _to_target(world, view)
+    way = to_reach(world, view.geo, view.geo.position[view.args[0], :2] + offset)
     aside += _crowded(world, view)
     over = aside < 0.02
     low = jnp.where(_is_bin(world, view), -0.01, 0.005)  # m, from where it may be let go
     up = jnp.where(over, jnp.maximum(height - low, 0.0), jnp.maximum(_ABOVE - height, 0.0) + 0.05)
-    come = 0.5 * tolerance(aside, 0.5) + 0.5 * tolerance(aside + up, 0.15)
+    come = 0.5 * tolerance(way, 1.0) + 0.5 * tolerance(aside + up, 0.15)
     ready = over & (height <= low + 0.015)
     opening = jnp.where(ready, jnp.clip(1.0 - view.ctrl[4] / 0.053, 0.0, 1.0), 0.0)
     held = view.geo.grasped[view.args[0] - 1]
@@ -184,8 +200,8 @@ def _filled(key: jax.Array, world: World, scene: Scene, may: jax.Array, centre: 
 
 PLACE = Skill(
     name="place",
-    version=2,
-    doc="Put the object that the hand holds on a table or into a bin, and let go of it. Needs the robot near the receptacle.",
+    version=3,
+    doc="Put the object that the hand holds on or in a receptacle, and let go of it. Needs the robot near the receptacle.",
     params=(Param("object", ("object",)), Param("receptacle", ("table", "bin", "plate", "drawer", "shelf", "hamper"))),
     precondition=(Literal(("holding",), ROBOT, "object"), Literal(("near",), ROBOT, "receptacle")),
     effect=(Literal(("on", "inside"), "object", "receptacle"), Literal(("holding",), ROBOT, "object", negated=True)),

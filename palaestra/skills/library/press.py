@@ -12,6 +12,7 @@ from palaestra.envs.generation.generator import SceneRange, sample_scene
 from palaestra.envs.types import PRESSED, button_entity
 from palaestra.sim.world import BUTTON_HALF, World, WorldSpec
 from palaestra.skills.library import starts
+from palaestra.skills.library.ways import to_reach
 from palaestra.skills.record import ROBOT, Literal, Param, Skill, Start, View, tolerance
 
 _OVER = 0.025  # m, nearer than this in the plane the hand is over the cap
@@ -56,11 +57,10 @@ def observe(push: _Push, world: World, view: View) -> jax.Array:
 
 
 def reward(push: _Push, world: World, view: View) -> jax.Array:
-    del world
     rel = _relative(view)
-    aside = jnp.linalg.norm(rel[:2])
+    aside = to_reach(world, view.geo, view.geo.position[view.args[0], :2])
     height = jnp.where(aside > _OVER, 0.5 * jnp.abs(rel[2] + _HOVER) + 0.06, jnp.maximum(-rel[2], 0.0))
-    come = 0.5 * tolerance(aside, 0.5) + 0.5 * tolerance(aside + height, 0.125)
+    come = 0.5 * tolerance(aside, 1.0) + 0.5 * tolerance(aside + height, 0.125)
     closed = jnp.clip(view.ctrl[4] / 0.05, 0.0, 1.0)
     raised = jnp.clip(-rel[2] / (_CLEAR + 0.01), 0.0, 1.0) if push.toggles else 1.0
     return jnp.where(_done(push, view), 0.8 + 0.2 * raised, come * (0.5 + 0.2 * closed))
