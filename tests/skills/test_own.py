@@ -173,7 +173,7 @@ def test_weights_and_card_are_kept_beside_the_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(admission, "evaluate", evaluate)
     monkeypatch.setattr(admission, "by_context", lambda *a: {})
-    with pytest.raises(PalaestraError, match=r"the gate is 0\.6"):
+    with pytest.raises(PalaestraError, match=r"the gate is 0\.8"):
         admission.admit(str(file), run, 40, 1)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["rotate.py", "run"]
     share["now"] = 1.0

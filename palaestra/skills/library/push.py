@@ -266,6 +266,6 @@ PUSH = Skill(
     failed=failed,
     start=start,
     gate=0.85,  # four in ten of its starts are right beside something
-    flags=tuple(observation.PROPRIOCEPTION + 21 + i for i in range(5)),
+    flags=tuple(observation.PROPRIOCEPTION + i for i in (11, 21, 22, 23, 24, 25)),
     train_spec=WorldSpec(cubes=2, balls=1, tables=3, plates=1, bins=1, rooms=3, drawers=1, crates=1, buttons=2),
 )
