@@ -62,7 +62,7 @@ def to_behind(world: World, view: View, crate: jax.Array, ahead: jax.Array) -> B
     def distance(place: jax.Array) -> jax.Array:
         return _distance(place, *stands)
 
-    places = jnp.arange(_PLACES) * (2 * jnp.pi / _PLACES)
+    places = jnp.arange(_PLACES, dtype=jnp.float32) * (2 * jnp.pi / _PLACES)
     unit = jnp.stack([jnp.cos(places), jnp.sin(places)], -1)
     off = geo.robot - at
     here = jnp.arctan2(off[1], off[0])
@@ -86,7 +86,7 @@ def to_behind(world: World, view: View, crate: jax.Array, ahead: jax.Array) -> B
     ahead, behind = jnp.where(aside, -unit[best], ahead), jnp.where(aside, places[best], opposite)
 
     left = jnp.mod(behind - here, 2 * jnp.pi)
-    length = jnp.stack([left, 2 * jnp.pi - left]) + 10.0 * blocked(left)
+    length = jnp.stack([left, 2 * jnp.pi - left]) + jnp.where(blocked(left), 10.0, 0.0)
     turn = jnp.where(length[0] <= length[1], left, left - 2 * jnp.pi)
     onward = here + jnp.clip(turn, -_STEP, _STEP)
     way = jnp.stack([jnp.cos(onward), jnp.sin(onward)])
