@@ -1,5 +1,6 @@
 """Ways of the robot that no straight line tells: of the hand to a place, and of the base to behind a crate."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -59,9 +60,7 @@ def to_behind(world: World, view: View, crate: jax.Array, ahead: jax.Array) -> B
         corner = wide * (near + far) + jnp.sqrt(jnp.maximum(radius**2 - jnp.square(wide * (near - far)), 0.0))
         return jnp.where(face * far <= wide, face, corner)
 
-    def distance(place: jax.Array) -> jax.Array:
-        return _distance(place, *stands)
-
+    distance = functools.partial(_distance, boxes=stands)
     places = jnp.arange(_PLACES, dtype=jnp.float32) * (2 * jnp.pi / _PLACES)
     unit = jnp.stack([jnp.cos(places), jnp.sin(places)], -1)
     off = geo.robot - at
@@ -99,11 +98,12 @@ def to_behind(world: World, view: View, crate: jax.Array, ahead: jax.Array) -> B
 def room_around(world: World, view: View, crate: jax.Array) -> jax.Array:
     """From a crate (its entity), as if it stood square, to the nearest thing that could be in the robot's way [] m."""
     at, half = view.geo.position[crate, :2], view.geo.half[crate, 0]
-    return _distance(at, *observation.obstacles(world, view.scene, view.geo, crate)) - half
+    return _distance(at, observation.obstacles(world, view.scene, view.geo, crate)) - half
 
 
-def _distance(place: jax.Array, centre: jax.Array, half: jax.Array, there: jax.Array) -> jax.Array:
-    """To the nearest of these boxes that are there [..] m, from places [.., 2] m."""
+def _distance(place: jax.Array, boxes: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    """From places [.., 2] m to the nearest of the boxes (as `observation.obstacles` has them) that are there [..] m."""
+    centre, half, there = boxes
     gap = jnp.linalg.norm(jnp.maximum(jnp.abs(place[..., None, :] - centre) - half, 0.0), axis=-1)
     return jnp.where(there, gap, jnp.inf).min(-1, initial=jnp.inf)
 
