@@ -51,10 +51,17 @@ class EndpointArguments:
 class PlannerArguments(EndpointArguments, OwnSkills):
     """Which planner, and where its endpoint is."""
 
-    planner: str = "oracle"  # oracle, careful (by cards), openai (any endpoint), or a probe: nothing, random-legal, no-language, shuffled
+    # oracle, careful (by cards), embedded (a small language model), openai (any endpoint), or a probe: nothing, random-legal,
+    # no-language, shuffled
+    planner: str = "oracle"
+    weights: Path | None = None  # of the planner `embedded`: a run's planner.safetensors instead of what is shipped
+    mask: str = "applicable"  # of the planner `embedded`, what it may say: none, grammar, applicable
+    permissions: Path | None = None  # a file of rules on what the robot may do, whatever the planner says; see docs/planners.md
 
     def choice(self) -> "PlannerChoice":
-        return self.named(self.planner)
+        from dataclasses import replace
+
+        return replace(self.named(self.planner), weights=self.weights, mask=self.mask)
 
 
 @dataclass
@@ -69,7 +76,7 @@ class Demo(PlannerArguments):
     def run(self) -> int:
         from palaestra.skills.demo import demo
 
-        return demo(self.seed, self.instruction, self.choice(), self.folder, as_json=self.json)
+        return demo(self.seed, self.instruction, self.choice(), self.folder, self.permissions, as_json=self.json)
 
 
 @dataclass
@@ -118,7 +125,8 @@ class Train(EndpointArguments):
     With --sweep, or several seeds, many runs and one table of them; the same command goes on with what is unfinished.
     """
 
-    # A skill (pick, or a file with one of your own), a task set (rearrange), or `generalist`: all skills in one network.
+    # A skill (pick, or a file with one of your own), a task set (rearrange), `generalist`: all skills in one network, or `planner`:
+    # the planner `embedded`.
     id: tyro.conf.Positional[str] = ""
     seed: str = "0"  # or several: 1..5
     steps: int = 0  # environment steps; 0 takes the recipe's
@@ -146,6 +154,8 @@ class Train(EndpointArguments):
 
         if self.sweep or ".." in self.seed:
             return self._many()
+        if self.id == "planner":
+            return self._planner()
         share = self._share()
         if share is None:
             from palaestra.policies.processes import launch
@@ -173,6 +183,16 @@ class Train(EndpointArguments):
         )
         if share.leads:
             finish(result, self.json)
+        return 0
+
+    def _planner(self) -> int:
+        """The planner's own networks."""
+        from palaestra.skills.planners.embedded.training import train_planner
+
+        seed = numbers(self.seed)[0]
+        folder = self.folder or Path(f"runs/planner-seed{seed}")
+        tell = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+        finish(train_planner(folder, seed, self.steps, self.set, self.resume, tell), self.json)
         return 0
 
     def _share(self) -> "Share | None":
@@ -235,7 +255,8 @@ class Eval(PlannerArguments):
     A task set leaves a folder with a row an episode, of which `palaestra watch` films any.
     """
 
-    # A skill (pick, or a file with one), all `skills`, `handover` (one after the other), a task set (rearrange), or `perturbed`.
+    # A skill (pick, or a file with one), all `skills`, `handover` (one after the other), a task set (rearrange), `perturbed`, or
+    # `planner`: a planner alone, with skills that do what they promise.
     id: tyro.conf.Positional[str]
     episodes: int = 200
     seed: int = 0
@@ -249,13 +270,31 @@ class Eval(PlannerArguments):
     batch: int = 200  # episodes between two writings of the table; no result depends on it
     engine: str = "native"  # native, mjx, warp, or auto
     cluster: str = ""  # ray: the episodes of a skill as tasks of a Ray cluster, that of RAY_ADDRESS or this machine
+    suite: str = "language"  # of `planner`: the task set
+    protocol: str = "closed-loop"  # of `planner`: one-shot, closed-loop or step-by-step
+    failures: float = 0.0  # of `planner`: the rate at which calls have no effect
     json: bool = False
 
     def run(self) -> int:
+        if self.id == "planner":
+            from palaestra.skills.permissions import Permissions
+            from palaestra.skills.planning import Conditions, measure_planner
+
+            permissions = Permissions.load(self.permissions) if self.permissions else None
+            conditions = Conditions(protocol=self.protocol, failures=self.failures, seed=self.seed, permissions=permissions)
+            finish(measure_planner(self.choice(), self.suite, self.split, self.episodes, self.seed, conditions), self.json)
+            return 0
         from palaestra.skills.evaluation import Options
         from palaestra.skills.measure import measure
 
-        options = Options(folder=self.folder, batch=self.batch, trials=self.trials, probes=self.probes, noise=self.noise)
+        options = Options(
+            folder=self.folder,
+            batch=self.batch,
+            trials=self.trials,
+            probes=self.probes,
+            noise=self.noise,
+            permissions=self.permissions,
+        )
         result = measure(
             self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine, options, self.cluster
         )
@@ -283,7 +322,8 @@ class Watch(OwnSkills):
 
 @dataclass
 class Bench:
-    """Measure: engine, mjx-cpu, ant, vector, reset, scaling, train, learn, startup, step, world, tasks, kills, gpu; or all, with plots."""
+    """Measure: engine, mjx-cpu, ant, vector, reset, scaling, train, learn, startup, step, world, tasks, kills, planner, words, gpu; or
+    all, with plots."""
 
     id: tyro.conf.Positional[str]
     num_envs: int = 0  # 0: the benchmark's own, as for steps

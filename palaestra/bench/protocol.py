@@ -30,6 +30,8 @@ BENCHES = {
     "world": "what each choice in the world's physics buys, and what it costs in fidelity",
     "tasks": "tasks generated a second, the memory that one takes, and the oracle's proofs",
     "kills": "a training run killed at random moments, against one that never was: the same bits",
+    "planner": "plans a second of the planner embedded, one at a time and side by side",
+    "words": "thirty instructions as people write them, and what the planner embedded makes of each",
     "gpu": "control steps/s of warp and mjx, and of PPO, on an NVIDIA GPU",
 }
 

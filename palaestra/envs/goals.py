@@ -277,7 +277,7 @@ def write(said: Formula, spec: WorldSpec, scene: Scene) -> Goal:
 
 def rows(said: Formula) -> list[tuple[int, int, Term]]:
     """(stage, option, term) of each term that a goal on device takes."""
-    return [(stage, option, term) for stage, option, terms in _options(said) for term in _merged(terms)]
+    return [(stage, option, term) for stage, option, terms in _options(said) for term in merged(terms)]
 
 
 def _options(said: Formula) -> list[tuple[int, int, Option]]:
@@ -286,7 +286,7 @@ def _options(said: Formula) -> list[tuple[int, int, Option]]:
     return [*options, (ALWAYS, 0, said.always)]
 
 
-def _merged(option: Iterable[Term]) -> list[Term]:
+def merged(option: Iterable[Term]) -> list[Term]:
     """Fewer terms that say the same: literals that share predicate, target and sign become one."""
     groups: dict[tuple[str, tuple[str, ...], int], list[Term]] = {}
     rest = []
@@ -295,11 +295,11 @@ def _merged(option: Iterable[Term]) -> list[Term]:
             groups.setdefault((term.predicate, term.targets, term.at_most), []).append(term)
         else:
             rest.append(term)
-    merged = []
+    found = []
     for (predicate, targets, at_most), group in groups.items():
         subjects = tuple(term.subjects[0] for term in group)
-        merged.append(Term(predicate, subjects, targets, len(group) if at_most else 0, at_most))
-    return merged + rest
+        found.append(Term(predicate, subjects, targets, len(group) if at_most else 0, at_most))
+    return found + rest
 
 
 def carried(before: Stage, option: Option, free: Iterable[str] = ()) -> Option:

@@ -90,6 +90,17 @@ def load_train_state(path: Path, like: T, about: dict[str, Any], defaults: dict[
     return _restore(path, arrays, like)
 
 
+def save_tree(path: Path, tree: Any, kind: str, about: dict[str, Any]) -> None:
+    """Weights of any shape, as a file of this kind, with what there is to say about them."""
+    _save(path, tree, kind, about)
+
+
+def load_tree(path: Path, like: T, kind: str) -> tuple[T, dict[str, Any]]:
+    """The weights of a file of this kind, in the shape of `like`, and what it says about them. Raises CheckpointError."""
+    arrays, about = _read(path, kind)
+    return _restore(path, arrays, like), about
+
+
 def save_policy(path: Path, policy: Policy, about: dict[str, Any]) -> None:
     """Weights and statistics for use; `about` must hold name, observation_size, action_size and what `networks.describe` says."""
     _save(path, policy, _POLICY, about)

@@ -1,12 +1,27 @@
-"""What to say when a batch does not fit in a device's memory."""
+"""What to say when a batch does not fit in a device's memory, and how to keep the host's."""
 
+import ctypes
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import jax
 
 from palaestra.sim.errors import PalaestraError
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of mallopt(3)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, to use it again.
+
+    glibc gives large arrays back to the kernel at once. XLA on a CPU allocates and frees them in every call, so that each time the
+    kernel has to find and clear their pages anew. Where there is no glibc nothing changes.
+    """
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class OutOfMemoryError(PalaestraError):

@@ -34,6 +34,7 @@ from palaestra.skills.chances import shipped_chances
 from palaestra.skills.executor import LANES, Episode, Executor
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Skills
+from palaestra.skills.permissions import Permissions
 from palaestra.skills.plan import PlanError
 from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem
 from palaestra.skills.planners.base import library
@@ -41,7 +42,7 @@ from palaestra.skills.planners.careful import CarefulPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.runner import Runner
 from palaestra.skills.shipped import cards, learned, weights_file
-from palaestra.skills.summary import of_calls, of_chances, summary
+from palaestra.skills.summary import of_calls, of_chances, of_permissions, summary
 from palaestra.skills.table import Row
 
 NOISE = ("retries", "always")
@@ -59,6 +60,7 @@ class Options:
     trials: int = 1  # of every task; an even number, half of them to rank the tasks by, gives CVaR
     probes: bool = False  # measure the probes and the oracle beside the planner
     noise: str = "retries"  # of the skills: on calls that failed before, or always
+    permissions: Path | None = None  # a file of rules on what the robot may do
 
     def check(self) -> None:
         if self.batch < 1:
@@ -88,6 +90,7 @@ class Config:
     weights: dict[str, str]  # of the skills, hashes
     versions: dict[str, str]
     cards: dict[str, str] = field(default_factory=dict)  # hashes, where a planner goes by them
+    permissions: str = ""  # the file's text
     format: str = _FORMAT
 
     @property
@@ -138,6 +141,7 @@ class Arena:
             runner=runner,
             lanes=config.lanes,
             chances=shipped_chances() if config.cards else None,
+            permissions=Permissions.read(config.permissions) if config.permissions else None,
         )
         # One at a time, by one program, so that no task depends on how many there are.
         self._sample = jax.jit(self.env.sample_task)
@@ -209,6 +213,7 @@ def measure_task_set(
         **summary([row for row in rows if row.planner == choice.name]),
         **of_calls(first),
         **(of_chances(first, arena.executor.chances) if arena.executor.chances else {}),
+        **(of_permissions(first) if config.permissions else {}),
         "engine": arena.env.engine.name,
         "planner": choice.name,
         "max_steps": config.max_steps,
@@ -236,7 +241,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         trials=options.trials,
         noise=options.noise,
         planners=planners,
-        model=choice.model if choice.name == "openai" else "",
+        model=choice.about,
         engine=engine,
         lanes=LANES if engine == "native" else min(options.batch, episodes),  # a GPU takes many or is slow, and is exact at one width only
         max_steps=task_set(name).of(split).horizon,
@@ -244,6 +249,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         weights=weights(),
         versions=versions(),
         cards={path.stem: file_hash(path) for path in cards()} if CarefulPlanner.name in planners else {},
+        permissions=Permissions.load(options.permissions).text if options.permissions else "",
     )
 
 

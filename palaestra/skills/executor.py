@@ -22,8 +22,10 @@ from palaestra.sim.world import World
 from palaestra.skills import contexts
 from palaestra.skills.chances import Chances
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
+from palaestra.skills.permissions import Guard, Permissions
 from palaestra.skills.plan import PlanError, static_faults
-from palaestra.skills.planners.base import Labelling, Planner, Problem, Tried, chance_of
+from palaestra.skills.planners.base import Labelling, Planner, Problem, Tried, chance_of, library
+from palaestra.skills.planners.space import Space
 from palaestra.skills.record import View
 from palaestra.skills.rules import Rulebook
 from palaestra.skills.runner import Motion, Outcome, Runner
@@ -41,7 +43,7 @@ class CallRecord:
     skill: str
     args: dict[str, str]
     begun: int  # control step of the episode
-    verdict: str = "running"  # succeeded, precondition, effect, lost, timeout, diverged, interrupted
+    verdict: str = "running"  # succeeded, precondition, permission, effect, lost, timeout, diverged, interrupted
     steps: int = 0
     reason: str = ""
     chance: float | None = None  # of success when it was started, where the executor knows chances
@@ -75,6 +77,7 @@ class Episode:
     start: frozenset[Fact] = frozenset()  # what held before anything was done
     recall_at_start: float = 0.0  # the goal's share (see `Progress`) then
     recall: float = 0.0  # and at the end
+    guard: Guard | None = None
 
     @property
     def success(self) -> bool:
@@ -83,7 +86,7 @@ class Episode:
     @property
     def tried(self) -> tuple[Tried, ...]:
         """The calls that were started and have ended."""
-        ended = [c for c in self.calls if c.verdict not in ("running", "precondition", "interrupted")]
+        ended = [c for c in self.calls if c.verdict not in ("running", "precondition", "permission", "interrupted")]
         return tuple(Tried(Call(c.skill, c.args), c.verdict == "succeeded") for c in ended)
 
     def has_failed(self, call: Call) -> bool:
@@ -122,6 +125,8 @@ class Executor:
         lanes: environments that are stepped together. Always so many, however many tasks there are, so that a task goes the same to
             the bit, alone or among others; where one ends the next begins.
         chances: of success, by the cards; what they say of each call as it starts is kept with it.
+        permissions: what the robot may do. A call that they forbid is not started, whoever planned it; where what must never be comes
+            about all the same, by physics alone, the robot stops there, and the episode is over.
         listen: called with every event (an episode's plan, a skill's start and end, the episode's end) as a dict.
         watch: called with the states [steps, lanes] of every chunk and the episodes in the lanes that are in use, for films.
     """
@@ -139,6 +144,7 @@ class Executor:
         runner: Runner | None = None,
         lanes: int = LANES,
         chances: Chances | None = None,
+        permissions: Permissions | None = None,
         listen: Listener | None = None,
         watch: Watcher | None = None,
     ):
@@ -146,7 +152,7 @@ class Executor:
         self.runner = runner or Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
         self.max_calls, self.noise, self.lanes, self.chances = max_calls, noise, lanes, chances
-        self._listen, self.watch = listen, watch
+        self.permissions, self._listen, self.watch = permissions, listen, watch
 
     def run(
         self, tasks: Task, instructions: Sequence[str | None] | None = None, *, numbers: Sequence[int] | None = None, trial: int = 0
@@ -194,7 +200,8 @@ class Executor:
         text = instruction or self.env.instruction(task, number + (trial << 32))
         promised = contracts([s.skill for s in self.skills.values()], things)
         style = STYLES[int(style_of(task.scene))]
-        return Episode(number, text, things, formula(spec, task), promised, mechanics(spec, task.scene), style)
+        guard = self.permissions.guard(things, task.scene) if self.permissions else None
+        return Episode(number, text, things, formula(spec, task), promised, mechanics(spec, task.scene), style, guard=guard)
 
     def _decide(self, motion: Motion, tasks: Task, episodes: list[Episode], seats: list[int]) -> Motion:
         """Judge what has ended, and start what comes next."""
@@ -208,7 +215,8 @@ class Executor:
             episode = episodes[i]
             done, broken = sight.progress.done[lane], sight.progress.broken[lane]
             late = episode.step >= self.max_steps
-            if episode.over or (outcomes[lane] == Outcome.RUNNING and not (broken or late)):
+            breach = "" if episode.over or not episode.guard else episode.guard.broken(facts(episode.things, sight.table[lane]))
+            if episode.over or (outcomes[lane] == Outcome.RUNNING and not (broken or late or breach)):
                 continue
             now = facts(episode.things, sight.table[lane])
             episode.stage = int(sight.progress.stage[lane])
@@ -218,6 +226,8 @@ class Executor:
                 episode.start, episode.recall_at_start = now, episode.recall
             if outcomes[lane] == Outcome.DIVERGED:
                 self._end(episode, "diverged", "the physics of this environment was not finite")
+            elif breach:
+                self._end(episode, "permission", f"what must never be came about: {breach}")
             elif done:
                 self._end(episode, "success")
             elif broken:
@@ -278,13 +288,15 @@ class Executor:
             if contract.add <= now and not contract.delete & now:
                 continue  # an additional step: its effect holds already
             unmet = _unmet(contract.pre, contract.neg, now)
-            if not unmet and self.chances:
+            refused = "" if unmet or not episode.guard else episode.guard.refuses(call, now, _after(episode, call, now))
+            if not (unmet or refused) and self.chances:
                 record.chance = chance_of(self.chances, call, labels([call])[0], episode.tried)
             episode.calls.append(record)
-            if not unmet:
+            if not (unmet or refused):
                 self._tell("start", episode, {"call": record.text})
                 return call
-            record.verdict, record.reason = "precondition", f"does not hold: {unmet}"
+            why = ("precondition", f"does not hold: {unmet}") if unmet else ("permission", f"not permitted: {refused}")
+            record.verdict, record.reason = why
             episode.history.append(f"{record.text} not started: {record.reason}")
             episode.plan = []
             self._tell("skill", episode, asdict(record))
@@ -308,6 +320,7 @@ class Executor:
             episode.mechanics,
             episode.tried,
             labels,
+            episode.guard,
         )
         clock = time.perf_counter()
         try:
@@ -339,6 +352,15 @@ class Executor:
 def _labelling(world: World, seen: Callable[[], View], lane: int, things: Sequence[Entity]) -> Labelling:
     """The contexts of calls in a lane, for whoever asks; `seen` looks at all lanes, and is asked only then."""
     return lambda calls: contexts.labels(world, row(seen(), lane), things, calls)
+
+
+def _after(episode: Episode, call: Call, now: frozenset[Fact]) -> frozenset[Fact]:
+    """What will hold after a call that can be made, as the operators say; what the record promises, where none of them fits."""
+    space = Space(Problem("", episode.things, now, Formula(()), mechanics=episode.mechanics), library())
+    if call in space.calls(space.start):
+        return space.named(space.after(space.start, call))
+    contract = episode.contracts[call]
+    return now - contract.delete | contract.add
 
 
 def _under_way(episode: Episode, now: frozenset[Fact]) -> bool:

@@ -71,6 +71,12 @@ def _by(rows: Sequence[Row], column: str) -> dict[str, str]:
     return {str(value): f"{sum(part)} of {len(part)}" for value, part in parts.items()}
 
 
+def of_permissions(done: Sequence[Episode]) -> dict[str, Any]:
+    """How many calls were not started because they are not permitted, and in how many episodes what must never be came about."""
+    refused = sum(call.verdict == "permission" for episode in done for call in episode.calls)
+    return {"refused": refused, "broken": sum(episode.outcome == "permission" for episode in done)}
+
+
 def of_calls(done: Sequence[Episode]) -> dict[str, Any]:
     """How the skills did, as they were called."""
     calls = [call for episode in done for call in episode.calls]

@@ -63,7 +63,12 @@ def say(formula: Formula, things: Things, taste: Taste) -> str:
     """
     if literals.has_own(formula):
         return literals.say(formula)
-    writer = Writer(formula, things, taste)
+    return said_by(Writer(formula, things, taste))
+
+
+def said_by(writer: Writer) -> str:
+    """The instruction of a writer for its formula."""
+    formula, taste = writer.formula, writer.taste
     body = writer.stages(formula.stages)
     before, behind, sentences = writer.rules(formula.always, loose=is_loose(body))
     address = w.ADDRESSES[1 + taste.number(len(w.ADDRESSES) - 1)] if taste.chance(0.3) else ""

@@ -158,6 +158,9 @@ _SHORT = {  # a word for two
 }
 _PHRASES = {phrase: (kind, value) for kind, values in _LEXICON.items() for value, row in values.items() for phrase in row.split(", ")}
 _PHRASES |= {",": ("join", ","), **{mark: ("stop", mark) for mark in ".;:!?"}}
+# Every (kind, meaning) that `words` gives, beside words that it does not know.
+_MADE = (("preposition", "between"), ("mode", "on"), ("mode", "off"), ("verb", "on"), ("verb", "off"))  # of several words
+SENSES = tuple(dict.fromkeys([*_PHRASES.values(), *_MADE]))
 _LONGEST_FIRST = "|".join(
     re.escape(phrase).replace(r"\ ", r"\s+") for phrase in sorted([*_PHRASES, *_SHORT], key=len, reverse=True) if phrase[0].isalnum()
 )
@@ -179,7 +182,7 @@ class Word:
     end: int
 
 
-def _words(text: str) -> list[Word]:
+def words(text: str) -> list[Word]:
     """The words and phrases of `text`; underscores, hyphens and quotes count as blanks."""
     blank = re.sub(r"[_\"“”()-]", " ", text).replace("’", "'")
     found = []
@@ -297,7 +300,7 @@ def _items(text: str) -> list[Item]:
     """Items, cut at joints and at verbs."""
     items: list[Item] = []
     current, previous = Item(opens=True), None
-    for word in _words(text):
+    for word in words(text):
         joint = word.kind in ("join", "stop")
         modal = previous is not None and previous.kind == "state" and word.value != "without"
         breaks = word.kind in ("verb", "sub", "either") or (word.kind == "not" and not modal and word.text.lower() != "not")

@@ -40,7 +40,7 @@ class Writer:
     """Writes one instruction."""
 
     def __init__(self, formula: Formula, things: Things, taste: Taste):
-        self.things, self.taste = things, taste
+        self.formula, self.things, self.taste = formula, things, taste
         self.vague: dict[str, Description] = {}  # descriptions that fit others, too, on purpose
         self.bare = False  # no details of places, where "from" would say something else
         self.stepwise = False  # every stage is asked for alone
@@ -274,7 +274,10 @@ class Writer:
 
     def pair(self, a: Term, b: Term) -> str:
         """Two clauses in one sentence: "after putting ..., go to ..."."""
-        row = self.taste.row(w.PAIRS)
+        return self.paired(self.taste.row(w.PAIRS), a, b)
+
+    def paired(self, row: str, a: Term, b: Term) -> str:
+        """The same by one row of `wordings.PAIRS`, or one like it."""
         forms = {}
         for key, term in (("a", a), ("b", b)):
             if f"{{{key}}}" in row:

@@ -7,36 +7,53 @@ from pathlib import Path
 from typing import Any
 
 from palaestra.envs.tasksets import TaskSetEnv
+from palaestra.policies.files import file_hash
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.planners.base import Planner as Planner
 from palaestra.skills.planners.base import Problem as Problem
 from palaestra.skills.planners.careful import CarefulPlanner
+from palaestra.skills.planners.embedded.planner import EmbeddedPlanner
+from palaestra.skills.planners.embedded.weights import SHIPPED
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.planners.probes import PROBES as PROBES
+from palaestra.skills.planners.probes import Defiant
 
-PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, CarefulPlanner, OpenAIPlanner)}
+PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, CarefulPlanner, EmbeddedPlanner, OpenAIPlanner)}
 
 
 @dataclass(frozen=True)
 class PlannerChoice:
-    """A planner (or an author of configurations) as the command line names it; all but the name is for `openai`."""
+    """A planner (or an author of configurations) as the command line names it; all but the name is for `openai` or `embedded`."""
 
     name: str = "oracle"
     base_url: str = ""
     model: str = ""
     timeout: float = 30.0  # s, of a whole conversation
     api_key_variable: str = ""  # the environment variable that holds the key, where the endpoint needs one
+    weights: Path | None = None  # of `embedded`, instead of those that come with the package
+    mask: str = "applicable"  # of `embedded`: what it may say (none, grammar, applicable)
 
     def make(self, env: TaskSetEnv, log: Path | None = None, seed: tuple[int, ...] = (0,)) -> Planner:
         """The planner; every call of an endpoint is written to `log`. Probes imagine tasks of `env`, and draw by `seed`."""
         if self.name in PROBES:
             return PROBES[self.name](env, seed)
+        if self.name == Defiant.name:
+            return Defiant(seed)
         if self.name not in PLANNERS:
             raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES])
+        if self.name == EmbeddedPlanner.name:
+            return planner("embedded", spec=env.world.spec, weights=self.weights, mask=self.mask, seed=sum(seed))
         if self.name != "openai":
             return planner(self.name)
         return planner("openai", **self.endpoint("planner"), log=log)
+
+    @property
+    def about(self) -> str:
+        """What its results depend on beside its name: an endpoint's model, or weights by their hash, and the mask."""
+        if self.name == EmbeddedPlanner.name:
+            return f"{file_hash(self.weights or SHIPPED)} {self.mask}"
+        return self.model if self.name == "openai" else ""
 
     def endpoint(self, what: str) -> dict[str, Any]:
         """The endpoint's own options."""

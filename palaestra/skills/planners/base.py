@@ -11,6 +11,7 @@ from palaestra.envs.types import Scene
 from palaestra.skills.chances import Chances, Count
 from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call, Skills
+from palaestra.skills.permissions import Guard
 from palaestra.skills.plan import Plan
 
 
@@ -53,6 +54,7 @@ class Problem:
     mechanics: Mechanics = Mechanics()  # doors and rules; in houses without any there are none
     tried: tuple[Tried, ...] = ()  # in their order
     labels: Labelling | None = None  # None where there is no state to look at
+    guard: Guard | None = None  # what is not permitted; it is enforced, whether a planner looks at it or not
 
 
 class Planner(Protocol):

@@ -14,12 +14,14 @@ from palaestra.envs.goals import Formula, formula
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Goal, Scene, Task
 from palaestra.envs.words import parser
-from palaestra.skills.operators import ground
+from palaestra.skills.operators import Call, ground
 from palaestra.skills.plan import MAX_STEPS, Plan
 from palaestra.skills.planners.base import Planner, Problem, library
 from palaestra.skills.planners.oracle import OraclePlanner
+from palaestra.skills.planners.space import Space
 
 Seed = tuple[int, ...]
+_WALK = 6  # calls of the defiant, at most, before it tries something
 _DRAWS = 20  # goals that are drawn, at most, for one that does not hold already
 
 
@@ -50,6 +52,30 @@ class RandomCalls:
                 break
             steps.append(list(able)[rng.integers(len(able))])
             facts = able[steps[-1]].apply(facts)
+        return Plan(tuple(steps))
+
+
+@dataclass
+class Defiant:
+    """Walks at random, by calls that are permitted, to where something can be done that is not, and tries that: to test permissions."""
+
+    seed: Seed
+    name: str = "defiant"
+
+    def plan(self, problem: Problem) -> Plan:
+        rng = np.random.default_rng([*self.seed, problem.number, len(problem.history)])
+        space, guard = Space(replace(problem, goal=Formula(())), library()), problem.guard
+        state, steps = space.start, list[Call]()
+        for left in range(int(rng.integers(_WALK)), -1, -1):
+            able = [(call, after) for call in space.calls(state) if (after := space.after(state, call)) != state]
+            refused = [call for call, after in able if guard and guard.refuses(call, space.named(state), space.named(after))]
+            open_to = [(call, after) for call, after in able if call not in refused]
+            if refused and (not left or rng.random() < 0.5):
+                return Plan((*steps, refused[rng.integers(len(refused))]))
+            if not open_to:
+                break
+            call, state = open_to[rng.integers(len(open_to))]
+            steps.append(call)
         return Plan(tuple(steps))
 
 

@@ -302,6 +302,27 @@ class Space:
             )
         self._steps.clear()
 
+    def named(self, state: int) -> frozenset[Fact]:
+        """The facts that hold in a state."""
+        return frozenset(self.facts[i] for i in ones(state))
+
+    def calls(self, state: int) -> dict[Call, Step]:
+        """Every single call that can be made in a state."""
+        load = state & self.common.those("holding")
+        stays, drives, pushes = self.common.drives_for_load(load)
+        steps = [Step.of(a) for a in stays]
+        for goes, near, a in drives:
+            way = self.house.way(state, goes, near) if self.house else 0
+            steps += [Step.of(a, way)] if way is not None else []
+        steps += [step for goes, _, a in pushes if (step := self._push(state, goes, a))]
+        return {self.own(s.actions[0].call): s for s in steps if state & s.pre == s.pre and not state & s.neg}
+
+    def after(self, state: int, call: Call) -> int:
+        """The state after a call that can be made, with all that rules do then."""
+        step = self.calls(state)[call]
+        after = state & ~step.delete | step.add
+        return self.house.settled(state, after) if self.house else after
+
     def steps(self, state: int) -> list[Step]:
         """What can be done by a robot that holds what it holds and is where it is, other preconditions aside."""
         load = state & self.common.those("holding")
