@@ -69,9 +69,10 @@ def bench(settings: Settings) -> dict[str, Any]:
     env = TaskSetEnv("demo", "test")
     planner = EmbeddedPlanner(env.world.spec)
     table = jax.jit(lambda scene: table_at_start(env.world, scene))
+    make = jax.jit(env.task)
     rows, right, read = [], 0, 0
     for i, (house, text, meant) in enumerate(INSTRUCTIONS):
-        task = jax.device_get(jax.jit(env.task)(house))
+        task = jax.device_get(make(house))
         things = Things.of(env.world.spec, task.scene)
         asked = replace(problem(env, task, i, np.asarray(table(task.scene))), instruction=text, goal=None)
         wanted = parser.read(meant, things) if meant else Formula(())

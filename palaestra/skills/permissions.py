@@ -195,20 +195,20 @@ class Guard:
         )
 
     def _way(self, facts: frozenset[Fact], after: frozenset[Fact]) -> list[str]:
-        """The rooms that the robot comes into, in their order: the one where it ends is the last."""
+        """The rooms that the robot may come into, the one where it ends last. In a ring of rooms there are two ways, and which one it takes
+        is the skill's own choice: both count."""
         start, end = (next((t for p, s, t in some if (p, s) == ("in_room", ROBOT)), "") for some in (facts, after))
         if start == end or not start or not end:
             return []
-        came, queue = {start: ""}, [start]
-        for room in queue:
-            for other in self._beside[room]:
-                if other not in came:
-                    came[other] = room
-                    queue.append(other)
-        way = [end]
-        while came.get(way[-1]):
-            way.append(came[way[-1]])
-        return way[-2::-1] if len(way) > 1 else way
+        ways: list[list[str]] = []
+        open_ways = [[start]]
+        while open_ways:
+            way = open_ways.pop()
+            if way[-1] == end:
+                ways.append(way)
+                continue
+            open_ways += [[*way, room] for room in self._beside[way[-1]] if room not in way]
+        return [*dict.fromkeys(room for way in ways for room in way[1:-1]), end]
 
     def _between(self, facts: frozenset[Fact], after: frozenset[Fact], way: Sequence[str]) -> list[frozenset[Fact]]:
         """The states in the rooms on the way: the robot and what it holds are there."""

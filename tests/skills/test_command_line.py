@@ -26,7 +26,7 @@ def run(capsys, *arguments):
         (["eval", "rearrange", "--split", "dev"], "unknown split 'dev'; expected one of: larger, test, train, validation"),
         (
             ["eval", "rearrange", "--planner", "gpt"],
-            "unknown planner 'gpt'; expected one of: careful, no-language, nothing, openai, oracle, random-legal",
+            "unknown planner 'gpt'; expected one of: careful, defiant, embedded, no-language, nothing,",
         ),
         (["eval", "rearrange", "--trials", "3"], "trials: got 3, expected 1 or an even number"),
         (["eval", "rearrange", "--batch", "0"], "batch: got 0, expected 1 or more"),

@@ -41,7 +41,7 @@ class PlannerChoice:
         if self.name == Defiant.name:
             return Defiant(seed)
         if self.name not in PLANNERS:
-            raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES])
+            raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES, Defiant.name])
         if self.name == EmbeddedPlanner.name:
             return planner("embedded", spec=env.world.spec, weights=self.weights, mask=self.mask, seed=sum(seed))
         if self.name != "openai":

@@ -61,8 +61,8 @@ class Lesson:
 class Lessons:
     """Those of both networks."""
 
-    reader: Lesson = Lesson(tasks=140_000, steps=18_000, batch=128)
-    actor: Lesson = Lesson(tasks=50_000, steps=10_000, batch=160)
+    reader: Lesson = Lesson(tasks=140_000, steps=14_500, batch=128)
+    actor: Lesson = Lesson(tasks=36_000, steps=4_000, batch=160)
 
 
 class State(struct.PyTreeNode):
