@@ -357,8 +357,8 @@ def _labelling(world: World, seen: Callable[[], View], lane: int, things: Sequen
 def _after(episode: Episode, call: Call, now: frozenset[Fact]) -> frozenset[Fact]:
     """What will hold after a call that can be made, as the operators say; what the record promises, where none of them fits."""
     space = Space(Problem("", episode.things, now, Formula(()), mechanics=episode.mechanics), library())
-    if call in space.calls(space.start):
-        return space.named(space.after(space.start, call))
+    if step := space.calls(space.start).get(call):
+        return space.named(space.made(space.start, step))
     contract = episode.contracts[call]
     return now - contract.delete | contract.add
 

@@ -178,11 +178,12 @@ def _run(attempt: Attempt, conditions: Conditions) -> None:
     most = 2 * attempt.shortest + _SLACK
     while attempt.left and not attempt.over:
         call = attempt.left.pop(0)
-        if call not in space.calls(attempt.state):
+        step = space.calls(attempt.state).get(call)
+        if step is None:
             attempt.history.append(f"{call} not started: its precondition does not hold")
             attempt.left = []
             break
-        guard, after = attempt.problem.guard, space.after(attempt.state, call)
+        guard, after = attempt.problem.guard, space.made(attempt.state, step)
         if guard and (refused := guard.refuses(call, space.named(attempt.state), space.named(after))):
             attempt.history.append(f"{call} not started: not permitted: {refused}")
             attempt.refused += 1

@@ -52,7 +52,8 @@ class PlannerChoice:
     def about(self) -> str:
         """What its results depend on beside its name: an endpoint's model, or weights by their hash, and the mask."""
         if self.name == EmbeddedPlanner.name:
-            return f"{file_hash(self.weights or SHIPPED)} {self.mask}"
+            path = self.weights or SHIPPED
+            return f"{file_hash(path) if path.exists() else 'none'} {self.mask}"  # without a file, `make` says what is missing
         return self.model if self.name == "openai" else ""
 
     def endpoint(self, what: str) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Defiant:
         space, guard = Space(replace(problem, goal=Formula(())), library()), problem.guard
         state, steps = space.start, list[Call]()
         for left in range(int(rng.integers(_WALK)), -1, -1):
-            able = [(call, after) for call in space.calls(state) if (after := space.after(state, call)) != state]
+            able = [(call, after) for call, step in space.calls(state).items() if (after := space.made(state, step)) != state]
             refused = [call for call, after in able if guard and guard.refuses(call, space.named(state), space.named(after))]
             open_to = [(call, after) for call, after in able if call not in refused]
             if refused and (not left or rng.random() < 0.5):

@@ -319,7 +319,10 @@ class Space:
 
     def after(self, state: int, call: Call) -> int:
         """The state after a call that can be made, with all that rules do then."""
-        step = self.calls(state)[call]
+        return self.made(state, self.calls(state)[call])
+
+    def made(self, state: int, step: Step) -> int:
+        """The same of one of `calls`."""
         after = state & ~step.delete | step.add
         return self.house.settled(state, after) if self.house else after
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palaestra.envs import goals
+from palaestra.sim.errors import PalaestraError
 from palaestra.skills.planners.base import Problem
 from palaestra.skills.planners.embedded import encoding
 from palaestra.skills.planners.embedded.encoding import NODES, Board, Look, Rows, Sentence, padded
@@ -37,7 +38,11 @@ def board_of(space: Space, problem: Problem, state: int, stage: int) -> Board:
 
 
 def fitting(size: int, sizes: Sequence[int]) -> int:
-    """The least of some sizes that holds this one. Raises ValueError where none does."""
+    """The least of some sizes that holds this one. Raises PalaestraError where none does."""
+    if size > sizes[-1]:
+        raise PalaestraError(
+            f"planner 'embedded': got a house or a goal of size {size}, expected at most {sizes[-1]}. Fix: another planner"
+        )
     return next(s for s in sizes if s >= size)
 
 

@@ -49,7 +49,7 @@ class Decoded(NamedTuple):
 def decode(
     params: Any, seen: tuple[jax.Array, ...], may: jax.Array, temperature: jax.Array, key: jax.Array, grammar: bool = True
 ) -> Decoded:
-    """Formulas for what is seen (`examples.read_arrays`), row by row, each the likeliest, or drawn where the temperature [B] is above 0.
+    """Formulas for what is seen (`batches.read_arrays`), row by row, each the likeliest, or drawn where the temperature [B] is above 0.
 
     `may` [B, SAYINGS, 2, E] (`may_say`). With the grammar a formula begins with a stage or a rule, a row speaks of things of the kinds
     that its predicate is of, and of one subject and one target at least.

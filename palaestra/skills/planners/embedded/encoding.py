@@ -157,6 +157,13 @@ def _ranked(option: Option, rank: Mapping[Fact, int]) -> list[Term]:
     return sorted(goals.merged(option), key=lambda term: min(rank.get(pair, len(rank)) for pair in term.pairs))
 
 
+def _counts(term: Term) -> tuple[int, int]:
+    """The least and the greatest number of a term's pairs that are true, of COUNTS."""
+    n = len(term.pairs)
+    low = EVERY if term.at_least == n else min(term.at_least, EVERY - 1)
+    return low, EVERY if term.at_most >= n else min(term.at_most, EVERY - 1)
+
+
 def rows(found: Sequence[Line], stepwise: bool, things: Sequence[Entity]) -> Rows:
     """Rows as arrays, closed by the end."""
     index, n = {e.name: i for i, e in enumerate(things)}, len(found) + 1
@@ -168,9 +175,7 @@ def rows(found: Sequence[Line], stepwise: bool, things: Sequence[Entity]) -> Row
             numbers[:2, i] = line.link, FREE
             masks[0, i, [index[name] for name in line.free]] = True
             continue
-        low = EVERY if term.at_least == len(term.pairs) else min(term.at_least, EVERY - 1)
-        high = EVERY if term.at_most >= len(term.pairs) else min(term.at_most, EVERY - 1)
-        numbers[:, i] = line.link, PREDICATES.index(term.predicate), low, high
+        numbers[:, i] = line.link, PREDICATES.index(term.predicate), *_counts(term)
         for mask, names in zip(masks, (term.subjects, term.targets), strict=True):
             mask[i, [index[name] for name in names]] = True
     return Rows(*(numbers[0], numbers[1], numbers[2], numbers[3]), masks[0], masks[1], np.asarray(stepwise))
@@ -258,8 +263,7 @@ def board(things: Sequence[Entity], facts: np.ndarray, wanted: Sequence[tuple[in
     for i, (at, which, term) in enumerate(wanted, start=n):
         node[i], predicate[i], option[i] = ROW, PREDICATES.index(term.predicate), min(which, OPTIONS - 1)
         stage[i] = LATER if at == ALWAYS else min(at, LATER - 1)
-        low[i] = EVERY if term.at_least == len(term.pairs) else min(term.at_least, EVERY - 1)
-        high[i] = EVERY if term.at_most >= len(term.pairs) else min(term.at_most, EVERY - 1)
+        low[i], high[i] = _counts(term)
         edges[i, [index[name] for name in term.subjects]] |= _EDGE["subject"]
         edges[i, [index[name] for name in term.targets]] |= _EDGE["target"]
     first = n + len(wanted)

@@ -195,8 +195,8 @@ class EmbeddedPlanner:
             space = self._space(problem, episode.goal, episode.facts)
             state = space.start
             for call in (t.call for t in tried if t.succeeded):
-                if call in space.calls(state):
-                    state = space.after(state, call)
+                if step := space.calls(state).get(call):
+                    state = space.made(state, step)
                     episode.stage = space.onward(episode.stage, state)
         episode.stage = episode.goal.onward(episode.stage, problem.facts)
         episode.facts, episode.tried = problem.facts, len(problem.tried)
@@ -257,7 +257,7 @@ class EmbeddedPlanner:
                 attempt.steps.append(call)
                 attempt.fault = True
                 return
-            state = space.after(attempt.state, call)
+            state = space.made(attempt.state, able[call])
             stage = space.onward(attempt.stage, state)
             if self.mask == "applicable" and ((state, stage) in attempt.seen or not space.allowed(state)):
                 continue
