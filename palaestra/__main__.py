@@ -40,11 +40,16 @@ class EndpointArguments:
     model: str = ""  # that the endpoint serves
     timeout: float = 30.0  # seconds of a whole conversation with the endpoint
     api_key_variable: str = ""  # the environment variable with the endpoint's key, where it needs one
+    replay: Path | None = None  # an endpoint's log (endpoint.jsonl): its answers are taken from there, and nothing is sent
+    budget_calls: int = 0  # of the endpoint, at most; 0: as many as it takes
+    budget_tokens: int = 0  # of prompts and answers together, at most
 
     def named(self, name: str) -> "PlannerChoice":
         from palaestra.skills.planners import PlannerChoice
+        from palaestra.skills.planners.client import Budget
 
-        return PlannerChoice(name, self.base_url, self.model, self.timeout, self.api_key_variable)
+        budget = Budget(self.budget_calls, self.budget_tokens)
+        return PlannerChoice(name, self.base_url, self.model, self.timeout, self.api_key_variable, self.replay, budget)
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from palaestra.policies.envgen import Answer, Author, Request, Scripted
 from palaestra.sim.errors import UnknownNameError
@@ -26,12 +27,11 @@ Give 1 to {most} configurations, all properties of each. The properties and thei
 class ModelAuthor:
     """A language model; options as for `Client`, `timeout` in seconds for every call."""
 
-    def __init__(self, base_url: str, model: str, api_key: str | None = None, timeout: float = 30.0, log: Path | None = None):
-        self.client, self.timeout, self.name = (
-            Client(base_url, model, api_key, {"temperature": 0.0, "max_tokens": 4096}, log),
-            timeout,
-            model,
-        )
+    def __init__(
+        self, base_url: str, model: str, api_key: str | None = None, timeout: float = 30.0, log: Path | None = None, **client: Any
+    ):
+        self.client = Client(base_url, model, api_key, {"temperature": 0.0, "max_tokens": 4096}, log, **client)
+        self.timeout, self.name = timeout, model
 
     def answer(self, request: Request) -> Answer:
         """Raises PlanError of the client. What was cut short is no JSON, and refused as that."""

@@ -39,6 +39,7 @@ from palaestra.skills.plan import PlanError
 from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem
 from palaestra.skills.planners.base import library
 from palaestra.skills.planners.careful import CarefulPlanner
+from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.runner import Runner
 from palaestra.skills.shipped import cards, learned, weights_file
@@ -196,6 +197,7 @@ def measure_task_set(
     if log is not None:
         _writable(log)
     rows: list[Row] = []
+    told: list[dict[str, Any]] = []  # by the planner that is measured, of itself
     first: list[Episode] = []  # of the planner that is measured
     for which in config.planners:
         for trial in range(options.trials):
@@ -206,6 +208,7 @@ def measure_task_set(
                 first += done if which == choice.name and trial == 0 else []
                 rows += [arena.row(which, trial, episode) for episode in done]
                 table.write(folder / _PARTIAL, rows)
+            told += [made.report()] if which == choice.name and isinstance(made, OpenAIPlanner) else []
     if log is not None:
         log.write_text("".join(json.dumps(e.report()) + "\n" for e in first))
     result = {
@@ -216,6 +219,7 @@ def measure_task_set(
         **(of_permissions(first) if config.permissions else {}),
         "engine": arena.env.engine.name,
         "planner": choice.name,
+        **({"endpoint": told} if told else {}),
         "max_steps": config.max_steps,
         "split": split,
         "seed": seed,

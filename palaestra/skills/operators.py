@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from palaestra.envs.configs import closed
 from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Entity, Fact
 from palaestra.envs.types import DOORS, SOLID, UNARY
@@ -351,13 +352,9 @@ def json_schema(skills: Skills, things: Things) -> dict[str, Any]:
     for skill in skills:
         names = {p.name: [t.name for t in _fitting(p.kinds, things)] for p in skill.params}
         if all(names.values()):
-            args = _closed({name: _enum(values) for name, values in names.items()})
-            calls.append(_closed({"skill": _enum([skill.name]), "args": args}))
-    return _closed({"steps": {"type": "array", "items": {"anyOf": calls}}})
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+            args = closed({name: _enum(values) for name, values in names.items()})
+            calls.append(closed({"skill": _enum([skill.name]), "args": args}))
+    return closed({"steps": {"type": "array", "items": {"anyOf": calls}}})
 
 
 def _enum(values: list[str]) -> dict[str, Any]:

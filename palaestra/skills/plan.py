@@ -36,7 +36,7 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     FORBIDDEN = "forbidden"  # a step makes false what must always hold
     IMPOSSIBLE = "impossible"  # no plan exists
-    LIMIT = "limit"  # the search gave up
+    LIMIT = "limit"  # the search gave up, or a budget is spent
 
     @property
     def stops(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,6 +32,7 @@ from palaestra.skills.permissions import Permissions
 from palaestra.skills.plan import Failure, Plan, PlanError, validate
 from palaestra.skills.planners import Planner, PlannerChoice, Problem
 from palaestra.skills.planners.base import Tried, library
+from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.planners.space import Space
 
@@ -216,7 +218,7 @@ def measure_planner(choice: PlannerChoice, suite: str, split: str, episodes: int
     """Goal success of a planner with skills that do what they promise, and what was wrong with its plans."""
     conditions.check()
     env = TaskSetEnv(suite, split)
-    planner = choice.make(env, seed=(seed,))
+    planner = choice.make(env, Path(f"runs/eval/planner-{suite}-{split}-seed{seed}/endpoint.jsonl"), seed=(seed,))
     asked = problems(env, split, seed, range(episodes))
     clock = time.perf_counter()
     done = carry_out(planner, asked, conditions)
@@ -238,6 +240,7 @@ def measure_planner(choice: PlannerChoice, suite: str, split: str, episodes: int
         "by_length": _by([(a.shortest, a.success) for a in done]),
         "plans": sum(a.plans for a in done),
         **({"refused": sum(a.refused for a in done), "breaches": sum(a.breaches for a in done)} if conditions.permissions else {}),
+        **({"endpoint": planner.report()} if isinstance(planner, OpenAIPlanner) else {}),
         "seed": seed,
         "seconds": seconds,
     }

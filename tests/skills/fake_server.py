@@ -1,4 +1,7 @@
-"""A chat completions endpoint on this machine that does as it is told, well or badly."""
+"""A chat completions endpoint on this machine that does as it is told, well or badly.
+
+The client's probe is answered apart, so that scripts and `requests` are about what follows it.
+"""
 
 import json
 import threading
@@ -18,14 +21,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        script, number = self.server.script, len(self.server.requests)
-        self.server.requests.append({"path": self.path, "key": self.headers["Authorization"], "body": body})
+        probe = "plum" in body["messages"][0]["content"]
+        script, seen = (self.server.probed, self.server.probes) if probe else (self.server.script, self.server.requests)
+        number = len(seen)
+        seen.append({"path": self.path, "key": self.headers["Authorization"], "body": body})
         with suppress(ConnectionError):  # the client has hung up
             script[min(number, len(script) - 1)](self, body)
 
-    def send(self, text: str, status: int = 200, kind: str = "application/json") -> None:
+    def send(self, text: str, status: int = 200, kind: str = "application/json", **headers: str) -> None:
         data = text.encode()
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -39,9 +46,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, script: Sequence[Behaviour]):
+    def __init__(self, script: Sequence[Behaviour], probed: Sequence[Behaviour]):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script, self.requests = script, list[dict[str, Any]]()
+        self.probed, self.probes = probed, list[dict[str, Any]]()
         self.closing = threading.Event()
 
     @property
@@ -50,8 +58,9 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(*script: Behaviour) -> Iterator[Server]:
-    server = Server(script)
+def serve(*script: Behaviour, probed: Sequence[Behaviour] = ()) -> Iterator[Server]:
+    """A server of this script; `probed`: how it answers probes, as one that holds to schemas without it."""
+    server = Server(script, probed or (says('{"colour": "red"}'),))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -88,8 +97,24 @@ def raw(text: str, status: int = 200, kind: str = "application/json") -> Behavio
     return lambda handler, body: handler.send(text, status, kind)
 
 
-def error(status: int, message: str = "no") -> Behaviour:
-    return raw(json.dumps({"error": {"message": message, "type": "error", "code": status}}), status)
+def error(status: int, message: str = "no", **headers: str) -> Behaviour:
+    text = json.dumps({"error": {"message": message, "type": "error", "code": status}})
+    return lambda handler, body: handler.send(text, status, **headers)
+
+
+def obeys_words(handler: Handler, body: dict[str, Any]) -> None:
+    """Answers the probe as the prompt says, whatever schema came with it."""
+    handler.send(completion("purple"))
+
+
+def refuses(*forms: str) -> Behaviour:
+    """Answers the probe, but for these kinds of response_format, which it refuses; a JSON object where it takes that."""
+
+    def behave(handler: Handler, body: dict[str, Any]) -> None:
+        form = body.get("response_format", {}).get("type", "")
+        (error(400, f"{form} is not supported") if form in forms else says('{"colour": "purple"}'))(handler, body)
+
+    return behave
 
 
 def without_response_format(then: Behaviour) -> Behaviour:

@@ -122,7 +122,7 @@ def test_authors_by_name(tmp_path: Path) -> None:
         made = author(PlannerChoice("openai", server.url, "fake"), log)
         assert made.name == "fake"
         assert consult(made, REQUEST).configs
-    assert json.loads(log.read_text())["response"]["usage"] == {"prompt_tokens": 700, "completion_tokens": 50}
+    assert json.loads(log.read_text().splitlines()[-1])["response"]["usage"] == {"prompt_tokens": 700, "completion_tokens": 50}
     with pytest.raises(UnknownNameError, match="unknown author 'gpt'; expected one of: openai, scripted"):
         author(PlannerChoice("gpt"))
     with pytest.raises(PalaestraError, match="author 'openai': got no model"):

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,25 @@ import pytest
 from palaestra.envs.goals import Formula
 from palaestra.envs.names import Entity
 from palaestra.sim.errors import MissingExtraError, PalaestraError, UnknownNameError
-from palaestra.skills.operators import json_schema, prompt_text
+from palaestra.skills.operators import fact_text, json_schema, prompt_text
 from palaestra.skills.plan import Failure, Plan, PlanError
 from palaestra.skills.planners import PLANNERS, Problem, planner
+from palaestra.skills.planners.client import Budget, Tier
 from palaestra.skills.planners.openai_chat import OpenAIPlanner, messages
-from tests.skills.fake_server import Behaviour, drips, error, hangs, hangs_up, plans, raw, says, serve, without_response_format
+from tests.skills.fake_server import (
+    Behaviour,
+    drips,
+    error,
+    hangs,
+    hangs_up,
+    obeys_words,
+    plans,
+    raw,
+    refuses,
+    says,
+    serve,
+    without_response_format,
+)
 from tests.skills.test_operators import LIBRARY, call, house
 
 pytest.importorskip("openai")
@@ -37,7 +52,7 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(url: str, problem: Problem = PROBLEM, **options: Any) -> Plan:
-    made = OpenAIPlanner(url, "fake", **{"timeout": 5.0, **options})
+    made = OpenAIPlanner(url, "fake", **{"timeout": 5.0, "pause": 0.01, **options})
     try:
         return made.plan(problem)
     finally:
@@ -104,7 +119,59 @@ def test_a_step_too_many_is_let_through() -> None:
         assert len(ask(server.url).steps) == 3
 
 
-def test_a_server_without_response_format_is_asked_without(tmp_path: Path) -> None:
+def test_what_changed_since_the_last_plan_is_told() -> None:
+    (here,) = (fact for fact in FACTS if fact[:2] == ("in_room", "robot"))
+    later = replace(PROBLEM, facts=FACTS - {here} | {("in_room", "robot", "study")})
+    with serve(plans(*STEPS)) as server:
+        made = OpenAIPlanner(server.url, "fake")
+        for problem in (replace(PROBLEM, history=()), later, replace(later, number=1, history=())):
+            made.plan(problem)
+        made.client.close()
+    first, second, other = (r["body"]["messages"][1]["content"] for r in server.requests)
+    assert f"now: in_room(robot, study)\nno longer: {fact_text(here)}" in second
+    assert "What changed" not in first
+    assert "What changed" not in other
+
+
+# --- what a server holds to ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("probed", "tier", "forms"),
+    [
+        ((says('{"colour": "green"}'),), Tier.SCHEMA, ["json_schema"]),
+        ((says('<think>{"colour": "purple"}?</think>{"colour": "red"}'),), Tier.SCHEMA, ["json_schema"]),
+        ((obeys_words,), Tier.PROMPT, ["json_schema", "json_object"]),  # 200, and ignores both
+        ((says('{"colour": "purple"}'),), Tier.OBJECT, ["json_schema", "json_object"]),  # 200, JSON, not the schema
+        ((says('["red"]'),), Tier.PROMPT, ["json_schema", "json_object"]),
+        ((says("[" * 100_000),), Tier.PROMPT, ["json_schema", "json_object"]),
+        ((refuses("json_schema"),), Tier.OBJECT, ["json_schema", "json_object"]),
+        ((refuses("json_schema", "json_object"),), Tier.PROMPT, ["json_schema", "json_object"]),
+        ((error(503), says('{"colour": "red"}')), Tier.SCHEMA, ["json_schema", "json_schema"]),  # it was still loading
+    ],
+)
+def test_the_probe_finds_what_a_server_holds_to(probed: tuple[Behaviour, ...], tier: Tier, forms: list[str]) -> None:
+    with serve(plans(*STEPS), probed=probed) as server:
+        made = OpenAIPlanner(server.url, "fake", pause=0.01)
+        with nullcontext() if tier is Tier.SCHEMA else pytest.warns(UserWarning, match=f"does not hold to schemas.*{tier}"):
+            assert made.plan(PROBLEM) == PLAN
+        assert made.plan(PROBLEM) == PLAN
+        assert made.report()["tier"] == tier
+        made.client.close()
+    assert [r["body"]["response_format"]["type"] for r in server.probes] == forms
+    sent = None if tier is Tier.PROMPT else str(tier)
+    assert [r["body"].get("response_format", {}).get("type") for r in server.requests] == [sent, sent]
+
+
+def test_a_probe_that_gets_no_answer_is_the_endpoints_fault() -> None:
+    with serve(plans(*STEPS), probed=(error(401),)) as server:
+        with pytest.raises(PlanError, match="HTTP 401") as caught:
+            ask(server.url)
+        assert caught.value.failure is Failure.ENDPOINT
+        assert not server.requests
+
+
+def test_a_schema_that_is_too_long_for_a_server_is_asked_without(tmp_path: Path) -> None:
     with serve(without_response_format(plans(*STEPS))) as server:
         made = OpenAIPlanner(server.url, "fake", log=tmp_path / "log.jsonl")
         with pytest.warns(UserWarning, match="refuses response_format; the schema is not enforced"):
@@ -113,8 +180,79 @@ def test_a_server_without_response_format_is_asked_without(tmp_path: Path) -> No
         made.client.close()
     assert ["response_format" in r["body"] for r in server.requests] == [True, False, False]
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["note"] for line in lines] == ["", *["without response_format, which the server refused"] * 2]
-    assert "response_format is not supported" in lines[0]["error"]
+    assert [line["note"] for line in lines] == ["probe", "", "without response_format, which the server refused", ""]
+    assert "response_format is not supported" in lines[1]["error"]["got"]
+
+
+# --- what it costs ------------------------------------------------------------------------------------------------
+
+
+def test_calls_tokens_and_time_are_counted() -> None:
+    with serve(says("no"), plans(*STEPS), raw(json.dumps({"choices": [{"message": {"content": PLAN.to_json()}}]}))) as server:
+        made = OpenAIPlanner(server.url, "fake")
+        made.plan(PROBLEM)
+        made.plan(PROBLEM)
+        made.client.close()
+    report = made.report()
+    assert {k: v for k, v in report.items() if not k.startswith("latency")} == {
+        "model": "fake",
+        "tier": "json_schema",
+        "calls": 4,  # the probe, one that was told what was wrong, and two more
+        "prompt_tokens": 2100,
+        "completion_tokens": 150,
+        "uncounted": 1,
+    }
+    assert 0 < report["latency_median"] <= report["latency_p95"] < 5
+
+
+@pytest.mark.parametrize(("budget", "told"), [(Budget(calls=3), "3 calls spent, expected at most 3"), (Budget(tokens=1600), "2250 tokens")])
+def test_a_budget_is_kept(budget: Budget, told: str) -> None:
+    with serve(says("no")) as server:
+        made = OpenAIPlanner(server.url, "fake", budget=budget, max_feedback=9)
+        for _ in range(2):  # spent is spent
+            with pytest.raises(PlanError, match=told) as caught:
+                made.plan(PROBLEM)
+            assert caught.value.failure is Failure.LIMIT
+        made.client.close()
+    assert len(server.probes) + len(server.requests) == 3
+
+
+# --- record and replay --------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_conversation_replays_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "endpoint.jsonl"
+    script = (says("no"), plans(STEPS[1]), plans(*STEPS), error(500, "out of memory"))
+    with serve(*script) as server:
+        made = OpenAIPlanner(server.url, "fake", log=log, retries=0)
+        assert made.plan(PROBLEM) == PLAN
+        with pytest.raises(PlanError) as then:
+            made.plan(PROBLEM)
+        made.client.close()
+    monkeypatch.setitem(sys.modules, "openai", None)  # nor the package
+    again = OpenAIPlanner("http://127.0.0.1:1/v1", "fake", replay=log, log=tmp_path / "again.jsonl", retries=0)
+    assert again.plan(PROBLEM) == PLAN
+    with pytest.raises(PlanError) as now:
+        again.plan(PROBLEM)
+    assert str(now.value) == str(then.value)
+    assert again.report() == made.report() | {k: again.report()[k] for k in ("latency_median", "latency_p95")}
+
+    def told(path: Path) -> list[dict[str, Any]]:
+        return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in path.read_text().splitlines()]
+
+    assert told(tmp_path / "again.jsonl") == told(log)
+    with pytest.raises(PlanError, match="no such question") as caught:
+        again.plan(replace(PROBLEM, instruction="Fetch the blue ball."))
+    assert caught.value.failure is Failure.ENDPOINT
+
+
+@pytest.mark.parametrize("text", ["{", '{"time": 1}', "[]", '"request"'])
+def test_a_damaged_recording_is_refused_whole(tmp_path: Path, text: str) -> None:
+    (tmp_path / "log.jsonl").write_text(text + "\n")
+    with pytest.raises(PalaestraError, match="expected a log of an endpoint"):
+        OpenAIPlanner("http://127.0.0.1:1/v1", "fake", replay=tmp_path / "log.jsonl")
+    with pytest.raises(PalaestraError, match="expected a log of an endpoint"):
+        OpenAIPlanner("http://127.0.0.1:1/v1", "fake", replay=tmp_path / "none.jsonl")
 
 
 # --- bad replies --------------------------------------------------------------------------------------------------
@@ -165,29 +303,47 @@ def test_an_order_hidden_in_a_name_gets_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "message"),
+    ("behaviour", "message", "tries"),
     [
-        (error(401, f"the key {KEY} is wrong"), "HTTP 401: "),
-        (error(404), "HTTP 404"),
-        (error(429), "HTTP 429"),
-        (error(500), "HTTP 500"),
-        (raw("<html>Bad gateway</html>", 502, "text/html"), "HTTP 502"),
-        (raw("<html>Welcome</html>", 200, "text/html"), "<html>Welcome"),
-        (raw("not json"), "expected a chat completion"),
-        (raw("null"), "expected a chat completion"),
-        (raw("[]"), "expected a chat completion"),
-        (raw('{"choices": []}'), "expected a chat completion"),
-        (raw('{"choices": [{"message": null}]}'), "expected a chat completion"),
-        (raw('{"error": "out of memory"}'), "expected a chat completion"),
-        (hangs_up, "no connection"),
+        (error(401, f"the key {KEY} is wrong"), "HTTP 401: ", 1),
+        (error(404), "HTTP 404", 1),
+        (error(429), "HTTP 429", 3),
+        (error(500), "HTTP 500", 3),
+        (raw("<html>Bad gateway</html>", 502, "text/html"), "HTTP 502", 3),
+        (raw("<html>Welcome</html>", 200, "text/html"), "<html>Welcome", 1),
+        (raw("not json"), "expected a chat completion", 1),
+        (raw("null"), "expected a chat completion", 1),
+        (raw("[]"), "expected a chat completion", 1),
+        (raw('{"choices": []}'), "expected a chat completion", 1),
+        (raw('{"choices": [{"message": null}]}'), "expected a chat completion", 1),
+        (raw('{"error": "out of memory"}'), "expected a chat completion", 1),
+        (hangs_up, "no connection", 3),
     ],
 )
-def test_a_bad_answer_is_the_endpoints_fault_at_once(behaviour: Behaviour, message: str) -> None:
+def test_a_bad_answer_is_the_endpoints_fault(behaviour: Behaviour, message: str, tries: int) -> None:
     caught, requests = fails(behaviour, api_key=KEY)
     assert caught.failure is Failure.ENDPOINT
     assert message in str(caught)
     assert KEY not in str(caught)
-    assert len(requests) == 1
+    assert len(requests) == tries
+
+
+@pytest.mark.parametrize("bad", [error(429), error(503), hangs_up])
+def test_what_passes_is_waited_for(bad: Behaviour) -> None:
+    with serve(bad, bad, plans(*STEPS)) as server:
+        assert ask(server.url) == PLAN
+    assert len(server.requests) == 3
+
+
+def test_the_server_says_how_long_to_wait() -> None:
+    with serve(error(429, Retry_After="0.3"), plans(*STEPS)) as server:
+        clock = time.monotonic()
+        assert ask(server.url) == PLAN
+        assert 0.3 <= time.monotonic() - clock < 3
+    caught, requests = fails(error(429, Retry_After="60"), timeout=2.0)  # there is no time for that
+    assert (caught.failure, len(requests)) == (Failure.ENDPOINT, 1)
+    with serve(error(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"), plans(*STEPS)) as server:
+        assert ask(server.url) == PLAN
 
 
 def test_a_refusal_for_another_reason_is_asked_once_more_only() -> None:
@@ -241,9 +397,9 @@ def test_every_exchange_is_logged_without_the_key(tmp_path: Path) -> None:
     with serve(says("no"), plans(*STEPS), error(500, f"{KEY} crashed me")) as server:
         ask(server.url, api_key=KEY, log=log)
         with pytest.raises(PlanError):
-            ask(server.url, api_key=KEY, log=log)
+            ask(server.url, api_key=KEY, log=log, retries=0)
     assert KEY not in log.read_text()
-    first, second, third = (json.loads(line) for line in log.read_text().splitlines())
+    _, first, second, _, third = (json.loads(line) for line in log.read_text().splitlines())  # a probe before each planner's first
     assert first["response"]["text"] == "no"
     assert second["response"] == {
         "text": PLAN.to_json(),

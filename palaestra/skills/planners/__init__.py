@@ -12,6 +12,7 @@ from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills.planners.base import Planner as Planner
 from palaestra.skills.planners.base import Problem as Problem
 from palaestra.skills.planners.careful import CarefulPlanner
+from palaestra.skills.planners.client import Budget
 from palaestra.skills.planners.embedded.planner import EmbeddedPlanner
 from palaestra.skills.planners.embedded.weights import SHIPPED
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
@@ -31,6 +32,8 @@ class PlannerChoice:
     model: str = ""
     timeout: float = 30.0  # s, of a whole conversation
     api_key_variable: str = ""  # the environment variable that holds the key, where the endpoint needs one
+    replay: Path | None = None  # a log of an endpoint, that answers in its place
+    budget: Budget = Budget()  # of calls of the endpoint
     weights: Path | None = None  # of `embedded`, instead of those that come with the package
     mask: str = "applicable"  # of `embedded`: what it may say (none, grammar, applicable)
 
@@ -63,7 +66,14 @@ class PlannerChoice:
         key = os.environ.get(self.api_key_variable) if self.api_key_variable else None
         if self.api_key_variable and not key:
             raise PalaestraError(f"--api-key-variable: {self.api_key_variable!r} is not set in the environment. Fix: export it")
-        return {"base_url": self.base_url, "model": self.model, "api_key": key, "timeout": self.timeout}
+        return {
+            "base_url": self.base_url,
+            "model": self.model,
+            "api_key": key,
+            "timeout": self.timeout,
+            "replay": self.replay,
+            "budget": self.budget,
+        }
 
 
 def planner(name: str, **options: Any) -> Planner:

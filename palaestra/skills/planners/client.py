@@ -7,13 +7,18 @@ import re
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from palaestra.sim.errors import MissingExtraError
-from palaestra.skills.plan import Failure, Fault, PlanError
+import numpy as np
+
+from palaestra.envs.configs import closed
+from palaestra.sim.errors import MissingExtraError, PalaestraError
+from palaestra.skills.plan import Failure, Fault, PlanError, strip_thoughts
 
 Message = dict[str, str]  # role, content
 
@@ -26,6 +31,13 @@ _FIXES = {
 }
 
 
+_REFUSALS = (400, 422)  # of a form that a server does not know
+
+# What the schema forbids is asked for, so that who obeys the words alone is found out.
+_PROBE: list[Message] = [{"role": "user", "content": "What colour is a plum? Answer with the one word purple, as plain text, not as JSON."}]
+_COLOURS = closed({"colour": {"type": "string", "enum": ["red", "green"]}})
+
+
 @dataclass(frozen=True)
 class Reply:
     """What came back."""
@@ -36,15 +48,61 @@ class Reply:
 
 
 class EndpointError(PlanError):
-    """The endpoint did not answer with a chat completion."""
+    """The endpoint did not answer with a chat completion.
 
-    def __init__(self, fault: Fault, status: int | None = None):
+    `status` is that of HTTP, where there was an answer; `passing`: another try may go better, `after` so many seconds if the server says.
+    """
+
+    def __init__(self, fault: Fault, status: int | None = None, passing: bool = False, after: float | None = None):
         super().__init__(fault)
-        self.status = status  # of HTTP, where there was an answer
+        self.status, self.passing, self.after = status, passing, after
+
+
+class Tier(StrEnum):
+    """What a server holds its answers to, the strictest first."""
+
+    SCHEMA = "json_schema"
+    OBJECT = "json_object"
+    PROMPT = "prompt"  # to nothing: the form is asked for in words
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that may be asked of an endpoint; 0: as much as you like."""
+
+    calls: int = 0
+    tokens: int = 0  # of prompts and answers together, as far as the server tells
+
+
+@dataclass
+class Spent:
+    """What was asked of an endpoint, and what it took."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    uncounted: int = 0  # answers whose tokens the server did not tell
+    latencies: list[float] = field(default_factory=list)  # s, of every call
+
+    def add(self, seconds: float, reply: Reply | None) -> None:
+        self.calls += 1
+        self.latencies.append(seconds)
+        if reply:
+            self.prompt_tokens += reply.usage.get("prompt_tokens", 0)
+            self.completion_tokens += reply.usage.get("completion_tokens", 0)
+            self.uncounted += not reply.usage
+
+    def report(self) -> dict[str, Any]:
+        """The sums, and the latency's median and 95th percentile in seconds."""
+        sums = {name: value for name, value in asdict(self).items() if name != "latencies"}
+        spread = {"latency_median": 50, "latency_p95": 95}
+        return sums | {name: round(float(np.percentile(self.latencies or [0.0], share)), 3) for name, share in spread.items()}
 
 
 class Client:
     """One endpoint and one model.
+
+    What the server promises is tried out before the first completion (see `Tier`): some accept a schema and do not hold to it.
 
     Args:
         base_url: where /chat/completions follows, as http://localhost:8080/v1.
@@ -52,61 +110,124 @@ class Client:
         api_key: sent to this endpoint only, never logged; no environment variable is read.
         options: further fields of every request, as temperature.
         log: a file to which every exchange is appended, one JSON line each.
+        replay: such a file, that answers in the endpoint's place; nothing is sent then.
+        budget: of this client, in all.
+        retries: of a request whose failure may pass (429, 5xx, a connection cut short), as far as there is time.
+        pause: seconds before the first of them, twice as long before each further one, where the server says nothing.
     """
 
-    def __init__(self, base_url: str, model: str, api_key: str | None, options: Mapping[str, Any], log: Path | str | None = None):
-        try:
-            import openai
-        except ImportError:
-            raise MissingExtraError("the openai planner", "openai", "llm") from None
-        self._openai = openai
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str | None,
+        options: Mapping[str, Any],
+        log: Path | str | None = None,
+        *,
+        replay: Path | str | None = None,
+        budget: Budget = Budget(),
+        retries: int = 2,
+        pause: float = 0.5,
+    ):
         self._url, self._key = base_url, api_key
         self._body = {"model": model, **options}
         self._log = Path(log) if log else None
-        self._takes_schema = True
-        self._connection = self._connect()
+        self._budget, self._retries, self._pause = budget, retries, pause
+        self.tier: Tier | None = None  # not known before the first completion
+        self.spent = Spent()
+        self._recording = Recording(Path(replay)) if replay else None
+        if not self._recording:
+            try:
+                import openai
+            except ImportError:
+                raise MissingExtraError("the openai planner", "openai", "llm") from None
+            self._openai = openai
+            self._connection = self._connect()
 
     def complete(self, messages: Sequence[Message], schema: dict[str, Any], seconds: float, name: str = "plan") -> Reply:
-        """One completion held to a schema of this name, as far as the server can; raises PlanError (endpoint or timeout).
+        """One completion held to a schema of this name, as far as the server can.
 
-        A server that refuses `response_format` is asked once more without, and from then on.
+        Raises PlanError: endpoint, timeout, or limit, where the budget is spent. A server that refuses this schema with 400 (it may be
+        too long for it) is asked once more without, and from then on.
         """
         deadline = time.monotonic() + seconds
-        if self._takes_schema:
-            form = {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
-            try:
-                return self._exchange(messages, {"response_format": form}, seconds)
-            except EndpointError as error:
-                if error.status not in (400, 422):
-                    raise
-        note = "without response_format, which the server refused"
-        reply = self._exchange(messages, {}, deadline - time.monotonic(), note)
-        if self._takes_schema:
-            self._takes_schema = False
-            warnings.warn(f"{self._where()} refuses response_format; the schema is not enforced, only asked for and checked", stacklevel=2)
+        if self.tier is None:
+            self.tier = self._probed(deadline)
+            if self.tier is not Tier.SCHEMA:
+                told = f"{self._where()} does not hold to schemas; they are only asked for and checked ({self.tier})"
+                warnings.warn(told, stacklevel=2)
+        try:
+            return self._patiently(messages, _form(self.tier, name, schema), deadline)
+        except EndpointError as error:
+            if self.tier is Tier.PROMPT or error.status not in _REFUSALS:
+                raise
+        reply = self._patiently(messages, {}, deadline, "without response_format, which the server refused")
+        self.tier = Tier.PROMPT
+        warnings.warn(f"{self._where()} refuses response_format; the schema is not enforced, only asked for and checked", stacklevel=2)
         return reply
 
+    def report(self) -> dict[str, Any]:
+        """Which model it was, what its server held to, and what was spent."""
+        return {"model": self._body["model"], "tier": str(self.tier or "unknown"), **self.spent.report()}
+
     def close(self) -> None:
-        self._connection.close()
+        if not self._recording:
+            self._connection.close()
 
     def _connect(self) -> Any:
         # A local server needs no key, but the package insists on one and would else take it from the environment.
         return self._openai.OpenAI(base_url=self._url, api_key=self._key or "none", max_retries=0)
 
-    def _exchange(self, messages: Sequence[Message], more: dict[str, Any], seconds: float, note: str = "") -> Reply:
+    def _probed(self, deadline: float) -> Tier:
+        """The strictest form that the server holds to, against a prompt that asks for the opposite."""
+        for tier in (Tier.SCHEMA, Tier.OBJECT):
+            try:
+                reply = self._patiently(_PROBE, _form(tier, "probe", _COLOURS), deadline, "probe")
+            except EndpointError as error:
+                if error.status not in _REFUSALS:
+                    raise
+                continue
+            if _holds(tier, strip_thoughts(reply.text)):
+                return tier
+        return Tier.PROMPT
+
+    def _patiently(self, messages: Sequence[Message], more: dict[str, Any], deadline: float, note: str = "") -> Reply:
+        """An exchange; again after a pause, where a failure may pass and there is time left."""
+        for number in range(self._retries + 1):
+            try:
+                return self._exchange(messages, more, deadline - time.monotonic(), note)
+            except EndpointError as error:
+                pause = self._pause * 2**number if error.after is None else error.after
+                if not error.passing or number == self._retries or time.monotonic() + pause >= deadline:
+                    raise
+                time.sleep(0.0 if self._recording else pause)
+        raise ValueError(f"retries: got {self._retries}, expected 0 or more")
+
+    def _exchange(self, messages: Sequence[Message], more: dict[str, Any], seconds: float, note: str) -> Reply:
+        self._afford()
         body = {**self._body, "messages": list(messages), **more}
         record: dict[str, Any] = {"time": time.time(), "note": note, "request": body}
-        clock = time.perf_counter()
+        clock, reply = time.perf_counter(), None
         try:
-            reply = self._read(self._send(body, seconds))
+            reply = self._recording.answer(body) if self._recording else self._read(self._send(body, seconds))
             record["response"] = asdict(reply)
             return reply
         except PlanError as error:
-            record["error"] = str(error)
+            record["error"] = error_record(error)
             raise
         finally:
-            record["seconds"] = round(time.perf_counter() - clock, 3)
+            took = self._recording.seconds if self._recording else time.perf_counter() - clock
+            record["seconds"] = round(took, 3)
+            self.spent.add(took, reply)
             self._write(record)
+
+    def _afford(self) -> None:
+        """Refuse a call that the budget does not allow."""
+        tokens = self.spent.prompt_tokens + self.spent.completion_tokens
+        for what, spent, most in (("calls", self.spent.calls, self._budget.calls), ("tokens", tokens, self._budget.tokens)):
+            if most and spent >= most:
+                fix = f"raise --budget-{what}, or ask for fewer episodes"
+                raise PlanError(Fault(Failure.LIMIT, self._where(), f"{spent} {what} spent", f"at most {most}", fix))
 
     def _send(self, body: dict[str, Any], seconds: float) -> Any:
         """The answer within so many seconds in all: the package's own timeout starts anew with every byte that trickles in."""
@@ -142,14 +263,15 @@ class Client:
         if isinstance(error, self._openai.APIStatusError):
             status = error.status_code
             said = error.message.removeprefix(f"Error code: {status} - ")[:300]
-            return self._endpoint(f"HTTP {status}: {said}", _FIXES.get(status, "see the server's own log"), status)
+            passing, after = status in (408, 425, 429) or status >= 500, _seconds(error.response.headers.get("retry-after"))
+            return self._endpoint(f"HTTP {status}: {said}", _FIXES.get(status, "see the server's own log"), status, passing, after)
         if isinstance(error, self._openai.APIConnectionError):
-            return self._endpoint(f"no connection ({error.__cause__ or error})", "start the server, or correct base_url")
+            begun = type(error.__cause__).__name__ not in ("ConnectError", "NoneType")  # and cut short
+            return self._endpoint(f"no connection ({error.__cause__ or error})", "start the server, or correct base_url", passing=begun)
         return self._endpoint(f"{type(error).__name__}: {error}", "check that base_url is that of an OpenAI-compatible server")
 
-    def _endpoint(self, got: str, fix: str, status: int | None = None) -> EndpointError:
-        fault = Fault(Failure.ENDPOINT, self._where(), self._hidden(got), "a chat completion", fix)
-        return EndpointError(fault, status)
+    def _endpoint(self, got: str, fix: str, status: int | None = None, passing: bool = False, after: float | None = None) -> EndpointError:
+        return EndpointError(Fault(Failure.ENDPOINT, self._where(), self._hidden(got), "a chat completion", fix), status, passing, after)
 
     def _read(self, answer: Any) -> Reply:
         """The first choice. The package checks no types, so nothing is taken for granted."""
@@ -175,3 +297,70 @@ class Client:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(self._hidden(json.dumps(record)) + "\n")
+
+
+def _form(tier: Tier, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """The request's fields that ask for it."""
+    if tier is Tier.PROMPT:
+        return {}
+    more = {"json_schema": {"name": name, "strict": True, "schema": schema}} if tier is Tier.SCHEMA else {}
+    return {"response_format": {"type": str(tier), **more}}
+
+
+def _holds(tier: Tier, text: str) -> bool:
+    """Whether the probe's answer is what the form asks for."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and (tier is Tier.OBJECT or found in ({"colour": "red"}, {"colour": "green"}))
+
+
+def _seconds(text: str | None) -> float | None:
+    """The header Retry-After, where it is a number; a date is left to our own pause."""
+    try:
+        return max(float(text or ""), 0.0)
+    except ValueError:
+        return None
+
+
+# --- record and replay --------------------------------------------------------------------------------------------
+
+
+def error_record(error: PlanError) -> dict[str, Any]:
+    """A failed exchange, as `Recording` reads it."""
+    known = {"status": error.status, "passing": error.passing} if isinstance(error, EndpointError) else {}
+    return {**asdict(error.fault), **known}
+
+
+class Recording:
+    """A log's exchanges, by what was asked: the same question gets the same answers in the same order. `seconds`: of the last one."""
+
+    def __init__(self, path: Path):
+        self._path, self.seconds = path, 0.0
+        self._answers: dict[str, deque[dict[str, Any]]] = {}
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                record = json.loads(line)
+                self._answers.setdefault(_asked(record["request"]), deque()).append(record)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PalaestraError(f"{path}: got {error!r}, expected a log of an endpoint. Fix: one that --planner openai wrote") from None
+
+    def answer(self, body: dict[str, Any]) -> Reply:
+        """What came back then. Raises PlanError: what went wrong then, or endpoint, where this was never asked."""
+        left = self._answers.get(_asked(body))
+        if not left:
+            fix = "replay the same command as was recorded, or ask the endpoint itself"
+            raise PlanError(Fault(Failure.ENDPOINT, str(self._path), "no such question", "one that was recorded", fix))
+        record = left.popleft()
+        self.seconds = float(record["seconds"])
+        if "response" in record:
+            return Reply(**record["response"])
+        error = dict(record["error"])
+        status, passing = error.pop("status", None), error.pop("passing", None)
+        fault = Fault(**{**error, "failure": Failure(error["failure"])})
+        raise PlanError(fault) if passing is None else EndpointError(fault, status, passing)
+
+
+def _asked(body: dict[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True)

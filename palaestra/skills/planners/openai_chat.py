@@ -7,7 +7,9 @@ is not trusted to: the reply is parsed, checked and tried out here, and what is 
 import json
 import time
 from pathlib import Path
+from typing import Any
 
+from palaestra.envs.names import Fact
 from palaestra.skills.operators import Skills, fact_text, json_schema, prompt_text
 from palaestra.skills.plan import MAX_STEPS, Failure, Fault, Plan, PlanError, parse_plan, strip_thoughts, validate
 from palaestra.skills.planners.base import Problem, library
@@ -33,7 +35,7 @@ class OpenAIPlanner:
     """A language model behind an OpenAI-compatible endpoint.
 
     Args:
-        base_url, model, api_key, log: as for `Client`.
+        base_url, model, api_key, log, replay, budget, retries, pause: as for `Client`.
         timeout: seconds for the whole conversation, feedback included.
         max_feedback: how many times the model may try again after being told what was wrong.
         temperature, max_tokens: as the API has them; None leaves them to the server.
@@ -53,10 +55,12 @@ class OpenAIPlanner:
         skills: Skills | None = None,
         temperature: float | None = 0.0,
         max_tokens: int | None = 4096,
+        **client: Any,
     ):
         options = {"temperature": temperature, "max_tokens": max_tokens}
-        self.client = Client(base_url, model, api_key, {k: v for k, v in options.items() if v is not None}, log)
+        self.client = Client(base_url, model, api_key, {k: v for k, v in options.items() if v is not None}, log, **client)
         self.skills, self.timeout, self.max_feedback = skills or library(), timeout, max_feedback
+        self._seen: dict[int, frozenset[Fact]] = {}  # by episode: what held when it was last asked
 
     def plan(self, problem: Problem) -> Plan:
         """A plan that can be carried out symbolically from here; whether it reaches the goal, the model alone knows.
@@ -64,7 +68,8 @@ class OpenAIPlanner:
         Raises PlanError: of the client, or of the last reply if no reply was good.
         """
         deadline = time.monotonic() + self.timeout
-        talk = messages(problem, self.skills)
+        talk = messages(problem, self.skills, self._seen.get(problem.number) if problem.history else None)
+        self._seen[problem.number] = problem.facts
         schema = json_schema(self.skills, problem.things)
         for left in range(self.max_feedback, -1, -1):
             reply = self.client.complete(talk, schema, deadline - time.monotonic())
@@ -75,6 +80,10 @@ class OpenAIPlanner:
                     raise
                 talk += _feedback(reply, error.fault)
         raise ValueError(f"max_feedback: got {self.max_feedback}, expected 0 or more")
+
+    def report(self) -> dict[str, Any]:
+        """Which model it is, what its server holds to, and what it took."""
+        return self.client.report()
 
     def _accepted(self, reply: Reply, problem: Problem) -> Plan:
         """The reply's plan, if it is whole and nothing stops it."""
@@ -88,8 +97,11 @@ class OpenAIPlanner:
         return plan
 
 
-def messages(problem: Problem, skills: Skills) -> list[Message]:
-    """The conversation's beginning. Of the scene, the system's message tells no more than whether there are doors, buttons and plates."""
+def messages(problem: Problem, skills: Skills, before: frozenset[Fact] | None = None) -> list[Message]:
+    """The conversation's beginning; `before`: what held when a plan was asked for last.
+
+    Of the scene, the system's message tells no more than whether there are doors, buttons and plates.
+    """
     system = _SYSTEM.format(max_steps=MAX_STEPS, skills=prompt_text(skills, problem.things))
     types = dict.fromkeys(t.type for t in problem.things if t.type != "robot")
     names = "\n".join(f"{kind}: {json.dumps([t.name for t in problem.things if t.type == kind])}" for kind in types)
@@ -97,11 +109,19 @@ def messages(problem: Problem, skills: Skills) -> list[Message]:
         "The scene": problem.scene_text,
         "Names, by kind": names,
         "What holds now (everything else is false)": "\n".join(fact_text(fact) for fact in sorted(problem.facts)),
+        "What changed since your last plan": "" if before is None else _changes(before, problem.facts),
         "What was tried already": "\n".join(f"- {line}" for line in problem.history),
         "The instruction": problem.instruction,
     }
     user = "\n\n".join(f"{title}:\n{text}" for title, text in parts.items() if text)
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _changes(before: frozenset[Fact], now: frozenset[Fact]) -> str:
+    lines = [f"now: {fact_text(fact)}" for fact in sorted(now - before)] + [
+        f"no longer: {fact_text(fact)}" for fact in sorted(before - now)
+    ]
+    return "\n".join(lines) or "nothing"
 
 
 def _feedback(reply: Reply, fault: Fault) -> list[Message]:
