@@ -23,15 +23,7 @@ GOOD = Plan(
     (call("navigate", "red_cube"), call("pick", "red_cube"), call("navigate", "blue_table"), call("place", "red_cube", "blue_table"))
 )
 OPERATORS = ground(LIBRARY, THINGS)
-ANSWER = {
-    Failure.PARSE,
-    Failure.HALLUCINATION,
-    Failure.ARITY,
-    Failure.AFFORDANCE,
-    Failure.MISSING_STEP,
-    Failure.WRONG_ORDER,
-    Failure.TRUNCATED,
-}
+OF_ANSWERS = set(Failure) - {Failure.ADDITIONAL_STEP, Failure.GOAL, Failure.ENDPOINT, Failure.TIMEOUT, Failure.IMPOSSIBLE, Failure.LIMIT}
 
 names = st.sampled_from([t.name for t in THINGS]) | st.text(max_size=12)
 keys = st.sampled_from(["steps", "skill", "args", "target", "object"]) | st.text(max_size=6)

@@ -2,7 +2,7 @@
 
 import functools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class _Episode:
 
 
 @dataclass
-class _Attempt:
+class Attempt:
     """A plan in the making."""
 
     problem: Problem
@@ -55,6 +55,17 @@ class _Attempt:
     seen: set[tuple[int, int]]
     fault: bool = False  # a call that cannot be made: the plan ends with it
     log_prob: float = 0.0
+
+    def make(self, call: Call) -> None:
+        """One more call, and what it leads to."""
+        self.steps.append(call)
+        step = self.space.calls(self.state).get(call)
+        if step is None:
+            self.fault = True
+            return
+        self.state = self.space.made(self.state, step)
+        self.stage = self.space.onward(self.stage, self.state)
+        self.seen.add((self.state, self.stage))
 
     @property
     def reached(self) -> bool:
@@ -127,12 +138,12 @@ class EmbeddedPlanner:
         """Plans for what was understood."""
         results: list[Plan | PlanError | None] = [None] * len(problems)
         waiting = list(range(len(problems)))
-        best: dict[int, _Attempt] = {}
+        best: dict[int, Attempt] = {}
         for number in range(self.tries if self.mask == "applicable" else 1):
-            attempts: dict[int, _Attempt] = {}
+            attempts: dict[int, Attempt] = {}
             for i in waiting:
                 try:
-                    attempts[i] = self._begin(problems[i])
+                    attempts[i] = self.begin(problems[i])
                 except PlanError as error:
                     results[i] = error
             self._carry_out(list(attempts.values()), number)
@@ -206,7 +217,8 @@ class EmbeddedPlanner:
 
     # --- planning
 
-    def _begin(self, problem: Problem) -> _Attempt:
+    def begin(self, problem: Problem) -> Attempt:
+        """A plan with no call yet, towards what was understood. Raises PlanError where that is nothing."""
         episode = self._episodes[self._key(problem)]
         if not episode.goal.stages:
             fix = "say what is to be where, or what the robot is to do"
@@ -214,21 +226,24 @@ class EmbeddedPlanner:
             raise PlanError(Fault(Failure.GOAL, "the instruction", got, "something to bring about", fix))
         space = self._space(problem, episode.goal, problem.facts)
         stage = space.onward(episode.stage, space.start)
-        return _Attempt(problem, space, space.start, stage, [], {(space.start, stage)})
+        return Attempt(problem, space, space.start, stage, [], {(space.start, stage)})
 
-    def _carry_out(self, attempts: Sequence[_Attempt], number: int) -> None:
+    def _carry_out(self, attempts: Sequence[Attempt], number: int) -> None:
         """Take all attempts to their ends: the actor's likeliest calls the first time, drawn ones after that."""
         rng = np.random.default_rng((self.seed, number))
-        running = [a for a in attempts if a.open]
-        while running:
-            groups: dict[int, list[tuple[_Attempt, encoding.Board]]] = {}
-            for attempt in running:
-                board = batches.board_of(attempt.space, attempt.problem, attempt.state, attempt.stage)
-                groups.setdefault(batches.fitting(len(board.node), batches.GRAPH), []).append((attempt, board))
-            for size, group in groups.items():
-                for (attempt, _), table in zip(group, self._tables([board for _, board in group], size), strict=True):
-                    self._advance(attempt, table, rng if number else None)
-            running = [a for a in running if a.open]
+        while running := [a for a in attempts if a.open]:
+            for i, _, table in self.looked_up(running):
+                self._advance(running[i], table, rng if number else None)
+
+    def looked_up(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, encoding.Board, np.ndarray]]:
+        """Of each attempt, by its number and in some order: the board, and the log-probabilities [S, N, N] of all calls there."""
+        groups: dict[int, list[tuple[int, encoding.Board]]] = {}
+        for i, attempt in enumerate(attempts):
+            board = batches.board_of(attempt.space, attempt.problem, attempt.state, attempt.stage)
+            groups.setdefault(batches.fitting(len(board.node), batches.GRAPH), []).append((i, board))
+        for size, group in groups.items():
+            for (i, board), table in zip(group, self._tables([board for _, board in group], size), strict=True):
+                yield i, board, table
 
     def _tables(self, boards: Sequence[encoding.Board], size: int) -> list[np.ndarray]:
         """Log-probabilities of all calls, [S, N, N] of each board."""
@@ -236,7 +251,7 @@ class EmbeddedPlanner:
         arrays = (_filled(a, lanes) for a in batches.board_arrays(boards, size))
         return list(np.asarray(_act(self.weights.actor, *arrays, skills=len(self.skills)))[: len(boards)])
 
-    def _advance(self, attempt: _Attempt, table: np.ndarray, rng: np.random.Generator | None) -> None:
+    def _advance(self, attempt: Attempt, table: np.ndarray, rng: np.random.Generator | None) -> None:
         """One more call."""
         space, things = attempt.space, attempt.problem.things
         able = space.calls(attempt.state)
@@ -245,7 +260,7 @@ class EmbeddedPlanner:
         elif self.mask == "grammar":
             ways = _grammatical(self.skills, things)
         else:
-            ways = [_anything(self.skills, things, table)]
+            ways = [any_call(self.skills, things, table)[0]]
         index = {t.name: i for i, t in enumerate(things)}
         order = [self.skills.index(SKILLS[c.skill]) for c in ways]
         scores = np.array([_score(table, s, c, index) for s, c in zip(order, ways, strict=True)])
@@ -254,8 +269,7 @@ class EmbeddedPlanner:
         for i in np.argsort(-scores):
             call = ways[i]
             if call not in able:
-                attempt.steps.append(call)
-                attempt.fault = True
+                attempt.make(call)
                 return
             state = space.made(attempt.state, able[call])
             stage = space.onward(attempt.stage, state)
@@ -264,14 +278,12 @@ class EmbeddedPlanner:
             guard = attempt.problem.guard
             if self.mask == "applicable" and guard and guard.refuses(call, space.named(attempt.state), space.named(state)):
                 continue
-            attempt.steps.append(call)
+            attempt.make(call)
             attempt.log_prob += float(scores[i])
-            attempt.state, attempt.stage = state, stage
-            attempt.seen.add((state, stage))
             return
         attempt.fault = True
 
-    def _no_way(self, attempt: _Attempt) -> PlanError:
+    def _no_way(self, attempt: Attempt) -> PlanError:
         got = f"none of {self.tries} plans reaches {', '.join(describe(attempt.space.goal))}"
         fix = "ask for less at once, raise tries, or use the planner oracle"
         return PlanError(Fault(Failure.LIMIT, f"understood {attempt.problem.instruction!r}", got, "a plan that does", fix))
@@ -292,14 +304,24 @@ def _score(table: np.ndarray, skill: int, call: Call, index: dict[str, int]) -> 
     return float(row[where[1]]) if len(where) > 1 else float(np.logaddexp.reduce(row))
 
 
-def _anything(skills: Sequence[Skill], things: Sequence[Entity], table: np.ndarray) -> Call:
-    """The likeliest call, whether it makes sense or not: a pointer to what is no thing has no name."""
+def any_call(
+    skills: Sequence[Skill], things: Sequence[Entity], table: np.ndarray, rng: np.random.Generator | None = None
+) -> tuple[Call, np.ndarray]:
+    """The likeliest call, or one that is drawn, whether it makes sense or not; and its numbers [3]: skill, first and second argument.
+
+    A pointer to what is no thing has no name; the second argument of a skill of one is 0.
+    """
+
+    def pick(logits: np.ndarray) -> int:
+        return int((logits if rng is None else logits + rng.gumbel(size=len(logits))).argmax())
+
     one = np.logaddexp.reduce(table, axis=-1)  # [S, N]
-    skill = int(np.logaddexp.reduce(one, axis=-1).argmax())
-    first = int(one[skill].argmax())
-    where = [first, int(table[skill, first].argmax())]
+    skill = pick(np.logaddexp.reduce(one, axis=-1))
+    first = pick(one[skill])
+    where = [first, pick(table[skill, first])][: len(skills[skill].params)]
     names = [things[i].name if i < len(things) else "nothing" for i in where]
-    return Call(skills[skill].name, dict(zip((p.name for p in skills[skill].params), names, strict=False)))
+    call = Call(skills[skill].name, dict(zip((p.name for p in skills[skill].params), names, strict=True)))
+    return call, np.array([skill, *where, 0][:3], np.int16)
 
 
 def _grammatical(skills: Sequence[Skill], things: Sequence[Entity]) -> list[Call]:
