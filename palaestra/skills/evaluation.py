@@ -120,7 +120,7 @@ def versions() -> dict[str, str]:
 
 
 @lru_cache(maxsize=2)
-def _runner(engine: str, spec: WorldSpec, skills: Skills) -> Runner:
+def shared_runner(engine: str, spec: WorldSpec, skills: Skills) -> Runner:
     """The skills in a world, compiled once for all sets of it: tasks are data."""
     return Runner(Rearrange(engine=make_engine(engine, world(spec))), {skill.name: learned(skill) for skill in skills if skill.fits(spec)})
 
@@ -130,7 +130,7 @@ class Arena:
 
     def __init__(self, config: Config):
         self.config = config
-        runner = _runner(config.engine, task_set(config.set).of(config.split).spec, library())
+        runner = shared_runner(config.engine, task_set(config.set).of(config.split).spec, library())
         self.env = TaskSetEnv(config.set, config.split, engine=runner.env.engine)
         self.executor = Executor(
             self.env,

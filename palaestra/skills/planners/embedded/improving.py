@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from palaestra.envs.types import Task, row
 from palaestra.policies.runs import TrainingError
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.files import write_atomically
@@ -82,30 +83,38 @@ class Came(NamedTuple):
     fault: int | None  # the call that could not be made, or failed; None where none did
 
 
+class Asked(NamedTuple):
+    """The tasks of a round, and what the planner is asked of each at its start."""
+
+    tasks: Task  # leading axis B, on the host
+    problems: list[Problem]
+
+
 class Verifier(Protocol):
-    """Carries plans out."""
+    """Carries plans out, and says what came of each."""
 
-    def __call__(self, problems: Sequence[Problem], drawn: Sequence[Drawn]) -> list[Came]: ...
+    def __call__(self, asked: Asked, drawn: Sequence[Drawn]) -> list[Came]: ...
 
 
-def by_model(problems: Sequence[Problem], drawn: Sequence[Drawn]) -> list[Came]:
+def by_model(asked: Asked, drawn: Sequence[Drawn]) -> list[Came]:
     """With skills that do what they promise: the grounded operators' own next states."""
-    found = []
-    for plan in drawn:
-        space = Space(problems[plan.task], library())
-        state, stage, fault = space.start, space.onward(0, space.start), None
-        for i, call in enumerate(plan.calls):
-            step = space.calls(state).get(call)
-            if step is None:
-                fault = i
-                break
-            state = space.made(state, step)
-            if not space.allowed(state):
-                fault = i
-                break
-            stage = space.onward(stage, state)
-        found.append(Came(fault is None and stage == len(space.goal.stages), fault))
-    return found
+    spaces = [Space(problem, library()) for problem in asked.problems]
+    return [_by_model(spaces[plan.task], plan.calls) for plan in drawn]
+
+
+def _by_model(space: Space, calls: Sequence[Call]) -> Came:
+    state, stage = space.start, space.onward(0, space.start)
+    for i, call in enumerate(calls):
+        if stage == len(space.goal.stages):
+            break
+        step = space.calls(state).get(call)
+        if step is None:
+            return Came(False, i)
+        state = space.made(state, step)
+        if not space.allowed(state):
+            return Came(False, i)
+        stage = space.onward(stage, state)
+    return Came(stage == len(space.goal.stages), None)
 
 
 def draw(planner: EmbeddedPlanner, problems: Sequence[Problem], draws: int, rng: np.random.Generator) -> list[Drawn]:
@@ -205,8 +214,8 @@ class Learner:
                 if m
             ]
         groups: dict[int, list[tuple[Doing, float, float]]] = {}
-        for row in rows:
-            groups.setdefault(batches.fitting(len(row[0].board.node), batches.GRAPH), []).append(row)
+        for one in rows:
+            groups.setdefault(batches.fitting(len(one[0].board.node), batches.GRAPH), []).append(one)
         todo = [(size, at) for size, group in groups.items() for at in range(0, len(group), self.practice.batch)]
         for group in groups.values():
             rng.shuffle(group)
@@ -243,12 +252,12 @@ def improve(
     for number in range(practice.rounds):
         rng = np.random.default_rng((practice.seed, number))
         first = practice.seed * 1_000_000 + number * practice.tasks
-        asked = _problems(source, first, practice.tasks)
+        asked = ask(source, first, practice.tasks)
         planner = EmbeddedPlanner(source.spec, replace(start, actor=learner.params), "none", seed=practice.seed)
-        drawn = draw(planner, asked, practice.draws, rng)
+        drawn = draw(planner, asked.problems, practice.draws, rng)
         came = verifier(asked, drawn)
         steps = learner.learn(first, drawn, came, rng)
-        row = {
+        figures = {
             "round": number + 1,
             "success": float(np.mean([c.success for c in came])),
             "faults": float(np.mean([c.fault is not None for c in came])),
@@ -257,21 +266,21 @@ def improve(
             "seconds": round(time.perf_counter() - clock, 1),
         }
         with path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        tell(", ".join(f"{k} {v:.3g}" for k, v in row.items()))
+            file.write(json.dumps(figures) + "\n")
+        tell(", ".join(f"{k} {v:.3g}" for k, v in figures.items()))
         save_planner(folder / "planner.safetensors", start.reader, learner.params, {"improved": asdict(practice), "rounds": number + 1})
     return replace(start, actor=learner.params)
 
 
-def _problems(source: tasks.Source, first: int, count: int) -> list[Problem]:
-    """What planners are asked at the start of tasks of a source, by their numbers; with words and scenes."""
-    from palaestra.skills.planning import problem
+def ask(source: tasks.Source, first: int, count: int) -> Asked:
+    """Tasks of a source by their numbers, with words and scenes."""
+    from palaestra.skills.planning import problem  # which knows all planners, this one as well
 
-    start = first // tasks.CHUNK * tasks.CHUNK
-    found = []
-    for at in range(start, first + count, tasks.CHUNK):
+    problems, rows = [], []
+    for at in range(first // tasks.CHUNK * tasks.CHUNK, first + count, tasks.CHUNK):
         states, tables = source.chunk(at)
         for i in range(max(first - at, 0), min(first + count - at, tasks.CHUNK)):
-            example = tasks.Example(source.env, at + i, jax.tree.map(lambda x, i=i: x[i], states), tables[i])
-            found.append(problem(source.env, example.task, at + i, tables[i]))
-    return found
+            task = row(states.task, i)
+            rows.append(task)
+            problems.append(problem(source.env, task, at + i, tables[i]))
+    return Asked(jax.tree.map(lambda *leaves: np.stack(leaves), *rows), problems)
