@@ -25,7 +25,7 @@ lint: $(VENV)/.tested
 types: $(VENV)/.tested
 	$(BIN)/mypy
 
-# A worker takes whole files, whose tests share what is compiled; workers share it through .venv/xla-cache.
+# A worker takes whole files, whose tests share what is compiled; workers and later runs share it (tests/conftest.py).
 tests: $(VENV)/.tested
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST)
 

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -271,6 +271,7 @@ class Eval(PlannerArguments):
     folder: Path | None = None  # of a task set: config.json, episodes.csv, summary.json; runs/eval/<set>-<split>-... when not given
     trials: int = 1  # of every task; an even number gives CVaR: half of them rank the tasks, the others are reported
     noise: str = "retries"  # of the skills: retries (only on calls that failed before), or always
+    latency: float | Literal["measured"] = 0.0  # seconds of simulated time that a plan takes, while the world goes on
     probes: bool = False  # measure oracle, nothing, random (actions), random-legal (calls), no-language, shuffled beside the planner
     batch: int = 200  # episodes between two writings of the table; no result depends on it
     engine: str = "native"  # native, mjx, warp, or auto
@@ -298,12 +299,46 @@ class Eval(PlannerArguments):
             trials=self.trials,
             probes=self.probes,
             noise=self.noise,
+            latency=None if self.latency == "measured" else self.latency,
             permissions=self.permissions,
         )
         result = measure(
             self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine, options, self.cluster
         )
         finish(result, self.json)
+        return 0
+
+
+@dataclass
+class Improve:
+    """The planner `embedded` practises: it learns from what comes of its own plans, in tasks that nobody has solved for it."""
+
+    method: str = "grpo"  # or imitation
+    task_set: Annotated[str, tyro.conf.arg(name="set")] = "rules-medium"
+    rounds: int = 12
+    tasks: int = 32  # of a round
+    draws: int = 8  # plans of each
+    learning_rate: float = 1e-4
+    verifier: str = "simulator"  # who carries plans out: the learned skills in physics, or `model`, skills that do what they promise
+    episodes: int = 200  # of the test split, before and after
+    seed: tuple[int, ...] = (0,)  # one, or several: a run each
+    folder: Path = Path("runs/improve")
+    weights: Path | None = None  # to begin with, instead of those that come with the package
+    json: bool = False
+
+    def run(self) -> int:
+        from palaestra.skills.planners.embedded.improving import Practice
+        from palaestra.skills.practice import improve_planner
+
+        practice = Practice(
+            method=self.method,
+            task_set=self.task_set,
+            rounds=self.rounds,
+            tasks=self.tasks,
+            draws=self.draws,
+            learning_rate=self.learning_rate,
+        )
+        finish(improve_planner(practice, self.folder, self.weights, self.verifier, self.episodes, self.seed), self.json)
         return 0
 
 
@@ -499,6 +534,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
+    | Annotated[Improve, tyro.conf.subcommand("improve")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Admit, tyro.conf.subcommand("admit")]

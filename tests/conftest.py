@@ -11,17 +11,18 @@ os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 # Programs run a few times only: compile them quickly.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
+# What was compiled once serves all workers, the processes that tests start, and later runs.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palaestra" / "xla-tests")
+)
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(4 << 30))  # with a bound the cache is locked, so that workers may share it
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
 import gc
 from collections.abc import Iterator
 
 import jax
 import pytest
-
-_CACHE = Path(__file__).parent.parent / ".venv" / "xla-cache"
-jax.config.update("jax_compilation_cache_dir", str(_CACHE))
-jax.config.update("jax_compilation_cache_max_size", 4 << 30)  # with a bound the cache is locked, so that workers may share it
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
 
 _MAPS = Path("/proc/self/maps")
 _MOST_MAPS = 30_000  # of memory, of which Linux gives a process 65,530; a program of XLA's takes up to a thousand

@@ -11,6 +11,7 @@ their intervals.
 
 import importlib.metadata
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -61,6 +62,7 @@ class Options:
     trials: int = 1  # of every task; an even number, half of them to rank the tasks by, gives CVaR
     probes: bool = False  # measure the probes and the oracle beside the planner
     noise: str = "retries"  # of the skills: on calls that failed before, or always
+    latency: float | None = 0.0  # s of simulated time that a plan takes; None: as long as it really takes
     permissions: Path | None = None  # a file of rules on what the robot may do
 
     def check(self) -> None:
@@ -70,6 +72,8 @@ class Options:
             raise PalaestraError(f"trials: got {self.trials}, expected 1 or an even number: half rank the tasks, half are reported")
         if self.noise not in NOISE:
             raise UnknownNameError("noise", self.noise, NOISE)
+        if self.latency is not None and not 0 <= self.latency < math.inf:
+            raise PalaestraError(f"latency: got {self.latency}, expected seconds, 0 or more, or measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,7 @@ class Config:
     versions: dict[str, str]
     cards: dict[str, str] = field(default_factory=dict)  # hashes, where a planner goes by them
     permissions: str = ""  # the file's text
+    latency: float | None = 0.0
     format: str = _FORMAT
 
     @property
@@ -139,6 +144,7 @@ class Arena:
             max_steps=config.max_steps,
             max_calls=config.max_calls,
             noise=config.noise,
+            latency=config.latency,
             runner=runner,
             lanes=config.lanes,
             chances=shipped_chances() if config.cards else None,
@@ -220,6 +226,7 @@ def measure_task_set(
         "engine": arena.env.engine.name,
         "planner": choice.name,
         **({"endpoint": told} if told else {}),
+        **({"thought": float(np.mean([e.thought for e in first])) * arena.env.world.spec.control_dt} if options.latency != 0 else {}),
         "max_steps": config.max_steps,
         "split": split,
         "seed": seed,
@@ -253,6 +260,7 @@ def _config(name: str, episodes: int, seed: int, split: str, choice: PlannerChoi
         weights=weights(),
         versions=versions(),
         cards={path.stem: file_hash(path) for path in cards()} if CarefulPlanner.name in planners else {},
+        latency=options.latency,
         permissions=Permissions.load(options.permissions).text if options.permissions else "",
     )
 

@@ -2,6 +2,7 @@
 failure. Any number of environments at once: the host decides for those whose skill has ended, all others move on."""
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -73,6 +74,8 @@ class Episode:
     detail: str = ""
     step: int = 0
     waited: int = 0  # control steps of these in which the robot stood still until rules had done their work
+    thinking: int = 0  # control steps until the plan is there
+    thought: int = 0  # control steps spent so, in all
     over: bool = False
     start: frozenset[Fact] = frozenset()  # what held before anything was done
     recall_at_start: float = 0.0  # the goal's share (see `Progress`) then
@@ -121,6 +124,8 @@ class Executor:
         max_calls: of skills, an episode; 0: as many as there is time for.
         noise: "retries", where the policies are deterministic but for calls that have failed before; "always", where every call adds
             its policy's own noise.
+        latency: seconds of simulated time that every plan takes; the robot stands still, and the world goes on. None: as long as the
+            planner really takes, which no episode repeats.
         runner: one of this world and these skills that is compiled already.
         lanes: environments that are stepped together. Always so many, however many tasks there are, so that a task goes the same to
             the bit, alone or among others; where one ends the next begins.
@@ -141,6 +146,7 @@ class Executor:
         max_steps: int | None = None,
         max_calls: int = 0,
         noise: str = "retries",
+        latency: float | None = 0.0,
         runner: Runner | None = None,
         lanes: int = LANES,
         chances: Chances | None = None,
@@ -152,6 +158,7 @@ class Executor:
         self.runner = runner or Runner(env, skills)
         self.max_replans, self.max_steps = max_replans, max_steps or env.horizon
         self.max_calls, self.noise, self.lanes, self.chances = max_calls, noise, lanes, chances
+        self.latency = latency
         self.permissions, self._listen, self.watch = permissions, listen, watch
 
     def run(
@@ -273,6 +280,10 @@ class Executor:
     def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task, labels: Labelling) -> Call | None:
         """The next call whose precondition holds, from a new plan if need be; None where the episode has ended, or the robot waits."""
         while True:
+            if episode.thinking > 0:
+                episode.thinking -= CHUNK
+                episode.thought += CHUNK
+                return None
             if not episode.plan and _under_way(episode, now):
                 episode.waited += CHUNK
                 return None
@@ -280,8 +291,10 @@ class Executor:
                 made = f"{self.max_calls} call{'s' if self.max_calls > 1 else ''}"
                 self._end(episode, f"out of calls ({_last_failure(episode)})", f"the goal did not hold after {made}")
                 return None
-            if not episode.plan and not self._replan(episode, now, task, labels):
-                return None
+            if not episode.plan:
+                if not self._replan(episode, now, task, labels):
+                    return None
+                continue
             call = episode.plan.pop(0)
             record = CallRecord(call.skill, dict(call.args), episode.step)
             contract = episode.contracts[call]
@@ -331,9 +344,10 @@ class Executor:
         except PlanError as error:
             self._end(episode, f"planner: {error.failure}", str(error))
             return False
-        steps = list(plan.steps)
+        steps, seconds = list(plan.steps), time.perf_counter() - clock
         episode.plans.append([{"skill": c.skill, "args": dict(c.args)} for c in steps])
-        self._tell("plan", episode, {"steps": episode.plans[-1], "seconds": time.perf_counter() - clock})
+        self._tell("plan", episode, {"steps": episode.plans[-1], "seconds": seconds})
+        episode.thinking = math.ceil((seconds if self.latency is None else self.latency) / self.env.world.spec.control_dt)
         if not steps:
             self._end(episode, "incomplete plan", "the planner says that nothing is left to do, and the goal does not hold")
             return False

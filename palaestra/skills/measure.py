@@ -46,7 +46,8 @@ def measure(
         raise PalaestraError(f"--cluster: got {cluster} for {name!r}, expected a skill")
     if name.startswith("skill/") or name in ALL_SKILLS:
         if options not in (None, Options()):
-            raise PalaestraError(f"--folder, --batch, --trials, --probes, --noise: got some for {name!r}, expected a task set with them")
+            given = "--folder, --batch, --trials, --probes, --noise, --latency, --permissions"
+            raise PalaestraError(f"{given}: got some for {name!r}, expected a task set with them")
         if name in ALL_SKILLS:
             if policy is not None:
                 raise PalaestraError(f"--policy: got {policy} for {name!r}, expected a skill: all skills have weights of their own")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from palaestra.envs.tasksets import TaskSetEnv, task_set
 from palaestra.policies.evaluate import rate
 from palaestra.sim.engines import best
 from palaestra.sim.errors import UnknownNameError
+from palaestra.sim.memory import keep_freed_memory
 from palaestra.skills import tasks
 from palaestra.skills.evaluation import shared_runner
 from palaestra.skills.executor import Executor
@@ -55,7 +57,7 @@ class BySimulator:
         done = self.executor.run(jax.tree.map(lambda x: x[which], asked.tasks), words, numbers=range(len(drawn)))
         made = [[(Call(c.skill, c.args), c.verdict) for c in episode.calls] for episode in done]
         return [
-            Came(True, None) if episode.success else Came(False, _fault(d.calls, calls))
+            Came(True, None) if episode.success else Came(False, fault_of(d.calls, calls))
             for episode, d, calls in zip(done, drawn, made, strict=True)
         ]
 
@@ -66,7 +68,7 @@ def _sayable(calls: Sequence[Call], problem: Problem) -> Plan:
     return Plan(tuple(calls[: faults[0].step] if faults else calls))
 
 
-def _fault(calls: Sequence[Call], made: Sequence[tuple[Call, str]]) -> int | None:
+def fault_of(calls: Sequence[Call], made: Sequence[tuple[Call, str]]) -> int | None:
     """Which call of a plan went wrong, given those that were started and how they went; the executor passes over what has nothing to do.
 
     A call that was not come to is at fault where all before it went well, and there is no more of the plan that could be said.
@@ -90,13 +92,23 @@ def _rate(came: Sequence[Came]) -> dict[str, Any]:
 
 
 def improve_planner(
-    practice: Practice, folder: Path, weights: Path | None, verifier: str, episodes: int, tell: Callable[[str], None] = print
+    practice: Practice,
+    folder: Path,
+    weights: Path | None,
+    verifier: str,
+    episodes: int,
+    seeds: Sequence[int],
+    tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Success on test tasks of the set before and after practice on its training split. `value` is that after it, of the actor alone."""
+    """Success on test tasks of the set before and after practice on its training split, once a seed.
+
+    `value` is that of the actor alone after it, all seeds together; the same tasks are in the interval once a seed.
+    """
     practice.check()
     if verifier not in VERIFIERS:
         raise UnknownNameError("verifier", verifier, VERIFIERS)
     name, clock, source = practice.task_set, time.perf_counter(), tasks.source(practice.task_set, "test")
+    keep_freed_memory()
     judges: dict[str, Verifier] = {"model": by_model}
     if verifier == "simulator":
         judges = {"simulator": BySimulator(name, "test")} | judges
@@ -109,16 +121,20 @@ def improve_planner(
     before = judged(load_planner(weights))
     tell(f"before: {before}")
     learns = BySimulator(name, "train") if verifier == "simulator" else by_model
-    after = judged(improve(practice, folder, weights, learns, tell))
+    after = {}
+    for seed in seeds:
+        where = folder / f"{practice.method}-{name}-seed{seed}"
+        after[seed] = judged(improve(replace(practice, seed=seed), where, weights, learns, tell))
+        tell(f"after, seed {seed}: {after[seed]}")
+    good = sum(round(one[verifier][MASKS[0]]["value"] * episodes) for one in after.values())
     return {
         "name": "improve",
-        **after[verifier][MASKS[0]],
+        **rate(good, episodes * len(seeds)),
         "before": before,
         "after": after,
         "method": practice.method,
         "set": name,
         "verifier": verifier,
-        "seed": practice.seed,
-        "weights": str(folder / "planner.safetensors"),
+        "folder": str(folder),
         "seconds": time.perf_counter() - clock,
     }

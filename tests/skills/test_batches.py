@@ -24,7 +24,6 @@ from palaestra.skills.library import skill
 from palaestra.skills.recipes import environment
 from palaestra.skills.shipped import WEIGHTS, learned
 
-CACHE = Path(__file__).parents[2] / ".venv" / "xla-cache"  # which all processes of the suite share
 TEXT = """
 episodes = 8
 [base]
@@ -53,12 +52,10 @@ def undisturbed(tmp_path_factory):
     """The folder of the sweep, trained in two processes at a time."""
     made = tmp_path_factory.mktemp("sweep")
     (made / "runs.toml").write_text(TEXT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(CACHE))
-        result = batches.sweep(made / "runs.toml", made / "whole", jobs=2)
-        assert result["failed"] == {}
-        assert (result["runs"], result["finished"]) == (6, 6)
-        yield made
+    result = batches.sweep(made / "runs.toml", made / "whole", jobs=2)
+    assert result["failed"] == {}
+    assert (result["runs"], result["finished"]) == (6, 6)
+    return made
 
 
 def files(folder: Path) -> dict[str, bytes | str]:

@@ -1,5 +1,7 @@
 """The executor with the shipped skills: what works, and how each thing that goes wrong is named."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,6 +189,35 @@ def test_where_one_call_is_granted_there_is_no_second(scripted, some):
     (refused,) = scripted(Plan((Call("pick", {"object": thing}),)), max_calls=1).run(jax.tree.map(lambda x: x[:1], some))
     assert refused.outcome == "out of calls (pick: precondition)"
     assert len(refused.plans) == 1
+
+
+def test_while_the_planner_thinks_the_robot_stands_and_time_goes_on(executor, some):
+    """Two seconds a plan: 40 control steps at 20 Hz, for a plan that fails at once and for the one after it."""
+    tell, one = [], jax.tree.map(lambda x: x[:1], some)
+    early = Executor(executor.env, executor.skills, planner("oracle"), runner=executor.runner)
+    late = Executor(executor.env, executor.skills, planner("oracle"), runner=executor.runner, latency=2.0, listen=tell.append)
+    (at_once,), (later,) = early.run(one), late.run(one)
+    assert at_once.success
+    assert later.success
+    assert (at_once.thought, later.thought) == (0, 40)
+    assert (at_once.calls[0].begun, later.calls[0].begun) == (0, 40)
+    assert abs(later.step - at_once.step - 40) <= 4 * CHUNK  # what was drawn along stays where it is
+    real = Executor(executor.env, executor.skills, Slow(planner("oracle")), runner=executor.runner, latency=None)
+    (measured,) = real.run(one)
+    assert 20 <= measured.thought < 100  # a second and a little
+
+
+class Slow:
+    """Takes a second to answer."""
+
+    name = "slow"
+
+    def __init__(self, real):
+        self.real = real
+
+    def plan(self, problem):
+        time.sleep(1.0)
+        return self.real.plan(problem)
 
 
 def test_several_environments_run_different_skills_at_once(executor, some):

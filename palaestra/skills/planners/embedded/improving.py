@@ -39,6 +39,8 @@ from palaestra.skills.planners.embedded.weights import Weights, load_planner, sa
 from palaestra.skills.planners.space import Space
 
 METHODS = ("imitation", "grpo")
+MAX_SEED = 2000
+_APART = tasks.NUMBERS // (MAX_SEED + 1)  # numbers of tasks between the first ones of two seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,8 @@ class Practice:
             raise UnknownNameError("method", self.method, METHODS)
         if self.draws < 2 and self.method == "grpo":
             raise PalaestraError(f"draws: got {self.draws}, expected 2 or more: plans of a task are compared with each other")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise PalaestraError(f"seed: got {self.seed}, expected 0 to {MAX_SEED}")
         if min(self.rounds, self.tasks, self.draws, self.steps, self.batch) < 1:
             raise PalaestraError("rounds, tasks, draws, steps and batch: expected 1 or more each")
 
@@ -251,7 +255,7 @@ def improve(
     learner, source, clock = Learner(practice, start), tasks.source(practice.task_set, "train"), time.perf_counter()
     for number in range(practice.rounds):
         rng = np.random.default_rng((practice.seed, number))
-        first = practice.seed * 1_000_000 + number * practice.tasks
+        first = practice.seed * _APART + number * practice.tasks
         asked = ask(source, first, practice.tasks)
         planner = EmbeddedPlanner(source.spec, replace(start, actor=learner.params), "none", seed=practice.seed)
         drawn = draw(planner, asked.problems, practice.draws, rng)
