@@ -56,17 +56,19 @@ class EndpointArguments:
 class PlannerArguments(EndpointArguments, OwnSkills):
     """Which planner, and where its endpoint is."""
 
-    # oracle, careful (by cards), embedded (a small language model), openai (any endpoint), or a probe: nothing, random-legal,
-    # no-language, shuffled
+    # oracle, careful (by cards), embedded (a small language model), openai (any endpoint), program (a file), or a probe: nothing,
+    # random-legal, no-language, shuffled
     planner: str = "oracle"
     weights: Path | None = None  # of the planner `embedded`: a run's planner.safetensors instead of what is shipped
     mask: str = "applicable"  # of the planner `embedded`, what it may say: none, grammar, applicable
+    form: str = "calls"  # of the planner `openai`, what it is asked for: calls, or program
+    program: Path | None = None  # of the planner `program`: the file with it; see docs/planners.md
     permissions: Path | None = None  # a file of rules on what the robot may do, whatever the planner says; see docs/planners.md
 
     def choice(self) -> "PlannerChoice":
         from dataclasses import replace
 
-        return replace(self.named(self.planner), weights=self.weights, mask=self.mask)
+        return replace(self.named(self.planner), weights=self.weights, mask=self.mask, form=self.form, program=self.program)
 
 
 @dataclass

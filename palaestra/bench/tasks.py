@@ -12,7 +12,7 @@ from palaestra.bench.protocol import Settings, rates, spread, take_turns
 from palaestra.envs.predicates import table_at_start
 from palaestra.envs.tasksets import TaskSetEnv
 from palaestra.envs.types import Task, row
-from palaestra.skills.planners import planner
+from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.tasks import problem
 
 SETS = ("rearrange", "language", "rules-high")
@@ -53,7 +53,7 @@ def _proofs(env: TaskSetEnv, tasks: Task) -> dict[str, Any]:
     """Plans/s of the oracle in one process."""
     some = jax.tree.map(lambda x: x[:_PROOFS], tasks)
     tables = np.asarray(jax.jit(jax.vmap(lambda scene: table_at_start(env.world, scene)))(some.scene))
-    host, oracle, seconds, lengths = jax.device_get(some), planner("oracle"), [], []
+    host, oracle, seconds, lengths = jax.device_get(some), OraclePlanner(), [], []
     for i in range(_PROOFS):
         asked = problem(env.world.spec, row(host, i), tables[i])
         clock = time.perf_counter()

@@ -129,7 +129,7 @@ class _Reporter:
             self._plans += 1
             title = "Plan" if self._plans == 1 else "New plan"
             steps = " → ".join(f"{c['skill']}({', '.join(c['args'].values())})" for c in event["steps"])
-            self.console.print(f"[bold]{title}[/] ({self.planner_name}): {steps}")
+            self.console.print(f"[bold]{title}[/] ({self.planner_name}): {steps or escape(event.get('program', ''))}")
         elif event["event"] == "start":
             self._status.update(f"{event['call']} …")
             self._status.start()

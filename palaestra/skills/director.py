@@ -55,7 +55,7 @@ class Director:
         holds = np.asarray(self._look(state))
         plan = [f"{c['skill']}({', '.join(c['args'].values())})" for c in episode.plans[-1]] if episode.plans else []
         call = episode.calls[-1] if episode.calls else None
-        begun = len(plan) - len(episode.plan)
+        begun = episode.begun
         lines = [f"{call.text}: {call.verdict}"] if call else []
         lines.append(f"{int(state.step) / FPS:.1f} s" + (f": {episode.outcome}" if episode.over else ""))
         frame = self.top_down.frame(

@@ -24,9 +24,10 @@ from palaestra.skills import contexts
 from palaestra.skills.chances import Chances
 from palaestra.skills.operators import Call, Operator, contracts, fact_text
 from palaestra.skills.permissions import Guard, Permissions
-from palaestra.skills.plan import PlanError, static_faults
+from palaestra.skills.plan import Plan, PlanError, Steps
 from palaestra.skills.planners.base import Labelling, Planner, Problem, Tried, chance_of, library
 from palaestra.skills.planners.space import Space
+from palaestra.skills.programs.running import Run
 from palaestra.skills.record import View
 from palaestra.skills.rules import Rulebook
 from palaestra.skills.runner import Motion, Outcome, Runner
@@ -65,8 +66,11 @@ class Episode:
     contracts: dict[Call, Operator]
     mechanics: Mechanics = Mechanics()
     style: str = ""  # of the house's layout
-    plan: list[Call] = field(default_factory=list)
+    under_way: "Steps | Run | None" = None  # the present plan
+    asked: int = 0  # how often the planner was
+    begun: int = 0  # calls of the last list in `plans` that were come to
     calls: list[CallRecord] = field(default_factory=list)
+    # The calls of each plan; of a program those that it came to, a new list after each that failed.
     plans: list[list[dict[str, Any]]] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
     stage: int = 0  # of the goal, reached
@@ -91,6 +95,29 @@ class Episode:
         """The calls that were started and have ended."""
         ended = [c for c in self.calls if c.verdict not in ("running", "precondition", "permission", "interrupted")]
         return tuple(Tried(Call(c.skill, c.args), c.verdict == "succeeded") for c in ended)
+
+    def next_call(self, now: frozenset[Fact]) -> Call | None:
+        """The present plan's next call; None where there is none, or no more of it."""
+        try:
+            call = self.under_way.next(now) if self.under_way else None
+        except PlanError as error:
+            self.history.append(f"the program was stopped: {error.fault}")
+            call = None
+        if call is None:
+            self.under_way = None
+            return None
+        self.begun += 1
+        if self.begun > len(self.plans[-1]):
+            self.plans[-1].append({"skill": call.skill, "args": dict(call.args)})
+        return call
+
+    def failed(self) -> None:
+        """The last call failed: a list of calls ends with it, a program may go on."""
+        if self.under_way:
+            self.under_way.failed()
+            if isinstance(self.under_way, Run):
+                self.plans.append([])
+                self.begun = 0
 
     def has_failed(self, call: Call) -> bool:
         """Whether this call was run before in vain: then the next try adds the policy's own noise."""
@@ -274,7 +301,7 @@ class Executor:
             call.reason = f"after {steps} steps; still missing: {missing or 'nothing'}"
         if call.verdict != "succeeded":
             episode.history.append(f"{call.text} failed ({call.verdict}): {call.reason}")
-            episode.plan = []
+            episode.failed()
         self._tell("skill", episode, {**asdict(call)})
 
     def _next_call(self, episode: Episode, now: frozenset[Fact], task: Task, labels: Labelling) -> Call | None:
@@ -284,18 +311,18 @@ class Executor:
                 episode.thinking -= CHUNK
                 episode.thought += CHUNK
                 return None
-            if not episode.plan and _under_way(episode, now):
-                episode.waited += CHUNK
-                return None
             if self.max_calls and len(episode.calls) >= self.max_calls:
                 made = f"{self.max_calls} call{'s' if self.max_calls > 1 else ''}"
                 self._end(episode, f"out of calls ({_last_failure(episode)})", f"the goal did not hold after {made}")
                 return None
-            if not episode.plan:
+            call = episode.next_call(now)
+            if call is None:
+                if _under_way(episode, now):
+                    episode.waited += CHUNK
+                    return None
                 if not self._replan(episode, now, task, labels):
                     return None
                 continue
-            call = episode.plan.pop(0)
             record = CallRecord(call.skill, dict(call.args), episode.step)
             contract = episode.contracts[call]
             if contract.add <= now and not contract.delete & now:
@@ -311,12 +338,12 @@ class Executor:
             why = ("precondition", f"does not hold: {unmet}") if unmet else ("permission", f"not permitted: {refused}")
             record.verdict, record.reason = why
             episode.history.append(f"{record.text} not started: {record.reason}")
-            episode.plan = []
+            episode.failed()
             self._tell("skill", episode, asdict(record))
 
     def _replan(self, episode: Episode, now: frozenset[Fact], task: Task, labels: Labelling) -> bool:
         """A plan from the state that really is; False, and the episode's end, where there is none."""
-        if len(episode.plans) > self.max_replans:
+        if episode.asked > self.max_replans:
             self._end(episode, f"skill failure ({_last_failure(episode)})", f"{self.max_replans} new plans did not help")
             return False
         scene_text = language.describe(self.env.world.spec, task.scene, with_rules=self.env.show_rules, with_positions=True)
@@ -337,21 +364,24 @@ class Executor:
         )
         clock = time.perf_counter()
         try:
+            episode.asked += 1
             plan = self.planner.plan(problem)
             # Whatever the planner promised: nothing runs that does not validate.
-            for fault in static_faults(plan, [s.skill for s in self.skills.values()], episode.things):
+            for fault in plan.static_faults([s.skill for s in self.skills.values()], episode.things):
                 raise PlanError(fault)
         except PlanError as error:
             self._end(episode, f"planner: {error.failure}", str(error))
             return False
-        steps, seconds = list(plan.steps), time.perf_counter() - clock
-        episode.plans.append([{"skill": c.skill, "args": dict(c.args)} for c in steps])
-        self._tell("plan", episode, {"steps": episode.plans[-1], "seconds": seconds})
+        seconds = time.perf_counter() - clock
+        steps = [{"skill": c.skill, "args": dict(c.args)} for c in plan.steps] if isinstance(plan, Plan) else []
+        program = {} if isinstance(plan, Plan) else {"program": str(plan)}
+        episode.plans.append(steps)
+        self._tell("plan", episode, {"steps": steps, "seconds": seconds, **program})
         episode.thinking = math.ceil((seconds if self.latency is None else self.latency) / self.env.world.spec.control_dt)
-        if not steps:
+        if not steps and not program:
             self._end(episode, "incomplete plan", "the planner says that nothing is left to do, and the goal does not hold")
             return False
-        episode.plan = steps
+        episode.under_way, episode.begun = plan.begin(episode.things), 0
         return True
 
     def _end(self, episode: Episode, outcome: str, detail: str = "") -> None:

@@ -81,9 +81,32 @@ class Plan:
     def __str__(self) -> str:
         return ", ".join(str(call) for call in self.steps) or "(nothing to do)"
 
+    def static_faults(self, skills: Skills, things: Things) -> list[Fault]:
+        """What is wrong whatever the state."""
+        return static_faults(self, skills, things)
+
+    def begin(self, things: Things) -> "Steps":
+        """The calls, one after the other."""
+        return Steps(self)
+
     def to_json(self) -> str:
         """The text that `parse_plan` reads."""
         return json.dumps({"steps": [{"skill": call.skill, "args": dict(call.args)} for call in self.steps]})
+
+
+class Steps:
+    """A plan under way: ask for the next call with what holds now, and say where one failed. With that, it is over."""
+
+    def __init__(self, plan: Plan):
+        self._left = list(plan.steps)
+
+    def next(self, facts: frozenset[Fact]) -> Call | None:
+        """The next call; None at the end."""
+        return self._left.pop(0) if self._left else None
+
+    def failed(self) -> None:
+        """The last call failed."""
+        self._left = []
 
 
 # --- from text ----------------------------------------------------------------------------------------------------

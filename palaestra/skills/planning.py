@@ -29,12 +29,13 @@ from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills import scores
 from palaestra.skills.operators import Call
 from palaestra.skills.permissions import Permissions
-from palaestra.skills.plan import Failure, Plan, PlanError, validate
+from palaestra.skills.plan import Failure, Fault, Plan, PlanError, Steps, validate
 from palaestra.skills.planners import Planner, PlannerChoice, Problem
 from palaestra.skills.planners.base import Tried, library
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.planners.space import Space
+from palaestra.skills.programs.running import Program, Run, try_out
 
 PROTOCOLS = ("one-shot", "closed-loop", "step-by-step")
 MAX_REPLANS = 6  # as the executor's
@@ -68,9 +69,9 @@ class Attempt:
     state: int = 0
     stage: int = 0
     forbidden: bool = False
-    first: Plan | None = None  # the first plan, as it was made
+    first: Plan | Program | None = None  # the first plan, as it was made
     error: PlanError | None = None
-    left: list[Call] = field(default_factory=list)  # of the present plan
+    under_way: Steps | Run | None = None  # the present plan
     plans: int = 0
     calls: int = 0  # that were made, with or without effect
     refused: int = 0  # calls that were not permitted
@@ -87,6 +88,21 @@ class Attempt:
     def recall(self) -> float:
         """The share of the stages that were reached."""
         return 0.0 if self.forbidden else self.stage / len(self.space.goal.stages)
+
+    def next_call(self) -> Call | None:
+        """The present plan's next call; None where there is no more of it."""
+        try:
+            call = self.under_way.next(self.space.named(self.state)) if self.under_way else None
+        except PlanError as error:
+            self.history.append(f"the program was stopped: {error.fault}")
+            call = None
+        self.under_way = self.under_way if call else None
+        return call
+
+    def failed(self) -> None:
+        """The last call failed: a list of calls ends with it, a program may go on."""
+        if self.under_way:
+            self.under_way.failed()
 
     def now(self) -> Problem:
         """What the planner is asked next."""
@@ -149,11 +165,11 @@ def _begin(problem: Problem) -> Attempt:
     return Attempt(problem, space, shortest, space.start, space.onward(0, space.start))
 
 
-def _planned(planner: Planner, asked: Sequence[Problem]) -> list[Plan | PlanError]:
+def _planned(planner: Planner, asked: Sequence[Problem]) -> list[Plan | Program | PlanError]:
     many = getattr(planner, "plans", None)
     if many is not None:
         return list(many(asked))
-    found: list[Plan | PlanError] = []
+    found: list[Plan | Program | PlanError] = []
     for problem in asked:
         try:
             found.append(planner.plan(problem))
@@ -162,7 +178,7 @@ def _planned(planner: Planner, asked: Sequence[Problem]) -> list[Plan | PlanErro
     return found
 
 
-def _take(attempt: Attempt, plan: Plan | PlanError) -> None:
+def _take(attempt: Attempt, plan: Plan | Program | PlanError) -> None:
     """Note a plan, or that there is none."""
     attempt.plans += 1
     if isinstance(plan, PlanError):
@@ -170,27 +186,29 @@ def _take(attempt: Attempt, plan: Plan | PlanError) -> None:
         return
     if attempt.first is None:
         attempt.first = plan
-    attempt.left = list(plan.steps)
-    attempt.over = not attempt.left
+    for fault in plan.static_faults(library(), attempt.problem.things):
+        attempt.error, attempt.over = PlanError(fault), True
+        return
+    attempt.under_way = plan.begin(attempt.problem.things)
+    attempt.over = isinstance(plan, Plan) and not plan.steps
 
 
 def _run(attempt: Attempt, conditions: Conditions) -> None:
     """Carry out the present plan, up to where the protocol asks for another one or the episode is over."""
     space, closed = attempt.space, conditions.protocol != "one-shot"
     most = 2 * attempt.shortest + _SLACK
-    while attempt.left and not attempt.over:
-        call = attempt.left.pop(0)
+    while not attempt.over and (call := attempt.next_call()):
         step = space.calls(attempt.state).get(call)
         if step is None:
             attempt.history.append(f"{call} not started: its precondition does not hold")
-            attempt.left = []
-            break
+            attempt.failed()
+            continue
         guard, after = attempt.problem.guard, space.made(attempt.state, step)
         if guard and (refused := guard.refuses(call, space.named(attempt.state), space.named(after))):
             attempt.history.append(f"{call} not started: not permitted: {refused}")
             attempt.refused += 1
-            attempt.left = []
-            break
+            attempt.failed()
+            continue
         attempt.calls += 1
         rng = np.random.default_rng((conditions.seed, attempt.problem.number, attempt.calls))
         fails = rng.random() < conditions.failures
@@ -198,7 +216,7 @@ def _run(attempt: Attempt, conditions: Conditions) -> None:
         if fails:
             attempt.history.append(f"{call} failed: it had no effect")
             if closed:
-                attempt.left = []
+                attempt.failed()
         else:
             attempt.state = after
             attempt.breaches += bool(guard and guard.broken(space.named(after)))
@@ -264,10 +282,17 @@ def _of_plans(done: Sequence[Attempt]) -> dict[str, Any]:
             classes[str(attempt.error.failure if attempt.error else Failure.GOAL)] += 1
             continue
         p = attempt.problem
-        found = {f.failure for f in validate(attempt.first, library(), p.things, p.facts, p.goal, p.mechanics)}
+        found = {f.failure for f in _whole_faults(attempt.first, p)}
         classes.update(map(str, found))
         executable += not any(failure.stops for failure in found - {Failure.GOAL, Failure.FORBIDDEN})
     return {"executable": executable / len(done), "faults": dict(classes)}
+
+
+def _whole_faults(plan: Plan | Program, p: Problem) -> list[Fault]:
+    """What is wrong with a plan from the start to the goal."""
+    if isinstance(plan, Program):
+        return try_out(plan, p.things, p.facts, p.goal, p.mechanics)
+    return validate(plan, library(), p.things, p.facts, p.goal, p.mechanics)
 
 
 def _of_readings(planner: Planner, asked: Sequence[Problem]) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def watch(folder: Path, episode: int, trial: int = 0, planner: str = "") -> dict
     name = f"episode-{episode}" + (f"-{planner}" if planner else "") + (f"-trial{trial}" if trial else "")
     with Director(arena.env, folder / f"{name}.mp4", folder / f"{name}.png") as director:
         arena.executor.watch = director
+        arena.executor.max_replans += len(json.loads(wanted.plans))  # a program that goes on after a failure is several here
         (done,) = arena.run(Recorded(wanted), [episode], trial, tasks)
         director.finish(done)
     got = arena.row(wanted.planner, trial, done)

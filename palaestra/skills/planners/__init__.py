@@ -19,13 +19,14 @@ from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
 from palaestra.skills.planners.probes import PROBES as PROBES
 from palaestra.skills.planners.probes import Defiant
+from palaestra.skills.planners.written import WrittenPlanner
 
-PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, CarefulPlanner, EmbeddedPlanner, OpenAIPlanner)}
+PLANNERS: dict[str, type] = {p.name: p for p in (OraclePlanner, CarefulPlanner, EmbeddedPlanner, OpenAIPlanner, WrittenPlanner)}
 
 
 @dataclass(frozen=True)
 class PlannerChoice:
-    """A planner (or an author of configurations) as the command line names it; all but the name is for `openai` or `embedded`."""
+    """A planner (or an author of configurations) as the command line names it; all but the name is for some of them."""
 
     name: str = "oracle"
     base_url: str = ""
@@ -36,6 +37,8 @@ class PlannerChoice:
     budget: Budget = Budget()  # of calls of the endpoint
     weights: Path | None = None  # of `embedded`, instead of those that come with the package
     mask: str = "applicable"  # of `embedded`: what it may say (none, grammar, applicable)
+    form: str = "calls"  # of `openai`, what it is asked for: calls, or program
+    program: Path | None = None  # of `program`: its file
 
     def make(self, env: TaskSetEnv, log: Path | None = None, seed: tuple[int, ...] = (0,)) -> Planner:
         """The planner; every call of an endpoint is written to `log`. Probes imagine tasks of `env`, and draw by `seed`."""
@@ -47,17 +50,23 @@ class PlannerChoice:
             raise UnknownNameError("planner", self.name, [*PLANNERS, *PROBES, Defiant.name])
         if self.name == EmbeddedPlanner.name:
             return planner("embedded", spec=env.world.spec, weights=self.weights, mask=self.mask, seed=sum(seed))
+        if self.name == WrittenPlanner.name:
+            if self.program is None:
+                raise PalaestraError("planner 'program': got no file, expected the one with the program. Fix: --program FILE")
+            return planner("program", file=self.program)
         if self.name != "openai":
             return planner(self.name)
-        return planner("openai", **self.endpoint("planner"), log=log)
+        return planner("openai", **self.endpoint("planner"), log=log, form=self.form)
 
     @property
     def about(self) -> str:
-        """What its results depend on beside its name: an endpoint's model, or weights by their hash, and the mask."""
+        """What its results depend on beside its name: an endpoint's model and form, weights' hash and the mask, a program's hash."""
         if self.name == EmbeddedPlanner.name:
             path = self.weights or SHIPPED
             return f"{file_hash(path) if path.exists() else 'none'} {self.mask}"  # without a file, `make` says what is missing
-        return self.model if self.name == "openai" else ""
+        if self.name == WrittenPlanner.name and self.program and self.program.exists():
+            return file_hash(self.program)
+        return f"{self.model} {self.form}" if self.name == "openai" else ""
 
     def endpoint(self, what: str) -> dict[str, Any]:
         """The endpoint's own options."""

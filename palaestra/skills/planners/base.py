@@ -13,6 +13,7 @@ from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call, Skills
 from palaestra.skills.permissions import Guard
 from palaestra.skills.plan import Plan
+from palaestra.skills.programs.running import Program
 
 
 def library() -> Skills:
@@ -58,8 +59,8 @@ class Problem:
 
 
 class Planner(Protocol):
-    """Turns a problem into a plan, or raises PlanError."""
+    """Turns a problem into a plan, a list of calls or a program, or raises PlanError."""
 
     name: str
 
-    def plan(self, problem: Problem) -> Plan: ...
+    def plan(self, problem: Problem) -> Plan | Program: ...
