@@ -117,7 +117,7 @@ class _Reporter:
 
     def __init__(self, log: TextIO, console: Console, planner_name: str):
         self.log, self.console, self.planner_name = log, console, planner_name
-        self._plans = 0
+        self._plans, self._program = 0, ""
         self._status = console.status("")  # on a terminal: what is going on now
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -129,7 +129,10 @@ class _Reporter:
             self._plans += 1
             title = "Plan" if self._plans == 1 else "New plan"
             steps = " → ".join(f"{c['skill']}({', '.join(c['args'].values())})" for c in event["steps"])
-            self.console.print(f"[bold]{title}[/] ({self.planner_name}): {steps or escape(event.get('program', ''))}")
+            program = event.get("program", "")
+            said = "the same program, from here" if program and program == self._program else escape(program)
+            self._program = program
+            self.console.print(f"[bold]{title}[/] ({self.planner_name}): {steps or said}")
         elif event["event"] == "start":
             self._status.update(f"{event['call']} …")
             self._status.start()

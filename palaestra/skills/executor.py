@@ -69,6 +69,7 @@ class Episode:
     under_way: "Steps | Run | None" = None  # the present plan
     asked: int = 0  # how often the planner was
     begun: int = 0  # calls of the last list in `plans` that were come to
+    idle: bool = False  # the plan that came to its end was a program without a call
     calls: list[CallRecord] = field(default_factory=list)
     # The calls of each plan; of a program those that it came to, a new list after each that failed.
     plans: list[list[dict[str, Any]]] = field(default_factory=list)
@@ -104,6 +105,7 @@ class Episode:
             self.history.append(f"the program was stopped: {error.fault}")
             call = None
         if call is None:
+            self.idle = isinstance(self.under_way, Run) and self.under_way.calls == 0
             self.under_way = None
             return None
         self.begun += 1
@@ -319,6 +321,9 @@ class Executor:
             if call is None:
                 if _under_way(episode, now):
                     episode.waited += CHUNK
+                    return None
+                if episode.idle:
+                    self._end(episode, "incomplete plan", "the program finds nothing to do, and the goal does not hold")
                     return None
                 if not self._replan(episode, now, task, labels):
                     return None

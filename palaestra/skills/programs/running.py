@@ -130,9 +130,9 @@ class Run:
     def __init__(self, program: "Program", things: Things):
         self.program, self._params = program, {s.name: [p.name for p in s.params] for s in program.skills}
         self._things, self._facts = things, frozenset[Fact]()
-        self._calls = self._looks = 0
+        self.calls = 0  # that were asked for
+        self._looks = 0
         self._running = self._block(program.block, {})
-        self._begun = False
         self._failed = False
 
     def next(self, facts: frozenset[Fact]) -> Call | None:
@@ -154,8 +154,8 @@ class Run:
         for statement in block:
             match statement:
                 case Make(skill, args):
-                    self._calls += 1
-                    if self._calls > self.program.max_calls:
+                    self.calls += 1
+                    if self.calls > self.program.max_calls:
                         self._spent(f"{self.program.max_calls} calls")
                     yield Call(skill, dict(zip(self._params[skill], (names.get(a, a) for a in args), strict=True)))
                 case Repeat(times, body):
