@@ -1,5 +1,6 @@
 """The planner inside: what its networks see and say, that names and order mean nothing to it, and that nothing makes it say nonsense."""
 
+import shutil
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -211,6 +212,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path, monkeypatc
     monkeypatch.setattr(examples, "TO_DO", {"rearrange-1": 1})
     lesson = training.Lesson(tasks=512, held_out=512, steps=6, batch=16, warmup=2, checkpoint_every=100)
     whole = training.Course(which, lesson, tmp_path / "whole", 1).run(False, print)
+    (tmp_path / "part").mkdir()
+    for made in (tmp_path / "whole").glob("examples-*"):
+        shutil.copy(made, tmp_path / "part")  # the same, as the test of examples says
     shorter = training.Course(which, lesson, tmp_path / "part", 1)
     shorter.run(False, print, until=3)
     with pytest.raises(PalaestraError, match="--resume"):

@@ -13,6 +13,7 @@ from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
 from palaestra.skills.planners import planner
+from palaestra.skills.programs.running import Program
 from palaestra.skills.shipped import learned
 from tests.envs.worlds import env, tasks
 
@@ -205,6 +206,31 @@ def test_while_the_planner_thinks_the_robot_stands_and_time_goes_on(executor, so
     real = Executor(executor.env, executor.skills, Slow(planner("oracle")), runner=executor.runner, latency=None)
     (measured,) = real.run(one)
     assert 20 <= measured.thought < 100  # a second and a little
+
+
+def test_a_program_goes_on_where_a_list_would_end(scripted, some):
+    """`pick` is not started from afar; that ends a round, twice, and the program drives there by itself: one plan, not three."""
+    said = """
+    for each x: object where not near(robot, x) {
+        if not holding(robot, _) {
+            while not near(robot, x) at most 2 times { pick(x) }
+            navigate(x)
+            pick(x)
+        }
+    }
+    """
+    tell, library_ = [], tuple(SKILLS.values())
+    executor = scripted(Program.parse(said, library_), max_calls=6, listen=tell.append)
+    (episode,) = executor.run(jax.tree.map(lambda x: x[:1], some))
+    verdicts = [(call.skill, call.verdict) for call in episode.calls]
+    assert verdicts[:2] == [("pick", "precondition")] * 2
+    assert verdicts[2:4] == [("navigate", "succeeded"), ("pick", "succeeded")]
+    assert [len(p.history) for p in executor.planner.problems] == [0, 2]  # asked again only when the program was at its end
+    assert episode.outcome == "incomplete plan"  # and then it found nothing to do
+    assert [len(plan) for plan in episode.plans[:3]] == [1, 1, 2]
+    assert len(episode.history) == 2
+    (plan, *_) = [event for event in tell if event["event"] == "plan"]
+    assert plan["program"] == str(Program.parse(said, library_))
 
 
 class Slow:
