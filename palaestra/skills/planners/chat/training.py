@@ -16,6 +16,7 @@ from palaestra.skills.planners.chat.gguf_file import save_gguf
 from palaestra.skills.planners.chat.model import Llama, Size
 
 _SHOWN = 50  # steps a line
+_LIKE = 16  # batches' worth of examples among which one is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,11 @@ class Lesson:
 
     task_set: str = "rearrange"
     tasks: int = 16_384
-    steps: int = 2_000
+    steps: int = 400
     batch: int = 32
     longest: int = 512  # tokens of prompt and answer
-    learning_rate: float = 2e-3
-    warmup: int = 100  # steps
+    learning_rate: float = 3e-3
+    warmup: int = 50  # steps
     seed: int = 0
 
 
@@ -61,14 +62,17 @@ def train(path: Path, lesson: Lesson, tell: Callable[[str], None] = print) -> di
         return optax.apply_updates(params, updates), state, value
 
     state, values = transform.init(params), []
+    by_length = np.argsort((tokens != 0).sum(1), kind="stable")
     for step in range(lesson.steps):
-        rows = np.random.default_rng((lesson.seed, step)).integers(len(tokens), size=lesson.batch)
+        rng = np.random.default_rng((lesson.seed, step))
+        at = rng.integers(len(tokens) - _LIKE * lesson.batch)  # of examples that are about as long, so that little is padding
+        rows = by_length[rng.choice(np.arange(at, at + _LIKE * lesson.batch), lesson.batch, replace=False)]
         longest = -(-int((tokens[rows] != 0).sum(1).max() + 1) // 64) * 64  # few lengths, so few programs
         params, state, value = descend(params, state, jnp.asarray(tokens[rows, :longest]), jnp.asarray(begins[rows]))
         values.append(value)
         if (step + 1) % _SHOWN == 0 or step + 1 == lesson.steps:
             tell(f"step {step + 1}: loss {np.mean([float(v) for v in values]):.4f}, {time.perf_counter() - clock:.0f} s")
             values = []
-        if (step + 1) % (10 * _SHOWN) == 0 or step + 1 == lesson.steps:
+        if (step + 1) % (2 * _SHOWN) == 0 or step + 1 == lesson.steps:
             save_gguf(path, size, params, words)
     return {"name": "chat", "examples": len(tokens), "lesson": asdict(lesson), "file": str(path), "seconds": time.perf_counter() - clock}
