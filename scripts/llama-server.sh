@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # llama.cpp's server for a GGUF file: scripts/llama-server.sh MODEL.gguf [PORT [further options]]
-# Built once from the sources that llama-cpp-python's sdist carries (10 to 15 minutes on 2 cores; cmake and a C++ compiler are needed),
+# Built once from the sources that llama-cpp-python's sdist carries (8 minutes on 2 cores; cmake and a C++ compiler are needed),
 # to $PALAESTRA_LLAMA or ~/.cache/palaestra/llama.cpp; without a model it only builds.
 set -euo pipefail
 version=0.3.36
@@ -12,8 +12,7 @@ if [ ! -x "$server" ]; then
     done
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    python3 -m pip --disable-pip-version-check download -q --no-deps --no-build-isolation --no-binary :all: -d "$work" "llama-cpp-python==$version" \
-        || python3 -m pip --disable-pip-version-check download -q --no-deps --no-binary :all: -d "$work" "llama-cpp-python==$version"
+    python3 -m pip --disable-pip-version-check download -q --no-deps --no-binary :all: -d "$work" "llama-cpp-python==$version"
     tar xzf "$work"/llama_cpp_python-*.tar.gz -C "$work"
     cmake -S "$work"/llama_cpp_python-*/vendor/llama.cpp -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
         -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF \
@@ -22,6 +21,8 @@ if [ ! -x "$server" ]; then
     mkdir -p "$folder"
     install "$work/build/bin/llama-server" "$server.new"
     mv "$server.new" "$server"
+    rm -rf "$work"
+    trap - EXIT
     echo "llama-server.sh: built $server" >&2
 fi
 [ $# -gt 0 ] || exit 0

@@ -37,7 +37,7 @@ from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Skills
 from palaestra.skills.permissions import Permissions
 from palaestra.skills.plan import PlanError
-from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem
+from palaestra.skills.planners import PROBES, Planner, PlannerChoice, Problem, fresh_log
 from palaestra.skills.planners.base import library
 from palaestra.skills.planners.careful import CarefulPlanner
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
@@ -203,18 +203,20 @@ def measure_task_set(
     if log is not None:
         _writable(log)
     rows: list[Row] = []
-    told: list[dict[str, Any]] = []  # by the planner that is measured, of itself
     first: list[Episode] = []  # of the planner that is measured
+    spoken = log.with_suffix(".endpoint.jsonl") if log else folder / "endpoint.jsonl"
+    fresh_log(spoken, choice)
+    told: dict[str, Any] = {}
     for which in config.planners:
         for trial in range(options.trials):
-            spoken = log.with_suffix(".endpoint.jsonl") if log else folder / "endpoint.jsonl"
-            made = replace(choice, name=which).make(arena.env, spoken, (seed, trial))
+            if trial == 0 or which != OpenAIPlanner.name:  # an endpoint has one budget, and one log
+                made = replace(choice, name=which).make(arena.env, spoken, (seed, trial))
             for at in range(0, episodes, options.batch):
                 done = arena.run(made, range(at, min(at + options.batch, episodes)), trial)
                 first += done if which == choice.name and trial == 0 else []
                 rows += [arena.row(which, trial, episode) for episode in done]
                 table.write(folder / _PARTIAL, rows)
-            told += [made.report()] if which == choice.name and isinstance(made, OpenAIPlanner) else []
+        told |= {"endpoint": made.report()} if isinstance(made, OpenAIPlanner) else {}
     if log is not None:
         log.write_text("".join(json.dumps(e.report()) + "\n" for e in first))
     result = {
@@ -225,7 +227,7 @@ def measure_task_set(
         **(of_permissions(first) if config.permissions else {}),
         "engine": arena.env.engine.name,
         "planner": choice.name,
-        **({"endpoint": told} if told else {}),
+        **told,
         **({"thought": float(np.mean([e.thought for e in first])) * arena.env.world.spec.control_dt} if options.latency != 0 else {}),
         "max_steps": config.max_steps,
         "split": split,

@@ -71,8 +71,8 @@ class Episode:
     begun: int = 0  # calls of the last list in `plans` that were come to
     idle: bool = False  # the plan that came to its end was a program without a call
     calls: list[CallRecord] = field(default_factory=list)
-    # The calls of each plan; of a program those that it came to, a new list after each that failed.
-    plans: list[list[dict[str, Any]]] = field(default_factory=list)
+    plans: list[list[dict[str, Any]]] = field(default_factory=list)  # the calls of each; of a program those that it came to
+    programs: list[bool] = field(default_factory=list)  # which of them are some
     history: list[str] = field(default_factory=list)
     stage: int = 0  # of the goal, reached
     outcome: str = "running"  # success, or why not
@@ -99,13 +99,12 @@ class Episode:
 
     def next_call(self, now: frozenset[Fact]) -> Call | None:
         """The present plan's next call; None where there is none, or no more of it."""
-        try:
-            call = self.under_way.next(now) if self.under_way else None
-        except PlanError as error:
-            self.history.append(f"the program was stopped: {error.fault}")
-            call = None
+        plan = self.under_way
+        call = plan.next(now) if plan else None
+        if plan and plan.stopped:
+            self.history.append(f"the program was stopped: {plan.stopped}")
         if call is None:
-            self.idle = isinstance(self.under_way, Run) and self.under_way.calls == 0
+            self.idle = plan is not None and not isinstance(plan, Steps) and plan.calls == 0 and not plan.stopped
             self.under_way = None
             return None
         self.begun += 1
@@ -113,13 +112,10 @@ class Episode:
             self.plans[-1].append({"skill": call.skill, "args": dict(call.args)})
         return call
 
-    def failed(self) -> None:
-        """The last call failed: a list of calls ends with it, a program may go on."""
+    def failed(self, started: bool = True) -> None:
+        """The last call failed, or was not started: a list of calls ends with it, a program may go on."""
         if self.under_way:
-            self.under_way.failed()
-            if isinstance(self.under_way, Run):
-                self.plans.append([])
-                self.begun = 0
+            self.under_way.failed(started)
 
     def has_failed(self, call: Call) -> bool:
         """Whether this call was run before in vain: then the next try adds the policy's own noise."""
@@ -313,14 +309,15 @@ class Executor:
                 episode.thinking -= CHUNK
                 episode.thought += CHUNK
                 return None
-            if self.max_calls and len(episode.calls) >= self.max_calls:
-                made = f"{self.max_calls} call{'s' if self.max_calls > 1 else ''}"
-                self._end(episode, f"out of calls ({_last_failure(episode)})", f"the goal did not hold after {made}")
-                return None
-            call = episode.next_call(now)
+            spent = self.max_calls and len(episode.calls) >= self.max_calls
+            call = None if spent else episode.next_call(now)
             if call is None:
                 if _under_way(episode, now):
                     episode.waited += CHUNK
+                    return None
+                if spent:
+                    made = f"{self.max_calls} call{'s' if self.max_calls > 1 else ''}"
+                    self._end(episode, f"out of calls ({_last_failure(episode)})", f"the goal did not hold after {made}")
                     return None
                 if episode.idle:
                     self._end(episode, "incomplete plan", "the program finds nothing to do, and the goal does not hold")
@@ -343,7 +340,7 @@ class Executor:
             why = ("precondition", f"does not hold: {unmet}") if unmet else ("permission", f"not permitted: {refused}")
             record.verdict, record.reason = why
             episode.history.append(f"{record.text} not started: {record.reason}")
-            episode.failed()
+            episode.failed(started=False)
             self._tell("skill", episode, asdict(record))
 
     def _replan(self, episode: Episode, now: frozenset[Fact], task: Task, labels: Labelling) -> bool:
@@ -381,6 +378,7 @@ class Executor:
         steps = [{"skill": c.skill, "args": dict(c.args)} for c in plan.steps] if isinstance(plan, Plan) else []
         program = {} if isinstance(plan, Plan) else {"program": str(plan)}
         episode.plans.append(steps)
+        episode.programs.append(bool(program))
         self._tell("plan", episode, {"steps": steps, "seconds": seconds, **program})
         episode.thinking = math.ceil((seconds if self.latency is None else self.latency) / self.env.world.spec.control_dt)
         if not steps and not program:

@@ -97,6 +97,8 @@ class Plan:
 class Steps:
     """A plan under way: ask for the next call with what holds now, and say where one failed. With that, it is over."""
 
+    stopped: Fault | None = None  # never before its end
+
     def __init__(self, plan: Plan):
         self._left = list(plan.steps)
 
@@ -104,8 +106,8 @@ class Steps:
         """The next call; None at the end."""
         return self._left.pop(0) if self._left else None
 
-    def failed(self) -> None:
-        """The last call failed."""
+    def failed(self, started: bool = True) -> None:
+        """The last call failed, or was not started."""
         self._left = []
 
 

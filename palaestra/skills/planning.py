@@ -30,7 +30,7 @@ from palaestra.skills import scores
 from palaestra.skills.operators import Call
 from palaestra.skills.permissions import Permissions
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError, Steps, validate
-from palaestra.skills.planners import Planner, PlannerChoice, Problem
+from palaestra.skills.planners import Planner, PlannerChoice, Problem, fresh_log
 from palaestra.skills.planners.base import Tried, library
 from palaestra.skills.planners.openai_chat import OpenAIPlanner
 from palaestra.skills.planners.oracle import OraclePlanner
@@ -91,18 +91,16 @@ class Attempt:
 
     def next_call(self) -> Call | None:
         """The present plan's next call; None where there is no more of it."""
-        try:
-            call = self.under_way.next(self.space.named(self.state)) if self.under_way else None
-        except PlanError as error:
-            self.history.append(f"the program was stopped: {error.fault}")
-            call = None
+        call = self.under_way.next(self.space.named(self.state)) if self.under_way else None
+        if self.under_way and self.under_way.stopped:
+            self.history.append(f"the program was stopped: {self.under_way.stopped}")
         self.under_way = self.under_way if call else None
         return call
 
-    def failed(self) -> None:
+    def failed(self, started: bool = True) -> None:
         """The last call failed: a list of calls ends with it, a program may go on."""
         if self.under_way:
-            self.under_way.failed()
+            self.under_way.failed(started)
 
     def now(self) -> Problem:
         """What the planner is asked next."""
@@ -201,13 +199,13 @@ def _run(attempt: Attempt, conditions: Conditions) -> None:
         step = space.calls(attempt.state).get(call)
         if step is None:
             attempt.history.append(f"{call} not started: its precondition does not hold")
-            attempt.failed()
+            attempt.failed(started=False)
             continue
         guard, after = attempt.problem.guard, space.made(attempt.state, step)
         if guard and (refused := guard.refuses(call, space.named(attempt.state), space.named(after))):
             attempt.history.append(f"{call} not started: not permitted: {refused}")
             attempt.refused += 1
-            attempt.failed()
+            attempt.failed(started=False)
             continue
         attempt.calls += 1
         rng = np.random.default_rng((conditions.seed, attempt.problem.number, attempt.calls))
@@ -236,7 +234,9 @@ def measure_planner(choice: PlannerChoice, suite: str, split: str, episodes: int
     """Goal success of a planner with skills that do what they promise, and what was wrong with its plans."""
     conditions.check()
     env = TaskSetEnv(suite, split)
-    planner = choice.make(env, Path(f"runs/eval/planner-{suite}-{split}-seed{seed}/endpoint.jsonl"), seed=(seed,))
+    log = Path(f"runs/eval/planner-{suite}-{split}-seed{seed}/endpoint.jsonl")
+    fresh_log(log, choice)
+    planner = choice.make(env, log, seed=(seed,))
     asked = problems(env, split, seed, range(episodes))
     clock = time.perf_counter()
     done = carry_out(planner, asked, conditions)

@@ -12,7 +12,7 @@ import numpy as np
 from palaestra.envs.tasksets import TaskSetEnv, task_set
 from palaestra.policies.evaluate import rate
 from palaestra.sim.engines import best
-from palaestra.sim.errors import UnknownNameError
+from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.sim.memory import keep_freed_memory
 from palaestra.skills import tasks
 from palaestra.skills.evaluation import shared_runner
@@ -21,7 +21,7 @@ from palaestra.skills.operators import Call
 from palaestra.skills.plan import Plan, PlanError, static_faults
 from palaestra.skills.planners import Problem
 from palaestra.skills.planners.base import library
-from palaestra.skills.planners.embedded.improving import Asked, Came, Drawn, Practice, Verifier, ask, by_model, improve
+from palaestra.skills.planners.embedded.improving import Asked, Came, Drawn, Practice, Verifier, ask, by_model, improve, ready
 from palaestra.skills.planners.embedded.planner import EmbeddedPlanner
 from palaestra.skills.planners.embedded.weights import Weights, load_planner
 from palaestra.skills.planners.oracle import OraclePlanner
@@ -76,7 +76,7 @@ def fault_of(calls: Sequence[Call], made: Sequence[tuple[Call, str]]) -> int | N
     at = -1
     for call, verdict in made:
         at = next((i for i in range(at + 1, len(calls)) if calls[i] == call), at)
-        if verdict not in ("succeeded", "interrupted"):
+        if verdict != "succeeded":
             return at
     return at + 1 if at + 1 < len(calls) else None
 
@@ -104,9 +104,13 @@ def improve_planner(
 
     `value` is that of the actor alone after it, all seeds together; the same tasks are in the interval once a seed.
     """
-    practice.check()
     if verifier not in VERIFIERS:
         raise UnknownNameError("verifier", verifier, VERIFIERS)
+    if episodes < 1 or not seeds or len({*seeds}) < len(seeds):
+        raise PalaestraError(f"improve: got {episodes} episodes and seeds {(*seeds,)}, expected 1 or more, and different seeds")
+    runs = {seed: (replace(practice, seed=seed), folder / f"{practice.method}-{practice.task_set}-seed{seed}") for seed in seeds}
+    for one, where in runs.values():
+        ready(one, where)
     name, clock, source = practice.task_set, time.perf_counter(), tasks.source(practice.task_set, "test")
     keep_freed_memory()
     judges: dict[str, Verifier] = {"model": by_model}
@@ -122,9 +126,8 @@ def improve_planner(
     tell(f"before: {before}")
     learns = BySimulator(name, "train") if verifier == "simulator" else by_model
     after = {}
-    for seed in seeds:
-        where = folder / f"{practice.method}-{name}-seed{seed}"
-        after[seed] = judged(improve(replace(practice, seed=seed), where, weights, learns, tell))
+    for seed, (one, where) in runs.items():
+        after[seed] = judged(improve(one, where, weights, learns, tell))
         tell(f"after, seed {seed}: {after[seed]}")
     good = sum(round(one[verifier][MASKS[0]]["value"] * episodes) for one in after.values())
     return {

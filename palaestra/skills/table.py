@@ -45,7 +45,7 @@ class Row:
     recall_at_start: float  # the share of the goal that held
     recall: float  # and at the end
     spl: float
-    plans: str  # JSON: every plan that was made, each a list of calls, each [skill, argument, ...]
+    plans: str  # JSON: every plan that was made, each a list of calls, each [skill, argument, ...]; of a program "program" first
 
     @staticmethod
     def of(episode: Episode, *, planner: str, trial: int, seed: int, set: str, split: str, difficulty: int) -> "Row":
@@ -73,11 +73,16 @@ class Row:
             recall_at_start=episode.recall_at_start,
             recall=episode.recall,
             spl=path_length_score(episode.success, difficulty, calls),
-            plans=json.dumps([[[call["skill"], *call["args"].values()] for call in plan] for plan in episode.plans]),
+            plans=_plans(episode),
         )
 
 
 _COLUMNS: dict[str, Any] = {field.name: field.type for field in fields(Row)}
+
+
+def _plans(episode: Episode) -> str:
+    calls = [[[call["skill"], *call["args"].values()] for call in plan] for plan in episode.plans]
+    return json.dumps([["program", *plan] if is_program else plan for plan, is_program in zip(calls, episode.programs, strict=True)])
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:

@@ -13,6 +13,8 @@ from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError
 from palaestra.skills.planners.base import Problem
+from palaestra.skills.programs.running import Program
+from palaestra.skills.programs.syntax import ALWAYS, Make, While
 from palaestra.skills.table import Row
 
 SAME = ("instruction", "goal", "outcome", "success", "steps", "calls", "recall", "plans")  # columns that a repetition has to meet
@@ -24,16 +26,24 @@ class Recorded:
     name = "recorded"
 
     def __init__(self, row: Row):
-        self._plans = [Plan(tuple(_call(*words) for words in plan)) for plan in json.loads(row.plans)]
+        self._plans = [_plan(words) for words in json.loads(row.plans)]
         self._outcome = row.outcome
 
-    def plan(self, problem: Problem) -> Plan:
+    def plan(self, problem: Problem) -> Plan | Program:
         if self._plans:
             return self._plans.pop(0)
         ended = self._outcome.removeprefix("planner: ")
         failure = Failure(ended) if ended in list(Failure) else Failure.LIMIT
         got = f"no more plans for {problem.instruction!r}"
         raise PlanError(Fault(failure, "the recorded planner ended here", got, "the episode's end", "compare the versions in config.json"))
+
+
+def _plan(words: list[Any]) -> Plan | Program:
+    """A recorded plan; of a program the calls that it came to, each of which may fail without ending it."""
+    if not words or words[0] != "program":
+        return Plan(tuple(_call(*call) for call in words))
+    block = tuple(While(ALWAYS, 1, (Make(skill, tuple(args)),)) for skill, *args in words[1:])
+    return Program(block, tuple(SKILLS.values()))
 
 
 def _call(skill: str, *values: str) -> Call:
@@ -53,7 +63,6 @@ def watch(folder: Path, episode: int, trial: int = 0, planner: str = "") -> dict
     name = f"episode-{episode}" + (f"-{planner}" if planner else "") + (f"-trial{trial}" if trial else "")
     with Director(arena.env, folder / f"{name}.mp4", folder / f"{name}.png") as director:
         arena.executor.watch = director
-        arena.executor.max_replans += len(json.loads(wanted.plans))  # a program that goes on after a failure is several here
         (done,) = arena.run(Recorded(wanted), [episode], trial, tasks)
         director.finish(done)
     got = arena.row(wanted.planner, trial, done)

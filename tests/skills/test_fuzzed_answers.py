@@ -12,7 +12,8 @@ from palaestra.skills.operators import ground
 from palaestra.skills.plan import MAX_STEPS, Failure, Plan, PlanError
 from palaestra.skills.planners import Problem
 from palaestra.skills.planners.client import Reply
-from palaestra.skills.planners.openai_chat import OpenAIPlanner
+from palaestra.skills.planners.openai_chat import FORMS, OpenAIPlanner
+from palaestra.skills.programs.running import Program, try_out
 from tests.skills.test_operators import LIBRARY, call, house
 
 pytest.importorskip("openai")
@@ -62,14 +63,17 @@ class Parrot:
     def complete(self, *_: Any) -> Reply:
         return self.reply
 
+    def now(self) -> float:
+        return 0.0
 
-PLANNER = OpenAIPlanner("http://127.0.0.1:1/v1", "fake", skills=LIBRARY, max_feedback=1)
+
+PLANNERS = {form: OpenAIPlanner("http://127.0.0.1:1/v1", "fake", form=form, skills=LIBRARY, max_feedback=1) for form in FORMS}
 
 
-def tried(text: str, reason: str = "stop") -> Plan | PlanError:
-    PLANNER.client = Parrot(text, reason)  # type: ignore[assignment]
+def tried(text: str, reason: str = "stop", form: str = "calls") -> Plan | Program | PlanError:
+    PLANNERS[form].client = Parrot(text, reason)  # type: ignore[assignment]
     try:
-        return PLANNER.plan(PROBLEM)
+        return PLANNERS[form].plan(PROBLEM)
     except PlanError as error:
         return error
 
@@ -100,6 +104,20 @@ def test_ten_thousand_answers(text: str, reason: str) -> None:
     else:
         assert found.failure in OF_ANSWERS
         assert "Fix: " in str(found)
+
+
+said = ["for each x: cube", "while", "if on(x, _)", "else", "repeat 9", *"{}{}", "navigate(red_cube)", "pick(x)", "pick(red_cube)"]
+programs = st.lists(st.sampled_from(said) | names, max_size=12).map(" ".join) | st.text(max_size=40)
+
+
+@settings(max_examples=1000, deadline=2000, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given((programs | anything).map(lambda said: json.dumps({"program": said})) | dressed())
+def test_a_thousand_answers_with_programs(text: str) -> None:
+    found = tried(text, form="program")
+    if isinstance(found, Program):
+        assert not [f for f in try_out(found, THINGS, FACTS) if f.failure.stops]
+    else:
+        assert found.failure in OF_ANSWERS | {Failure.LIMIT}
 
 
 def test_the_fuzz_can_pass_and_can_fail() -> None:

@@ -246,7 +246,25 @@ def test_a_recorded_conversation_replays_without_a_server(tmp_path: Path, monkey
     assert caught.value.failure is Failure.ENDPOINT
 
 
-@pytest.mark.parametrize("text", ["{", '{"time": 1}', "[]", '"request"'])
+def test_a_replay_waits_as_long_as_it_did_then_and_tries_as_often(tmp_path: Path) -> None:
+    """No time was left for Retry-After then; nor is there now, though nothing takes any. And a log does not grow by being replayed."""
+    log = tmp_path / "endpoint.jsonl"
+    with serve(error(503, Retry_After="60"), error(503, Retry_After="0.2"), plans(*STEPS)) as server:
+        made = OpenAIPlanner(server.url, "fake", log=log, timeout=3.0)
+        for planner_ in (made, None):
+            again = planner_ or OpenAIPlanner("http://127.0.0.1:1/v1", "fake", replay=log, log=log, timeout=3.0)
+            written = log.read_bytes() if log.exists() else b""
+            with pytest.raises(PlanError, match="HTTP 503"):
+                again.plan(PROBLEM)
+            assert again.plan(PROBLEM) == PLAN
+            assert planner_ or log.read_bytes() == written
+            again.client.close()
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"time": 1}', "[]", '"request"', '{"request": {}, "seconds": 1}', '{"request": {}, "error": "HTTP 500"}']
+)
 def test_a_damaged_recording_is_refused_whole(tmp_path: Path, text: str) -> None:
     (tmp_path / "log.jsonl").write_text(text + "\n")
     with pytest.raises(PalaestraError, match="expected a log of an endpoint"):
@@ -340,6 +358,8 @@ def test_the_server_says_how_long_to_wait() -> None:
         clock = time.monotonic()
         assert ask(server.url) == PLAN
         assert 0.3 <= time.monotonic() - clock < 3
+    with serve(error(429, Retry_After="nan"), error(429, Retry_After="-1"), plans(*STEPS)) as server:
+        assert ask(server.url) == PLAN
     caught, requests = fails(error(429, Retry_After="60"), timeout=2.0)  # there is no time for that
     assert (caught.failure, len(requests)) == (Failure.ENDPOINT, 1)
     with serve(error(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"), plans(*STEPS)) as server:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from palaestra.envs.goals import Formula
 from palaestra.sim.errors import PalaestraError, UnknownNameError
 from palaestra.skills import tasks
+from palaestra.skills.library import SKILLS
 from palaestra.skills.operators import Call
 from palaestra.skills.plan import Failure, PlanError, validate
 from palaestra.skills.planners import PlannerChoice, planner
@@ -145,6 +146,7 @@ def test_any_text_is_read_or_refused(said: str) -> None:
         ("pick(red_bin)", Failure.AFFORDANCE, "red_bin, a bin, expected object"),
         ("for each x: table { pick(x) }", Failure.AFFORDANCE, "x, a table, expected object"),
         ("for each x: cube { pick(y) }", Failure.HALLUCINATION, "unknown name: got 'y'"),
+        ("for each x: robot { navigate(x) }", Failure.HALLUCINATION, "unknown kind: got 'robot'"),
         ("for each x: spoon { pick(x) }", Failure.HALLUCINATION, "unknown kind: got 'spoon'"),
         ("for each red_cube: cube { pick(red_cube) }", Failure.PARSE, "a name that nothing else has"),
         ("for each x: cube { for each x: ball { } }", Failure.PARSE, "a name that nothing else has"),
@@ -163,6 +165,7 @@ def test_faults_are_found_where_the_program_never_comes(said: str, failure: Fail
 def test_good_programs_have_no_faults() -> None:
     said = "for each x: object where on(x, _) or not in_room(x, kitchen) { navigate(x) if near(robot, x) { pick(x) } }"
     assert program(said).static_faults(LIBRARY, THINGS) == []
+    assert program("for each x: toggle { turn_on(x) }").static_faults(tuple(SKILLS.values()), THINGS[:2]) == []  # where there is none
 
 
 # --- carried out --------------------------------------------------------------------------------------------------
@@ -210,16 +213,30 @@ def test_what_cannot_finish_stops_at_its_budget() -> None:
     endless = program("while in_room(red_cube, _) { navigate(red_cube) navigate(blue_table) }").begin(THINGS)
     for _ in range(MAX_CALLS):
         assert endless.next(FACTS)
-    with pytest.raises(PlanError, match=f"got {MAX_CALLS} calls") as caught:
-        endless.next(FACTS)
-    assert caught.value.failure is Failure.LIMIT
+    assert endless.next(FACTS) is None
+    assert endless.stopped.failure is Failure.LIMIT
+    assert endless.stopped.got == f"{MAX_CALLS} calls"
     assert endless.next(FACTS) is None
     idle = program("while not pressed(red_cube) { repeat 100 { if on(red_cube, red_cube) { pick(red_cube) } } }").begin(THINGS)
     clock = time.perf_counter()
-    with pytest.raises(PlanError, match=f"got {MAX_LOOKS} looks") as caught:
-        idle.next(frozenset())
-    assert time.perf_counter() - clock < 2
     assert idle.next(frozenset()) is None
+    assert time.perf_counter() - clock < 2
+    assert idle.stopped.got == f"{MAX_LOOKS} looks at conditions"
+    assert idle.next(frozenset()) is None
+
+
+def test_what_could_not_be_started_is_not_called_again_where_nothing_has_changed() -> None:
+    run = program("while not holding(robot, red_cube) { pick(red_cube) }").begin(THINGS)
+    assert str(run.next(FACTS)) == "pick(red_cube)"
+    run.failed(started=False)
+    assert run.next(FACTS) is None
+    assert "the same call, nothing changed" in str(run.stopped)
+    run = program("while not holding(robot, red_cube) { pick(red_cube) }").begin(THINGS)
+    changed = FACTS | {("on", "red_cube", "blue_table")}
+    for facts, started in ((FACTS, False), (changed, True), (changed, True)):  # what was started may be tried again
+        assert run.next(facts)
+        run.failed(started)
+    assert run.next(FACTS) is None
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,12 @@ class PlannerChoice:
         }
 
 
+def fresh_log(path: Path, choice: PlannerChoice) -> None:
+    """Where an endpoint's log of an earlier run lies, take it away, but for the one that is replayed."""
+    if choice.replay is None or path.resolve() != choice.replay.resolve():
+        path.unlink(missing_ok=True)
+
+
 def planner(name: str, **options: Any) -> Planner:
     """The planner registered as `name`, made with its own options."""
     if name not in PLANNERS:

@@ -136,6 +136,8 @@ class Client:
         self.tier: Tier | None = None  # not known before the first completion
         self.spent = Spent()
         self._recording = Recording(Path(replay)) if replay else None
+        if replay and self._log and self._log.resolve() == Path(replay).resolve():
+            self._log = None  # it would grow by what it says
         if not self._recording:
             try:
                 import openai
@@ -150,7 +152,7 @@ class Client:
         Raises PlanError: endpoint, timeout, or limit, where the budget is spent. A server that refuses this schema with 400 (it may be
         too long for it) is asked once more without, and from then on.
         """
-        deadline = time.monotonic() + seconds
+        deadline = self.now() + seconds
         if self.tier is None:
             self.tier = self._probed(deadline)
             if self.tier is not Tier.SCHEMA:
@@ -165,6 +167,10 @@ class Client:
         self.tier = Tier.PROMPT
         warnings.warn(f"{self._where()} refuses response_format; the schema is not enforced, only asked for and checked", stacklevel=2)
         return reply
+
+    def now(self) -> float:
+        """Seconds on a clock of its own, which in a replay goes as it went then."""
+        return self._recording.clock if self._recording else time.monotonic()
 
     def report(self) -> dict[str, Any]:
         """Which model it was, what its server held to, and what was spent."""
@@ -195,13 +201,19 @@ class Client:
         """An exchange; again after a pause, where a failure may pass and there is time left."""
         for number in range(self._retries + 1):
             try:
-                return self._exchange(messages, more, deadline - time.monotonic(), note)
+                return self._exchange(messages, more, deadline - self.now(), note)
             except EndpointError as error:
                 pause = self._pause * 2**number if error.after is None else error.after
-                if not error.passing or number == self._retries or time.monotonic() + pause >= deadline:
+                if not error.passing or number == self._retries or self.now() + pause >= deadline:
                     raise
-                time.sleep(0.0 if self._recording else pause)
+                self._wait(pause)
         raise ValueError(f"retries: got {self._retries}, expected 0 or more")
+
+    def _wait(self, seconds: float) -> None:
+        if self._recording:
+            self._recording.clock += seconds
+        else:
+            time.sleep(seconds)
 
     def _exchange(self, messages: Sequence[Message], more: dict[str, Any], seconds: float, note: str) -> Reply:
         self._afford()
@@ -219,7 +231,8 @@ class Client:
             took = self._recording.seconds if self._recording else time.perf_counter() - clock
             record["seconds"] = round(took, 3)
             self.spent.add(took, reply)
-            self._write(record)
+            if "response" in record or "error" in record:  # not where it was interrupted
+                self._write(record)
 
     def _afford(self) -> None:
         """Refuse a call that the budget does not allow."""
@@ -319,9 +332,10 @@ def _holds(tier: Tier, text: str) -> bool:
 def _seconds(text: str | None) -> float | None:
     """The header Retry-After, where it is a number; a date is left to our own pause."""
     try:
-        return max(float(text or ""), 0.0)
+        found = float(text or "")
     except ValueError:
         return None
+    return found if found >= 0 else None
 
 
 # --- record and replay --------------------------------------------------------------------------------------------
@@ -329,37 +343,48 @@ def _seconds(text: str | None) -> float | None:
 
 def error_record(error: PlanError) -> dict[str, Any]:
     """A failed exchange, as `Recording` reads it."""
-    known = {"status": error.status, "passing": error.passing} if isinstance(error, EndpointError) else {}
+    known = {"status": error.status, "passing": error.passing, "after": error.after} if isinstance(error, EndpointError) else {}
     return {**asdict(error.fault), **known}
 
 
 class Recording:
-    """A log's exchanges, by what was asked: the same question gets the same answers in the same order. `seconds`: of the last one."""
+    """A log's exchanges, by what was asked: the same question gets the same answers in the same order.
+
+    `seconds`: of the last one; `clock`: seconds since the beginning, as they were then.
+    """
 
     def __init__(self, path: Path):
-        self._path, self.seconds = path, 0.0
+        self._path, self.seconds, self.clock = path, 0.0, 0.0
         self._answers: dict[str, deque[dict[str, Any]]] = {}
         try:
             for line in path.read_text(encoding="utf-8").splitlines():
                 record = json.loads(line)
                 self._answers.setdefault(_asked(record["request"]), deque()).append(record)
+                self._told(record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PalaestraError(f"{path}: got {error!r}, expected a log of an endpoint. Fix: one that --planner openai wrote") from None
 
     def answer(self, body: dict[str, Any]) -> Reply:
         """What came back then. Raises PlanError: what went wrong then, or endpoint, where this was never asked."""
-        left = self._answers.get(_asked(body))
+        left, self.seconds = self._answers.get(_asked(body)), 0.0
         if not left:
             fix = "replay the same command as was recorded, or ask the endpoint itself"
             raise PlanError(Fault(Failure.ENDPOINT, str(self._path), "no such question", "one that was recorded", fix))
         record = left.popleft()
         self.seconds = float(record["seconds"])
+        self.clock += self.seconds
+        told = self._told(record)
+        if isinstance(told, PlanError):
+            raise told
+        return told
+
+    def _told(self, record: dict[str, Any]) -> Reply | PlanError:
         if "response" in record:
             return Reply(**record["response"])
         error = dict(record["error"])
-        status, passing = error.pop("status", None), error.pop("passing", None)
+        more = {name: error.pop(name) for name in ("status", "passing", "after") if name in error}
         fault = Fault(**{**error, "failure": Failure(error["failure"])})
-        raise PlanError(fault) if passing is None else EndpointError(fault, status, passing)
+        return EndpointError(fault, **more) if more else PlanError(fault)
 
 
 def _asked(body: dict[str, Any]) -> str:

@@ -5,7 +5,6 @@ is not trusted to: the reply is parsed, checked and tried out here, and what is 
 """
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +96,12 @@ class OpenAIPlanner:
 
         Raises PlanError: of the client, or of the last reply if no reply was good.
         """
-        deadline = time.monotonic() + self.timeout
+        deadline = self.client.now() + self.timeout
         talk = messages(problem, self.skills, self._seen.get(problem.number) if problem.history else None, self.form)
         self._seen[problem.number] = problem.facts
         schema = json_schema(self.skills, problem.things) if self.form == "calls" else closed({"program": {"type": "string"}})
         for left in range(self.max_feedback, -1, -1):
-            reply = self.client.complete(talk, schema, deadline - time.monotonic(), "plan" if self.form == "calls" else "program")
+            reply = self.client.complete(talk, schema, deadline - self.client.now(), "plan" if self.form == "calls" else "program")
             try:
                 return self._accepted(reply, problem)
             except PlanError as error:
@@ -139,7 +138,7 @@ def _program_of(reply: str) -> str:
     """The program in a model's reply. Raises PlanError (parse) where there is none."""
     try:
         data = json.loads(bare_json(reply, "program"))
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict) or set(data) != {"program"} or not isinstance(data["program"], str):
         fix = 'answer with one JSON object {"program": "..."} and nothing else'

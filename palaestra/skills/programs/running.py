@@ -8,7 +8,7 @@ from typing import NoReturn
 from palaestra.envs.goals import Formula
 from palaestra.envs.mechanics import Mechanics
 from palaestra.envs.names import Fact
-from palaestra.envs.types import UNARY
+from palaestra.envs.types import KINDS, UNARY
 from palaestra.skills.operators import DOMAIN, Call, Skills, Things, common_kinds, contracts, ground
 from palaestra.skills.plan import Failure, Fault, Plan, PlanError, validate
 from palaestra.skills.programs.syntax import ANYTHING, All, Any_, Block, Condition, Fits, ForEach, If, Make, Not, Repeat, While, parse, text
@@ -16,6 +16,8 @@ from palaestra.skills.rules import PLAIN, Rulebook
 
 MAX_CALLS = 100
 MAX_LOOKS = 10_000  # conditions and rounds of loops: what a program does beside calling
+
+_SHAPES = {"cube": "object", "ball": "object"}  # also where a scene has none
 
 Names = Mapping[str, str]  # of variables, the things that they stand for
 
@@ -36,7 +38,7 @@ class _Checker:
 
     def __post_init__(self) -> None:
         self.types = {t.name: t.type for t in self.things}
-        self.kinds = {t.kind: t.type for t in self.things} | {t.type: t.type for t in self.things}
+        self.kinds = {kind: kind for kind in KINDS} | {t.kind: t.type for t in self.things if t.type != "robot"} | _SHAPES
 
     def block(self, block: Block, variables: Names) -> Iterator[Fault]:
         """`variables`: the type of what each stands for."""
@@ -56,7 +58,7 @@ class _Checker:
                 case ForEach(variable, kind, condition, body):
                     if kind not in self.kinds:
                         expected = f"one of: {', '.join(sorted(self.kinds))}"
-                        yield Fault(Failure.HALLUCINATION, "for each: unknown kind", repr(kind), expected, "use a kind of the scene")
+                        yield Fault(Failure.HALLUCINATION, "for each: unknown kind", repr(kind), expected, "use one of these kinds")
                         continue
                     if variable in self.types or variable in variables:
                         what, expected = f"for each {variable}", "a name that nothing else has"
@@ -124,7 +126,8 @@ class _CallFailed(Exception):
 class Run:
     """A program under way: ask for the next call with what holds now, and say where one failed.
 
-    A call that fails ends the innermost `while`'s round: its condition is looked at again. Outside of any, the program is over.
+    A call that fails ends the innermost `while`'s round: its condition is looked at again. Outside of any, the program is over. It is
+    stopped where its budget is spent, and where it calls again what could not be started, and nothing has changed since.
     """
 
     def __init__(self, program: "Program", things: Things):
@@ -134,21 +137,32 @@ class Run:
         self._looks = 0
         self._running = self._block(program.block, {})
         self._failed = False
+        self._last: tuple[Call, frozenset[Fact]] | None = None
+        self._refused = set[tuple[Call, frozenset[Fact]]]()
+        self.stopped: Fault | None = None
 
     def next(self, facts: frozenset[Fact]) -> Call | None:
-        """The next call; None at the end. Raises PlanError (limit) where the budget is spent, and after that ends."""
+        """The next call; None at the end, and where the program is `stopped`."""
         self._facts = facts
         try:
-            if self._failed:
-                self._failed = False
-                return self._running.throw(_CallFailed())
-            return next(self._running)
+            call = self._running.throw(_CallFailed()) if self._failed else next(self._running)
+            self._failed, self._last = False, (call, facts)
+            if self._last in self._refused:
+                fix = "a condition that asks for what the call needs"
+                raise PlanError(Fault(Failure.LIMIT, f"{call}: could not be started", "the same call, nothing changed", "another one", fix))
+            return call
         except (StopIteration, _CallFailed):
             return None
+        except PlanError as error:
+            self._running.close()
+            self.stopped = error.fault
+            return None
 
-    def failed(self) -> None:
-        """The last call failed."""
+    def failed(self, started: bool = True) -> None:
+        """The last call failed, or was not started."""
         self._failed = True
+        if not started and self._last:
+            self._refused.add(self._last)
 
     def _block(self, block: Block, names: Names) -> Generator[Call]:
         for statement in block:
@@ -236,14 +250,13 @@ def try_out(
     promised, operators = contracts(program.skills, things), ground(program.skills, things, mechanics)
     facts = book.settled(facts)
     start = facts
-    try:
-        while call := run.next(facts):
-            calls.append(call)
-            case = next((o for o in operators if o.call == call and o.applicable(facts)), None)
-            if case:
-                facts = case.apply(facts)
-            elif not (call in promised and promised[call].add <= facts and not promised[call].delete & facts):
-                break
-    except PlanError as error:
-        return [replace(error.fault, step=len(calls))]
+    while call := run.next(facts):
+        calls.append(call)
+        case = next((o for o in operators if o.call == call and o.applicable(facts)), None)
+        if case:
+            facts = case.apply(facts)
+        elif not (call in promised and promised[call].add <= facts and not promised[call].delete & facts):
+            break
+    if run.stopped:
+        return [replace(run.stopped, step=len(calls))]
     return validate(Plan(tuple(calls)), program.skills, things, start, goal, mechanics)

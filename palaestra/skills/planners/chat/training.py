@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from palaestra.policies.runs import TrainingError
 from palaestra.skills.planners.chat.corpus import encoded, pairs, tokenizer
 from palaestra.skills.planners.chat.gguf_file import save_gguf
 from palaestra.skills.planners.chat.model import Llama, Size
@@ -48,6 +49,10 @@ def train(path: Path, lesson: Lesson, tell: Callable[[str], None] = print) -> di
     texts = list(pairs(lesson.task_set, "train", 0, lesson.tasks))
     words = tokenizer([ask + answer for ask, answer in texts[:2000]])
     tokens, begins = encoded(words, texts, lesson.longest)
+    if len(tokens) <= _LIKE * lesson.batch:
+        raise TrainingError(
+            f"chat: got {len(tokens)} examples, expected more than {_LIKE * lesson.batch}. Fix: more tasks, or a smaller batch"
+        )
     tell(f"{len(tokens)} examples of {lesson.tasks} tasks, {words.get_vocab_size()} words, {time.perf_counter() - clock:.0f} s")
     size = Size(words.get_vocab_size())
     network = Llama(size)

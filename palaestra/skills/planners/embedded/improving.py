@@ -128,11 +128,10 @@ def draw(planner: EmbeddedPlanner, problems: Sequence[Problem], draws: int, rng:
     attempts: list[Attempt] = []
     for i, problem in enumerate(problems):
         try:
-            ways = [planner.begin(problem) for _ in range(draws)]
+            begun = planner.begin(problem)
         except PlanError:
             continue  # nothing was understood
-        for attempt in ways:
-            attempt.space = ways[0].space  # what is worked out for one serves all
+        ways = [replace(begun, steps=[], seen={*begun.seen}) for _ in range(draws)]
         attempts += ways
         found += [Drawn(i, [], [], attempt.steps) for attempt in ways]
     while open_ := [i for i, attempt in enumerate(attempts) if attempt.open]:
@@ -241,14 +240,19 @@ class Learner:
             raise TrainingError(f"improve: the loss: got {float(value)}, expected a number. Fix: a lower learning_rate")
 
 
+def ready(practice: Practice, folder: Path) -> None:
+    """Refuse before any work is done what cannot be done."""
+    practice.check()
+    if (folder / "rounds.jsonl").exists():
+        raise TrainingError(f"{folder}: holds a run already. Fix: another --folder")
+
+
 def improve(
     practice: Practice, folder: Path, weights: Path | None = None, verifier: Verifier = by_model, tell: Callable[[str], None] = print
 ) -> Weights:
     """Practise; the weights are in the folder as `planner.safetensors`, with a line for every round in `rounds.jsonl`."""
-    practice.check()
+    ready(practice, folder)
     path = folder / "rounds.jsonl"
-    if path.exists():
-        raise TrainingError(f"{folder}: holds a run already. Fix: another --folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.json", json.dumps(asdict(practice), indent=2).encode())
     start = load_planner(weights)
