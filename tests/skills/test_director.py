@@ -14,7 +14,7 @@ def test_frames_show_the_scene_of_their_state(tmp_path: Path) -> None:
     task = one(tasks(), 0)
     gone = task.scene.layout.replace(object_used=np.zeros_like(task.scene.layout.object_used))
     shown: list[Any] = []
-    episode: Any = SimpleNamespace(plans=[], calls=[], plan=[], over=False, outcome="", instruction="Go.")
+    episode: Any = SimpleNamespace(plans=[], calls=[], begun=0, over=False, outcome="", instruction="Go.")
     with Director(env(), tmp_path / "film.mp4", tmp_path / "sheet.png") as director:
         director._look = lambda state: np.ones(8, bool)
         director.top_down.frame = lambda scene, *_, **more: shown.append((scene, more)) or np.zeros((8, 8, 3), np.uint8)  # type: ignore[method-assign, assignment, func-returns-value]
