@@ -284,16 +284,7 @@ class Eval(PlannerArguments):
     json: bool = False
 
     def run(self) -> int:
-        if self.id == "planner":
-            from palaestra.skills.permissions import Permissions
-            from palaestra.skills.planning import Conditions, measure_planner
-
-            permissions = Permissions.load(self.permissions) if self.permissions else None
-            conditions = Conditions(protocol=self.protocol, failures=self.failures, seed=self.seed, permissions=permissions)
-            finish(measure_planner(self.choice(), self.suite, self.split, self.episodes, self.seed, conditions), self.json)
-            return 0
         from palaestra.skills.evaluation import Options
-        from palaestra.skills.measure import measure
 
         options = Options(
             folder=self.folder,
@@ -304,6 +295,22 @@ class Eval(PlannerArguments):
             latency=None if self.latency == "measured" else self.latency,
             permissions=self.permissions,
         )
+        if self.id == "planner":
+            physical = (options, self.policy, self.log, self.cluster)
+            if physical != (Options(permissions=self.permissions), None, None, ""):
+                given = "--folder, --batch, --trials, --probes, --noise, --latency, --policy, --log, --cluster"
+                raise PalaestraError(f"{given}: got some for 'planner', expected a task set with them: here there is no physics")
+            from palaestra.skills.permissions import Permissions
+            from palaestra.skills.planning import Conditions, measure_planner
+
+            permissions = Permissions.load(self.permissions) if self.permissions else None
+            conditions = Conditions(protocol=self.protocol, failures=self.failures, seed=self.seed, permissions=permissions)
+            finish(measure_planner(self.choice(), self.suite, self.split, self.episodes, self.seed, conditions), self.json)
+            return 0
+        if (self.protocol, self.failures) != (Eval.protocol, Eval.failures):
+            raise PalaestraError(f"--protocol, --failures: got some for {self.id!r}, expected 'planner' with them")
+        from palaestra.skills.measure import measure
+
         result = measure(
             self.id, self.episodes, self.seed, self.split, self.choice(), self.policy, self.log, self.engine, options, self.cluster
         )

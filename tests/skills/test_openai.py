@@ -17,7 +17,7 @@ from palaestra.envs.names import Entity
 from palaestra.sim.errors import MissingExtraError, PalaestraError, UnknownNameError
 from palaestra.skills.operators import fact_text, json_schema, prompt_text
 from palaestra.skills.plan import Failure, Plan, PlanError
-from palaestra.skills.planners import PLANNERS, Problem, planner
+from palaestra.skills.planners import PLANNERS, PlannerChoice, Problem, fresh_log, planner
 from palaestra.skills.planners.client import Budget, Tier
 from palaestra.skills.planners.openai_chat import OpenAIPlanner, messages
 from tests.skills.fake_server import (
@@ -260,6 +260,17 @@ def test_a_replay_waits_as_long_as_it_did_then_and_tries_as_often(tmp_path: Path
             assert planner_ or log.read_bytes() == written
             again.client.close()
     assert len(server.requests) == 3
+
+
+def test_a_new_run_puts_the_last_log_aside_and_other_planners_touch_none(tmp_path: Path) -> None:
+    path, before = tmp_path / "endpoint.jsonl", tmp_path / "endpoint.before.jsonl"
+    path.write_text("dear")
+    fresh_log(path, PlannerChoice("oracle"))
+    fresh_log(path, PlannerChoice("openai", model="fake", replay=path))
+    assert path.read_text() == "dear"
+    fresh_log(path, PlannerChoice("openai", model="fake"))
+    assert before.read_text() == "dear"
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

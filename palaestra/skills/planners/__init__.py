@@ -41,7 +41,7 @@ class PlannerChoice:
     program: Path | None = None  # of `program`: its file
 
     def make(self, env: TaskSetEnv, log: Path | None = None, seed: tuple[int, ...] = (0,)) -> Planner:
-        """The planner; every call of an endpoint is written to `log`. Probes imagine tasks of `env`, and draw by `seed`."""
+        """The planner; an endpoint's calls are written to `log`, but for a replay's. Probes imagine tasks of `env`, and draw by `seed`."""
         if self.name in PROBES:
             return PROBES[self.name](env, seed)
         if self.name == Defiant.name:
@@ -56,7 +56,7 @@ class PlannerChoice:
             return planner("program", file=self.program)
         if self.name != "openai":
             return planner(self.name)
-        return planner("openai", **self.endpoint("planner"), log=log, form=self.form)
+        return planner("openai", **self.endpoint("planner"), log=None if self.replay else log, form=self.form)
 
     @property
     def about(self) -> str:
@@ -86,9 +86,9 @@ class PlannerChoice:
 
 
 def fresh_log(path: Path, choice: PlannerChoice) -> None:
-    """Where an endpoint's log of an earlier run lies, take it away, but for the one that is replayed."""
-    if choice.replay is None or path.resolve() != choice.replay.resolve():
-        path.unlink(missing_ok=True)
+    """Put aside what an endpoint said in an earlier run; where one is replayed, all stays where it is."""
+    if choice.name == OpenAIPlanner.name and choice.replay is None and path.exists():
+        path.replace(path.with_suffix(".before.jsonl"))
 
 
 def planner(name: str, **options: Any) -> Planner:
